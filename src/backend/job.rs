@@ -1,0 +1,64 @@
+//! Jobs and their outcomes: plain data that can go to a thread, to a ring, or to a world in memory.
+
+use std::{any::Any, path::PathBuf, sync::Arc};
+
+use super::native::Descriptor;
+use crate::{
+    error::Error,
+    fs::{Metadata, OpenOptions},
+};
+
+/// Something that may block, to be done elsewhere.
+pub(crate) enum Job {
+    /// A closure of the application.
+    Call(Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>),
+    /// Open a file.
+    Open { path: PathBuf, options: OpenOptions },
+    /// Open, read to the end, close.
+    ReadAll { path: PathBuf },
+    /// Create or truncate, write everything, close.
+    WriteAll { path: PathBuf, bytes: Vec<u8> },
+    /// What the system knows about a path.
+    Stat { path: PathBuf, follow: bool },
+    /// What the system knows about an open file.
+    StatFile { file: Arc<Descriptor> },
+    /// Read into the buffer's room, once, at an offset.
+    ReadAt { file: Arc<Descriptor>, buffer: Vec<u8>, offset: u64 },
+    /// Write everything at an offset.
+    WriteAt { file: Arc<Descriptor>, bytes: Vec<u8>, offset: u64 },
+    /// Write everything at the end.
+    Append { file: Arc<Descriptor>, bytes: Vec<u8> },
+    /// Wait until the data, and the metadata if asked for, are on the disk.
+    Sync { file: Arc<Descriptor>, data_only: bool },
+    /// Cut or extend.
+    SetLen { file: Arc<Descriptor>, len: u64 },
+    /// Close what may take time to close, and say how it went.
+    Close { file: Arc<Descriptor> },
+}
+
+/// What came of a job, or of any request.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Done,
+    Count(usize),
+    Bytes(Vec<u8>),
+    Metadata(Metadata),
+    File(Descriptor),
+    Value(Box<dyn Any + Send>),
+}
+
+/// A finished job, on its way to the loop.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// What the job was submitted as.
+    pub(crate) token: u64,
+    pub(crate) result: Result<Outcome, Error>,
+}
+
+/// What became of a job that was submitted.
+pub(crate) enum Submitted {
+    /// It could be done without blocking, and was.
+    Finished(Result<Outcome, Error>),
+    /// It waits for a worker. The ticket can withdraw it until one takes it.
+    Queued(u64),
+}

@@ -1,0 +1,75 @@
+//! The system, as the rest of the crate may see it.
+//!
+//! The contract is operations, not readiness. A kind asks for something (accept, receive, send, open,
+//! run a job) and gets it now, or is told "not now" and then asks to hear, by its key, when to try
+//! again. Nothing above this folder names a system call, a descriptor's number, a thread or a clock:
+//! so that a world in memory can stand in for the system, or completions for readiness, without
+//! touching a kind.
+//!
+//! * `now`: the only reading of the clock, in nanoseconds since the loop began.
+//! * `wait`: installs the changes of interest, blocks, and lists who is ready. May say so too often,
+//!   never too late; every level-triggered source says it again while it is true.
+//! * `watch`, `forget`: whom to tell about a socket or descriptor, and about what. Cheap to change any
+//!   number of times a turn: only the difference reaches the system, at the next `wait`.
+//! * [`Socket`]: `connect`, `listen`, `accept`, `receive`, `send`, `shut_down`. `Ok(None)` is "not now".
+//! * `submit`, `withdraw`: jobs for worker threads, or done at once when the system can do them without
+//!   blocking. `Done`s come through the mailbox of [`Key::JOBS`](crate::handle::Key).
+//! * `bell`, [`Mailbox`]: how other threads reach the loop.
+//! * `watch_signal`, `forget_signal`: which signals this loop wants to hear of.
+//!
+//! A backend does not know what a handle is: it keeps keys, and gives them back.
+
+pub(crate) mod job;
+
+#[allow(unsafe_code)]
+mod native;
+
+pub(crate) use native::{
+    AcceptTrouble, Backend, Bell, Descriptor, Mailbox, PIECES_MAX, ReceiveError, Refused, Rejected, Socket,
+    SocketOptions, accept_trouble, signal_numbers,
+};
+
+/// What to be told about. Bits, because they are compared once an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interest(pub(crate) u8);
+
+impl Interest {
+    pub(crate) const NONE: Interest = Interest(0);
+    pub(crate) const READ: Interest = Interest(1);
+    pub(crate) const WRITE: Interest = Interest(2);
+    pub(crate) const PRIORITY: Interest = Interest(4);
+    pub(crate) const HANGUP: Interest = Interest(8);
+
+    pub(crate) fn with(self, other: Interest, wanted: bool) -> Interest {
+        if wanted { Interest(self.0 | other.0) } else { self }
+    }
+
+    pub(crate) fn has(self, other: Interest) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// What a source is ready for. A source that failed or hung up is ready for everything: the
+/// operation says what is the matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Readiness(pub(crate) u8);
+
+impl Readiness {
+    pub(crate) const READ: Readiness = Readiness(1);
+    pub(crate) const WRITE: Readiness = Readiness(2);
+    pub(crate) const PRIORITY: Readiness = Readiness(4);
+    pub(crate) const HANGUP: Readiness = Readiness(8);
+    pub(crate) const ERROR: Readiness = Readiness(16);
+
+    pub(crate) fn has(self, other: Readiness) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(crate) fn readable(self) -> bool {
+        self.has(Readiness(Readiness::READ.0 | Readiness::HANGUP.0 | Readiness::ERROR.0))
+    }
+
+    pub(crate) fn writable(self) -> bool {
+        self.has(Readiness(Readiness::WRITE.0 | Readiness::HANGUP.0 | Readiness::ERROR.0))
+    }
+}

@@ -1,0 +1,249 @@
+//! The operating system: all of libc, all unsafe code, all threads, the clock. One concern a file.
+
+mod alarm;
+mod bell;
+mod clock;
+mod file;
+mod interest;
+mod pool;
+mod signal;
+mod socket;
+
+// The fast wait where there is epoll, the portable one elsewhere; `--cfg ringback_portable` takes the
+// portable one everywhere, so that it can be tested here.
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(ringback_portable)))]
+#[path = "epoll.rs"]
+mod waiter;
+#[cfg(any(not(any(target_os = "linux", target_os = "android")), ringback_portable))]
+#[path = "portable.rs"]
+mod waiter;
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
+
+pub(crate) use bell::{Bell, Mailbox, ReceiveError, Refused, Rejected};
+pub(crate) use file::Descriptor;
+pub(crate) use signal::numbers as signal_numbers;
+pub(crate) use socket::{AcceptTrouble, PIECES_MAX, Socket, SocketOptions, accept_trouble};
+
+use self::{alarm::Alarm, bell::Doorbell, clock::Clock, interest::Interests, pool::Pool, signal::Signals};
+use super::{
+    Interest, Readiness,
+    job::{Done, Job, Submitted},
+};
+use crate::{handle::Key, queue::deadlines::Nanos};
+
+/// Turns the answer of a system call into a result.
+fn cvt<T: Copy + PartialEq + From<i8>>(answer: T) -> io::Result<T> {
+    if answer == T::from(-1) { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}
+
+fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    socket2::SockRef::from(&fd).set_nonblocking(on)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn set_cloexec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    socket2::SockRef::from(&fd).set_cloexec(true)
+}
+
+/// The system, to one loop.
+pub(crate) struct Backend {
+    // Before `waiter`, whose drop ends every registration: a pool's threads and bells touch none.
+    pool: Pool,
+    clock: Clock,
+    waiter: waiter::Waiter,
+    interests: Interests,
+    doorbell: Arc<Doorbell>,
+    done: Arc<Mailbox<Done>>,
+    signals: Option<Signals>,
+    /// Registrations that the system refused, until the loop has told them.
+    refused: Vec<(Key, io::Error)>,
+}
+
+impl Backend {
+    pub(crate) fn new(workers: usize) -> io::Result<Backend> {
+        let waiter = waiter::Waiter::new()?;
+        let doorbell = Arc::new(Doorbell::new(Alarm::new()?));
+        let done = Arc::new(Mailbox::new(Bell::new(doorbell.clone(), Key::JOBS), usize::MAX));
+        let mut backend = Backend {
+            pool: Pool::new(workers, done.clone()),
+            clock: Clock::start(),
+            waiter,
+            interests: Interests::default(),
+            doorbell,
+            done,
+            signals: None,
+            refused: Vec::new(),
+        };
+        let bell = backend.doorbell.clone();
+        backend.watch_now(bell.alarm().as_fd(), Key::BELL, Interest::READ)?;
+        Ok(backend)
+    }
+
+    pub(crate) fn now(&self) -> Nanos {
+        self.clock.now()
+    }
+
+    // ---- waiting
+
+    /// Installs what changed and waits: until something is ready, or `timeout` has passed, or for ever.
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Nanos>,
+        ready: impl FnMut(Key, Readiness),
+    ) -> io::Result<()> {
+        self.install();
+        // Those whose registration was refused must hear of it now.
+        let timeout = if self.refused.is_empty() { timeout } else { Some(0) };
+        self.waiter.wait(timeout, ready)
+    }
+
+    /// Installs what changed, so that the loop's descriptor is readable when something is ready.
+    pub(crate) fn install(&mut self) {
+        while let Some((fd, change)) = self.interests.next_change() {
+            // SAFETY: whoever closes a descriptor calls `forget` first, so one with a change is open.
+            let source = unsafe { BorrowedFd::borrow_raw(fd) };
+            if let Err(error) = self.waiter.apply(source, change) {
+                let key = self.interests.refused(fd);
+                self.refused.push((Key(key), error));
+            }
+        }
+    }
+
+    /// Takes one registration that the system refused.
+    pub(crate) fn take_refused(&mut self) -> Option<(Key, io::Error)> {
+        self.refused.pop()
+    }
+
+    /// Whom to tell about a source, and about what. Reaches the system with the next `wait`.
+    pub(crate) fn watch(&mut self, source: &impl AsFd, key: Key, interest: Interest) {
+        self.interests.want(source.as_fd().as_raw_fd(), key.0, interest);
+    }
+
+    /// Whether the system refused one.
+    pub(crate) fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// The same at once, for sources that the system may refuse.
+    pub(crate) fn watch_now(&mut self, source: impl AsFd, key: Key, interest: Interest) -> io::Result<()> {
+        let waiting = self.refused.len();
+        self.interests.want(source.as_fd().as_raw_fd(), key.0, interest);
+        self.install();
+        match self.refused.iter().skip(waiting).position(|(refused, _)| *refused == key) {
+            Some(place) => Err(self.refused.remove(waiting + place).1),
+            None => Ok(()),
+        }
+    }
+
+    /// The source is about to be closed or given away.
+    pub(crate) fn forget(&mut self, source: &impl AsFd) {
+        let fd = source.as_fd();
+        if self.interests.forget(fd.as_raw_fd()) {
+            // It was watched a moment ago, so the system can only agree.
+            let _ = self.waiter.apply(fd, interest::Change::Delete);
+        }
+    }
+
+    /// Closes a socket.
+    pub(crate) fn close(&mut self, socket: Socket) {
+        self.forget(&socket);
+    }
+
+    // ---- other threads
+
+    /// A bell that tells this key.
+    pub(crate) fn bell(&self, key: Key) -> Bell {
+        Bell::new(self.doorbell.clone(), key)
+    }
+
+    /// Takes the keys of the bells that rang.
+    pub(crate) fn answer_bells(&mut self, keys: &mut Vec<Key>) {
+        self.doorbell.answer(keys);
+    }
+
+    // ---- jobs
+
+    /// How many worker threads there may be. Those that are there stay.
+    pub(crate) fn set_workers(&mut self, limit: usize) {
+        self.pool.set_limit(limit);
+    }
+
+    /// Does a job now if that cannot block, or gives it to a worker.
+    pub(crate) fn submit(&mut self, token: u64, mut job: Job) -> io::Result<Submitted> {
+        if let Some(result) = file::attempt(&mut job) {
+            return Ok(Submitted::Finished(result));
+        }
+        self.pool.submit(token, job).map(Submitted::Queued)
+    }
+
+    /// Takes back a job that no worker has begun.
+    pub(crate) fn withdraw(&mut self, ticket: u64) -> bool {
+        self.pool.withdraw(ticket).is_some()
+    }
+
+    /// Takes the jobs that are done.
+    pub(crate) fn take_done(&mut self) -> impl Iterator<Item = Done> + use<> {
+        self.done.hear();
+        self.done.take_all().into_iter()
+    }
+
+    // ---- signals
+
+    /// Wants to hear of a signal, under the key for signals.
+    pub(crate) fn watch_signal(&mut self, signum: i32) -> io::Result<()> {
+        if self.signals.is_none() {
+            let signals = Signals::new()?;
+            self.watch_now(signals.as_fd(), Key::SIGNALS, Interest::READ)?;
+            self.signals = Some(signals);
+        }
+        self.signals.as_ref().map_or(Ok(()), |signals| signals.watch(signum))
+    }
+
+    /// Wants to hear no more of it.
+    pub(crate) fn forget_signal(&mut self, signum: i32) {
+        if let Some(signals) = &self.signals {
+            signals.forget(signum);
+        }
+    }
+
+    /// Takes the signals that came.
+    pub(crate) fn take_signals(&mut self, delivered: impl FnMut(i32)) {
+        if let Some(signals) = &self.signals {
+            signals.take(delivered);
+        }
+    }
+
+    // ---- files
+
+    /// Duplicates a descriptor of the application's, so that it may close its own at any time.
+    pub(crate) fn duplicate(&self, source: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        source.try_clone_to_owned()
+    }
+
+    /// Panics unless the invariants below the loop hold.
+    pub(crate) fn verify(&self) {
+        self.interests.verify();
+    }
+}
+
+impl AsFd for Backend {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.waiter.as_fd()
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.doorbell.close();
+        self.done.close();
+        // The alarm of the signals outlives this loop; its registration must not.
+        if let Some(signals) = self.signals.take() {
+            self.forget(&signals);
+        }
+    }
+}

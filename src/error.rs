@@ -1,0 +1,254 @@
+//! What can go wrong, in terms a caller can act on.
+//!
+//! An error names the act that failed and keeps its cause. It is either returned by the function
+//! that was asked or delivered to a callback later, never both. What a callback returns as an
+//! error becomes a [`Failure`].
+
+use std::{error, fmt, io, panic::Location, time::Duration};
+
+use crate::handle::{Handle, Kind};
+
+/// The result of most functions here, and of every callback.
+pub type Result<T = (), E = Error> = std::result::Result<T, E>;
+
+/// Why an act did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The handle is closed, or closing. Ids are copies, so this happens in correct programs.
+    #[error("{act}: the handle is closed")]
+    Closed {
+        /// What was asked of the handle.
+        act: &'static str,
+    },
+
+    /// The id belongs to another loop.
+    #[error("{act}: the handle belongs to another loop")]
+    Foreign {
+        /// What was asked of the handle.
+        act: &'static str,
+    },
+
+    /// The request was cancelled, or its handle was closed before it was done.
+    #[error("{act}: cancelled")]
+    Canceled {
+        /// What had been asked for.
+        act: &'static str,
+    },
+
+    /// The time that was set for this has passed.
+    #[error("{act}: timed out after {limit:?}")]
+    TimedOut {
+        /// What took too long.
+        act: &'static str,
+        /// The time it was given.
+        limit: Duration,
+    },
+
+    /// The request is being carried out, or its answer is on its way: it can no longer be
+    /// cancelled.
+    #[error("{act}: too late, it has begun")]
+    Busy {
+        /// What was asked for.
+        act: &'static str,
+    },
+
+    /// The queue holds more than its limit. Nothing was queued.
+    #[error("{act}: the queue holds {queued}, its limit is {limit}")]
+    QueueFull {
+        /// What was asked for.
+        act: &'static str,
+        /// What the queue holds: bytes for a stream, messages for a channel.
+        queued: usize,
+        /// The limit set for it, in the same unit.
+        limit: usize,
+    },
+
+    /// `run` was called inside a callback. Return from the callback instead: the loop goes on.
+    #[error("{act}: the loop is already running")]
+    Reentrant {
+        /// What was called.
+        act: &'static str,
+    },
+
+    /// An argument cannot be used, or the handle is not in a state for this.
+    #[error("{act}: {reason}")]
+    Invalid {
+        /// What was asked for.
+        act: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// The system refused.
+    #[error("{act}{}{subject}: {source}", if .subject.is_empty() { "" } else { " " })]
+    System {
+        /// What was attempted.
+        act: &'static str,
+        /// On what: a path, an address; empty if there is nothing to add.
+        subject: String,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The closure given to a worker panicked. The worker lives on.
+    #[error("{act}: panicked: {message}")]
+    Panicked {
+        /// What was being done.
+        act: &'static str,
+        /// The panic's message, if it was a string.
+        message: String,
+    },
+
+    /// The loop on the other side was dropped.
+    #[error("{act}: the loop is gone")]
+    LoopGone {
+        /// What was asked for.
+        act: &'static str,
+    },
+
+    /// A callback failed and no [`on_failure`](crate::Loop::on_failure) was there to take it.
+    #[error(transparent)]
+    Failure(Box<Failure>),
+
+    /// An error of the application's own, from a callback.
+    #[error(transparent)]
+    Other(Box<dyn error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// Wraps any error, or a message, for a callback to return.
+    ///
+    /// ```
+    /// let error = ringback::Error::other("no such room");
+    /// assert_eq!(error.to_string(), "no such room");
+    /// ```
+    pub fn other(error: impl Into<Box<dyn error::Error + Send + Sync>>) -> Error {
+        Error::Other(error.into())
+    }
+
+    /// The kind of the system's error behind this one, if there is one.
+    ///
+    /// Looks through [`Failure`](Error::Failure), and at an [`Other`](Error::Other) that is an
+    /// [`io::Error`].
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Error::System { source, .. } => Some(source.kind()),
+            Error::Failure(failure) => failure.error.io_kind(),
+            Error::Other(error) => error.downcast_ref::<io::Error>().map(io::Error::kind),
+            _ => None,
+        }
+    }
+
+    /// Whether this says that a handle is closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Error::Closed { .. })
+    }
+
+    /// Whether this says that a request was cancelled.
+    pub fn is_canceled(&self) -> bool {
+        matches!(self, Error::Canceled { .. })
+    }
+
+    pub(crate) fn invalid(act: &'static str, reason: impl Into<String>) -> Error {
+        Error::Invalid { act, reason: reason.into() }
+    }
+
+    pub(crate) fn system(act: &'static str, source: io::Error) -> Error {
+        Error::System { act, subject: String::new(), source }
+    }
+
+    /// Adds what was acted on, if nothing was said of it.
+    pub(crate) fn with_subject(mut self, on: impl fmt::Display) -> Error {
+        if let Error::System { subject, .. } = &mut self {
+            if subject.is_empty() {
+                *subject = on.to_string();
+            }
+        }
+        self
+    }
+
+    pub(crate) fn system_on(act: &'static str, subject: impl fmt::Display, source: io::Error) -> Error {
+        Error::System { act, subject: subject.to_string(), source }
+    }
+}
+
+macro_rules! from_foreign_errors {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Error {
+                Error::Other(error.into())
+            }
+        }
+    )*};
+}
+
+// The errors that `?` meets in callbacks. A blanket impl would collide with `From<Error> for Error`.
+from_foreign_errors!(
+    io::Error,
+    fmt::Error,
+    std::str::Utf8Error,
+    std::string::FromUtf8Error,
+    std::num::ParseIntError,
+    std::num::ParseFloatError,
+    std::net::AddrParseError,
+    Box<dyn error::Error + Send + Sync>,
+    String,
+    &str,
+);
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        Error::Failure(Box::new(failure))
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        match error {
+            Error::System { source, act, subject } if act.is_empty() && subject.is_empty() => source,
+            Error::TimedOut { .. } => io::Error::new(io::ErrorKind::TimedOut, error),
+            Error::Invalid { .. } => io::Error::new(io::ErrorKind::InvalidInput, error),
+            _ => {
+                let kind = error.io_kind().unwrap_or(io::ErrorKind::Other);
+                io::Error::new(kind, error)
+            }
+        }
+    }
+}
+
+/// An error that a callback returned or that nobody was there to take, and whose it was.
+///
+/// Goes to [`Loop::on_failure`](crate::Loop::on_failure). The handle, if there is one, is being
+/// closed, but for a listener that failed to accept: that one goes on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Failure {
+    /// Whose callback it was. `None` for a request without a handle: work, a file operation on a
+    /// path, a posted or deferred closure.
+    pub handle: Option<Handle>,
+    /// What kind of handle or request it was.
+    pub kind: Kind,
+    /// The name it was given, if any.
+    pub name: Option<String>,
+    /// Where in the program it was started.
+    pub started: &'static Location<'static>,
+    /// What went wrong.
+    pub error: Error,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.kind)?;
+        if let Some(name) = &self.name {
+            write!(out, " {name:?}")?;
+        }
+        write!(out, " started at {}:{}: {}", self.started.file(), self.started.line(), self.error)
+    }
+}
+
+impl error::Error for Failure {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.error)
+    }
+}

@@ -1,0 +1,258 @@
+//! The only place that calls a user's callback: take it out, call it, put it back or drop it.
+//!
+//! No callback runs inside another: only the phases of a turn come here, and a turn does not begin
+//! inside a callback. So nothing of the loop is borrowed while the application has it.
+
+use std::panic::Location;
+
+use super::{
+    Loop,
+    body::{self, Occurrence},
+    inspect::SlowCallback,
+};
+use crate::{
+    backend::job::Outcome,
+    error::{Failure, Result},
+    handle::{Handle, Kind, Request},
+};
+
+/// A handle's callback, behind the wrapper that its kind has put around it.
+pub(crate) type Callback<S> = Box<dyn FnMut(&mut Loop<S>, &mut S, Occurrence<'_>) -> Result>;
+
+/// What a request calls when it is answered.
+pub(crate) type Answer<S> = Box<dyn FnOnce(&mut Loop<S>, &mut S, Result<Outcome>) -> Result>;
+
+/// What [`Loop::on_failure`] was given.
+pub(crate) type OnFailure<S> = Box<dyn FnMut(&mut Loop<S>, &mut S, Failure) -> Result>;
+
+/// What [`Loop::on_slow`] was given.
+pub(crate) type OnSlow<S> = Box<dyn FnMut(&mut Loop<S>, &mut S, SlowCallback) -> Result>;
+
+/// Whose callback failed, was slow or panicked.
+#[derive(Clone, Copy)]
+pub(crate) struct Whose {
+    pub(crate) handle: Option<Handle>,
+    pub(crate) kind: Kind,
+    pub(crate) started: &'static Location<'static>,
+}
+
+/// Puts the callback back when the call is over, also by a panic. The handle of one that panicked is
+/// closed, as that of one that failed is.
+struct Calling<'a, S> {
+    lp: &'a mut Loop<S>,
+    handle: Handle,
+    /// Whom a failure closes.
+    victim: Handle,
+    callback: Callback<S>,
+    returned: bool,
+}
+
+impl<S> Drop for Calling<'_, S> {
+    fn drop(&mut self) {
+        let nothing: Callback<S> = Box::new(|_, _, _| Ok(()));
+        let callback = std::mem::replace(&mut self.callback, nothing);
+        self.lp.restore(self.handle, callback);
+        if !self.returned {
+            self.lp.core.close(self.victim);
+        }
+    }
+}
+
+impl<S> Loop<S> {
+    /// Gives a handle its callback, in place of the one that it had.
+    pub(crate) fn install(&mut self, handle: Handle, callback: Callback<S>) {
+        let index = handle.index as usize;
+        if index >= self.callbacks.len() {
+            self.callbacks.resize_with(index + 1, || None);
+        }
+        self.callbacks[index] = Some(callback);
+    }
+
+    /// Puts a callback back after its call, unless the handle is gone or was given another.
+    fn restore(&mut self, handle: Handle, callback: Callback<S>) {
+        if self.core.table.get(handle).is_none() {
+            return;
+        }
+        if let Some(place @ None) = self.callbacks.get_mut(handle.index as usize) {
+            *place = Some(callback);
+        }
+    }
+
+    pub(crate) fn take_callback(&mut self, handle: Handle) -> Option<Callback<S>> {
+        self.callbacks.get_mut(handle.index as usize)?.take()
+    }
+
+    pub(crate) fn has_callback(&self, handle: Handle) -> bool {
+        self.callbacks.get(handle.index as usize).is_some_and(Option::is_some)
+    }
+
+    /// Calls a handle's callback, if it has one. What it returns as an error closes the handle and is
+    /// a failure.
+    pub(crate) fn call(&mut self, state: &mut S, handle: Handle, occurrence: Occurrence<'_>) -> Result {
+        match self.call_for(state, handle, handle, occurrence)? {
+            Ok(()) => Ok(()),
+            Err(error) => self.fail(state, handle, error),
+        }
+    }
+
+    /// The same, but a panic closes `victim`, and what the callback returned is given back.
+    pub(crate) fn call_for(
+        &mut self,
+        state: &mut S,
+        handle: Handle,
+        victim: Handle,
+        occurrence: Occurrence<'_>,
+    ) -> Result<Result> {
+        let Some(callback) = self.take_callback(handle) else { return Ok(Ok(())) };
+        let begun = self.begin_call();
+        let result = {
+            let mut calling = Calling { lp: self, handle, victim, callback, returned: false };
+            let result = (calling.callback)(calling.lp, state, occurrence);
+            calling.returned = true;
+            result
+        };
+        if let Some(begun) = begun {
+            let whose = self.whose(handle);
+            self.end_call(state, whose, begun)?;
+        }
+        Ok(result)
+    }
+
+    /// Answers a request: calls what waited for it, once.
+    pub(crate) fn answer(&mut self, state: &mut S, request: Request, result: Result<Outcome>) -> Result {
+        let Some(pending) = self.core.finish(request) else { return Ok(()) };
+        let owner = pending.owner;
+        let answer = self.answers.get_mut(request.index as usize).and_then(Option::take);
+        if let Some(slots) = self.core.requests.shrink() {
+            self.answers.truncate(slots);
+            self.answers.shrink_to_fit();
+        }
+        let Some(answer) = answer else {
+            // Nobody asked to be told. What went wrong is told all the same, but for a cancellation.
+            return match result {
+                Err(error) if !error.is_canceled() => {
+                    let whose = Whose { handle: owner, kind: pending.kind, started: pending.started };
+                    self.fail_as(state, whose, error)
+                }
+                _ => Ok(()),
+            };
+        };
+        if pending.kind == Kind::Deferred && result.is_err() {
+            return Ok(());
+        }
+        let whose = Whose { handle: owner, kind: pending.kind, started: pending.started };
+        self.call_once(state, whose, |lp, state| answer(lp, state, result))?;
+        if let Some(owner) = owner {
+            body::answered(&mut self.core, owner);
+        }
+        Ok(())
+    }
+
+    /// Calls something that is called once. What it returns as an error is a failure.
+    pub(crate) fn call_once(
+        &mut self,
+        state: &mut S,
+        whose: Whose,
+        callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result,
+    ) -> Result {
+        struct Once<'a, S>(&'a mut Loop<S>, Option<Handle>);
+        impl<S> Drop for Once<'_, S> {
+            fn drop(&mut self) {
+                if let Some(victim) = self.1 {
+                    self.0.core.close(victim);
+                }
+            }
+        }
+        let begun = self.begin_call();
+        let result = {
+            let mut once = Once(self, whose.handle);
+            let result = callback(once.0, state);
+            once.1 = None;
+            result
+        };
+        if let Some(begun) = begun {
+            self.end_call(state, whose, begun)?;
+        }
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                if let Some(handle) = whose.handle {
+                    self.core.close(handle);
+                }
+                self.fail_as(state, whose, error)
+            }
+        }
+    }
+
+    /// Closes a handle and reports why.
+    pub(crate) fn fail(&mut self, state: &mut S, handle: Handle, error: crate::Error) -> Result {
+        let whose = self.whose(handle);
+        let name = self.core.table.name(handle).map(str::to_owned);
+        self.core.close(handle);
+        self.report(state, whose, name, error)
+    }
+
+    /// Reports what went wrong, and closes nothing.
+    pub(crate) fn fail_as(&mut self, state: &mut S, whose: Whose, error: crate::Error) -> Result {
+        let name = whose.handle.and_then(|handle| self.core.table.name(handle)).map(str::to_owned);
+        self.report(state, whose, name, error)
+    }
+
+    /// Whose callback this handle's is.
+    pub(crate) fn whose(&self, handle: Handle) -> Whose {
+        match self.core.table.get(handle) {
+            Some(slot) => Whose { handle: Some(handle), kind: slot.body.kind(), started: slot.started },
+            // Only if the application has exchanged the loop for another inside the callback.
+            None => Whose { handle: Some(handle), kind: Kind::Deferred, started: Location::caller() },
+        }
+    }
+
+    /// Gives a failure to `on_failure`; with none set, `run` ends with it.
+    fn report(&mut self, state: &mut S, whose: Whose, name: Option<String>, error: crate::Error) -> Result {
+        let Whose { handle, kind, started } = whose;
+        let failure = Failure { handle, kind, name, started, error };
+        let Some(on_failure) = self.on_failure.take() else { return Err(failure.into()) };
+        struct Reporting<'a, S>(&'a mut Loop<S>, Option<OnFailure<S>>);
+        impl<S> Drop for Reporting<'_, S> {
+            fn drop(&mut self) {
+                if self.0.on_failure.is_none() {
+                    self.0.on_failure = self.1.take();
+                }
+            }
+        }
+        self.core.counters.callbacks += 1;
+        let mut reporting = Reporting(self, Some(on_failure));
+        match &mut reporting.1 {
+            Some(on_failure) => on_failure(reporting.0, state, failure),
+            None => Ok(()),
+        }
+    }
+
+    fn begin_call(&mut self) -> Option<u64> {
+        self.core.counters.callbacks += 1;
+        // The clock is read around each callback only if somebody wants to know.
+        self.on_slow.as_ref().map(|_| self.core.backend.now())
+    }
+
+    fn end_call(&mut self, state: &mut S, whose: Whose, begun: u64) -> Result {
+        let took = self.core.backend.now().saturating_sub(begun);
+        let Some((limit, _)) = &self.on_slow else { return Ok(()) };
+        if took < *limit {
+            return Ok(());
+        }
+        let Some((limit, mut on_slow)) = self.on_slow.take() else { return Ok(()) };
+        let slow = SlowCallback {
+            handle: whose.handle,
+            kind: whose.kind,
+            name: whose.handle.and_then(|handle| self.core.table.name(handle)).map(str::to_owned),
+            started: whose.started,
+            took: std::time::Duration::from_nanos(took),
+        };
+        // A panic in here loses the reporter, and nothing else.
+        let result = on_slow(self, state, slow);
+        if self.on_slow.is_none() {
+            self.on_slow = Some((limit, on_slow));
+        }
+        result
+    }
+}

@@ -1,0 +1,171 @@
+//! The loop explains itself: what it holds, why it is still running, which callbacks are slow.
+
+use std::{fmt, panic::Location, time::Duration};
+
+use super::Loop;
+use crate::handle::{Handle, Kind};
+
+/// One handle or request of a loop, as [`Loop::handles`] and [`Loop::why_alive`] list them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The id. `None` for a request.
+    pub handle: Option<Handle>,
+    /// What it is.
+    pub kind: Kind,
+    /// The name it was given, if any.
+    pub name: Option<String>,
+    /// Where in the program it was started.
+    pub started: &'static Location<'static>,
+    /// Whether it keeps the loop running.
+    pub holds: bool,
+    /// Whether it is started.
+    pub active: bool,
+    /// Whether it counts while it is active: `unref` was not called.
+    pub referenced: bool,
+    /// Whether it is being closed.
+    pub closing: bool,
+    /// What it is doing or waiting for.
+    pub doing: String,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.kind)?;
+        if let Some(name) = &self.name {
+            write!(out, " {name:?}")?;
+        }
+        write!(out, " started at {}:{}: {}", self.started.file(), self.started.line(), self.doing)?;
+        if self.closing {
+            write!(out, ", closing")?;
+        }
+        if !self.referenced {
+            write!(out, ", unreferenced")?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that keeps a loop running. Its `Display` has a line for each.
+#[derive(Clone, Debug)]
+pub struct WhyAlive {
+    /// The handles and requests that hold the loop.
+    pub entries: Vec<Entry>,
+    /// How many [`Remote`](crate::Remote)s hold it, in whatever thread they are.
+    pub remotes: usize,
+    /// How many posted closures wait to be run.
+    pub posts: usize,
+}
+
+impl WhyAlive {
+    /// Whether nothing does: `run` returns.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.remotes == 0 && self.posts == 0
+    }
+}
+
+impl fmt::Display for WhyAlive {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return writeln!(out, "nothing keeps the loop running");
+        }
+        for entry in &self.entries {
+            writeln!(out, "{entry}")?;
+        }
+        if self.remotes > 0 {
+            writeln!(out, "{} remote(s) that may post from other threads", self.remotes)?;
+        }
+        if self.posts > 0 {
+            writeln!(out, "{} posted closure(s) to run", self.posts)?;
+        }
+        Ok(())
+    }
+}
+
+/// A callback that took longer than the limit of [`Loop::on_slow`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SlowCallback {
+    /// Whose callback it was. `None` for a request without a handle.
+    pub handle: Option<Handle>,
+    /// What kind of handle or request it was.
+    pub kind: Kind,
+    /// The name it was given, if any.
+    pub name: Option<String>,
+    /// Where in the program it was started.
+    pub started: &'static Location<'static>,
+    /// How long the callback took.
+    pub took: Duration,
+}
+
+impl fmt::Display for SlowCallback {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "slow callback: {}", self.kind)?;
+        if let Some(name) = &self.name {
+            write!(out, " {name:?}")?;
+        }
+        write!(out, " started at {}:{} took {:?}", self.started.file(), self.started.line(), self.took)
+    }
+}
+
+impl<S> Loop<S> {
+    /// Lists every handle and every request, whether it holds the loop or not, oldest handles first.
+    ///
+    /// For people and tests: it allocates, and takes time in proportion to what there is.
+    pub fn handles(&self) -> Vec<Entry> {
+        let core = &self.core;
+        let mut handles: Vec<_> = core.table.iter().collect();
+        handles.sort_by_key(|(handle, _)| *handle);
+        let handles = handles.into_iter().map(|(handle, slot)| Entry {
+            handle: Some(handle),
+            kind: slot.body.kind(),
+            name: core.table.name(handle).map(str::to_owned),
+            started: slot.started,
+            holds: slot.state().holds(),
+            active: slot.state().active,
+            referenced: !slot.state().unreferenced,
+            closing: slot.state().closing,
+            doing: slot.body.describe(core, handle),
+        });
+        let mut requests: Vec<_> = core.requests.iter().collect();
+        requests.sort_by_key(|(request, _)| *request);
+        let requests = requests.into_iter().map(|(_, pending)| Entry {
+            handle: None,
+            kind: pending.kind,
+            name: pending.owner.and_then(|owner| core.table.name(owner)).map(str::to_owned),
+            started: pending.started,
+            holds: true,
+            active: true,
+            referenced: true,
+            closing: false,
+            doing: match pending.stage {
+                crate::handle::request::Stage::Waiting => format!("{}: waiting", pending.act),
+                crate::handle::request::Stage::Pooled(_) => format!("{}: with the workers", pending.act),
+                crate::handle::request::Stage::Answered => format!("{}: its callback is next", pending.act),
+            },
+        });
+        handles.chain(requests).collect()
+    }
+
+    /// Says what keeps the loop running: what kind, its name, where it was started, and what it waits
+    /// for. Print it when a program does not end.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ringback::{Loop, Timer};
+    /// let mut lp = Loop::<()>::new()?;
+    /// let timer = Timer::after(&mut lp, Duration::from_secs(3600), |_, _| Ok(()))?;
+    /// timer.set_name(&mut lp, "hourly")?;
+    /// let why = lp.why_alive();
+    /// assert_eq!(why.entries.len(), 1);
+    /// assert!(why.to_string().starts_with("timer \"hourly\" started at "));
+    /// # Ok::<(), ringback::Error>(())
+    /// ```
+    pub fn why_alive(&self) -> WhyAlive {
+        WhyAlive {
+            entries: self.handles().into_iter().filter(|entry| entry.holds).collect(),
+            remotes: self.posts.senders(),
+            posts: self.posted.len() + self.posts.len(),
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! The loop: knows phases, not what handles do.
+
+pub(crate) mod body;
+mod closing;
+pub(crate) mod core;
+pub(crate) mod dispatch;
+mod inspect;
+mod metrics;
+mod turn;
+mod verify;
+
+use std::{
+    collections::VecDeque,
+    os::fd::{AsFd, BorrowedFd},
+    panic::Location,
+    sync::Arc,
+    time::Duration,
+};
+
+pub use inspect::{Entry, SlowCallback, WhyAlive};
+pub use metrics::{Histogram, Metrics};
+
+use self::{
+    core::{Core, nanos},
+    dispatch::{Answer, Callback, OnFailure, OnSlow},
+    turn::Block,
+};
+use crate::{
+    backend::{Mailbox, job::Outcome},
+    error::{Error, Failure, Result},
+    handle::{Handle, Key, Kind, Request},
+    remote::{Post, Remote},
+};
+
+/// A callback event loop: one thread, any number of handles, callbacks that are called one at a time.
+///
+/// The application owns its state `S` and lends it to [`run`](Loop::run); every callback gets
+/// `(&mut Loop<S>, &mut S, …)`, so nothing needs to be shared. What happens in one turn, and in which
+/// order, is said on the [front page](crate#a-turn).
+///
+/// Dropping the loop closes everything. Callbacks that have not run by then never do, and are dropped;
+/// jobs that workers have begun are finished, without anybody to tell.
+pub struct Loop<S = ()> {
+    pub(crate) core: Core,
+    /// By slot. `None` while a callback runs.
+    callbacks: Vec<Option<Callback<S>>>,
+    /// By request.
+    answers: Vec<Option<Answer<S>>>,
+    on_failure: Option<OnFailure<S>>,
+    on_slow: Option<(u64, OnSlow<S>)>,
+    posts: Arc<Mailbox<Post<S>>>,
+    posted: VecDeque<Post<S>>,
+}
+
+/// How a loop is made, for those who want it otherwise than [`Loop::new`].
+///
+/// ```
+/// let lp: ringback::Loop = ringback::Options::new().workers(8).build()?;
+/// # Ok::<(), ringback::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    workers: usize,
+    read_buffer: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+impl Options {
+    /// Four worker threads at most, a read buffer of 64 KiB.
+    pub fn new() -> Options {
+        Options { workers: 4, read_buffer: 64 << 10 }
+    }
+
+    /// How many worker threads this loop may have. They are made when they are needed. At least one.
+    pub fn workers(mut self, most: usize) -> Options {
+        self.workers = most.max(1);
+        self
+    }
+
+    /// How many bytes are read from a stream at once, at most. All streams of the loop share one buffer
+    /// of this size. At least one byte.
+    pub fn read_buffer(mut self, bytes: usize) -> Options {
+        self.read_buffer = bytes.max(1);
+        self
+    }
+
+    /// Makes the loop.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the system has no descriptors left.
+    pub fn build<S>(self) -> Result<Loop<S>> {
+        let core = Core::new(self.workers, self.read_buffer)?;
+        let posts = Arc::new(Mailbox::new(core.backend.bell(Key::POSTS), usize::MAX));
+        Ok(Loop {
+            core,
+            callbacks: Vec::new(),
+            answers: Vec::new(),
+            on_failure: None,
+            on_slow: None,
+            posts,
+            posted: VecDeque::new(),
+        })
+    }
+}
+
+/// Sets the loop running, and back however `run` ends.
+struct Running<'a, S>(&'a mut Loop<S>);
+
+impl<'a, S> Running<'a, S> {
+    fn begin(lp: &'a mut Loop<S>, act: &'static str) -> Result<Running<'a, S>> {
+        if lp.core.running {
+            return Err(Error::Reentrant { act });
+        }
+        lp.core.running = true;
+        Ok(Running(lp))
+    }
+}
+
+impl<S> Drop for Running<'_, S> {
+    fn drop(&mut self) {
+        let core = &mut self.0.core;
+        core.running = false;
+        core.stopping = false;
+        core.read_clock();
+        core.counters.rest(core.now);
+    }
+}
+
+impl<S> Loop<S> {
+    /// Makes a loop. See [`Options`] for what can be chosen.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the system has no descriptors left.
+    pub fn new() -> Result<Loop<S>> {
+        Options::new().build()
+    }
+
+    // ---- running
+
+    /// Runs until nothing is left to wait for, or [`stop`](Self::stop) is called.
+    ///
+    /// What is left: an active handle that is referenced, a request in flight, a handle that is being
+    /// closed, a [`Remote`] that may post. The loop can be run again afterwards.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Failure`], at once, if no [`on_failure`](Self::on_failure) is set; an error that
+    /// `on_failure` returned; [`Error::Reentrant`] inside a callback. What had not been dispatched by
+    /// then is, by the next `run`. A panic in a callback unwinds through here in the same way: the
+    /// handle whose callback it was is closed, and the loop can be run again.
+    pub fn run(&mut self, state: &mut S) -> Result {
+        let running = Running::begin(self, "run")?;
+        while !running.0.core.stopping && running.0.is_alive() {
+            running.0.turn(state, Block::Forever)?;
+        }
+        Ok(())
+    }
+
+    /// Runs one turn: waits for something to happen, unless a callback has run before it would wait.
+    /// Says whether anything is left to wait for.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_once(&mut self, state: &mut S) -> Result<bool> {
+        self.run_turn(state, Block::Once, "run_once")
+    }
+
+    /// Runs one turn without waiting. Says whether anything is left to wait for.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn poll_once(&mut self, state: &mut S) -> Result<bool> {
+        self.run_turn(state, Block::Never, "poll_once")
+    }
+
+    fn run_turn(&mut self, state: &mut S, block: Block, act: &'static str) -> Result<bool> {
+        let running = Running::begin(self, act)?;
+        if !running.0.core.stopping {
+            running.0.turn(state, block)?;
+        }
+        Ok(running.0.is_alive())
+    }
+
+    /// Runs for this long, or until nothing is left to wait for, or [`stop`](Self::stop) is called. Says
+    /// whether anything is left.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_for(&mut self, state: &mut S, duration: Duration) -> Result<bool> {
+        let running = Running::begin(self, "run_for")?;
+        let end = running.0.core.backend.now().saturating_add(nanos(duration));
+        while !running.0.core.stopping && running.0.is_alive() {
+            running.0.turn(state, Block::Until(end))?;
+            if running.0.core.backend.now() >= end {
+                break;
+            }
+        }
+        Ok(running.0.is_alive())
+    }
+
+    /// Ends `run` after this turn. Called before `run`, that returns at once: without waiting, and
+    /// without calling anything. The wish is forgotten when `run` returns.
+    pub fn stop(&mut self) {
+        self.core.stopping = true;
+    }
+
+    /// Whether anything is left to wait for: whether `run` would go on.
+    pub fn is_alive(&self) -> bool {
+        self.core.is_alive() || !self.posted.is_empty() || self.posts.senders() > 0 || self.posts.len() > 0
+    }
+
+    // ---- time
+
+    /// The loop's time, counted from when it was made.
+    ///
+    /// It stands still during a callback: it is read at the start of a turn and after waiting. Timers
+    /// count from it, so one that is started after long work in a callback is due that much sooner,
+    /// unless [`refresh_now`](Self::refresh_now) is called. Outside of `run`, starting a timer refreshes
+    /// it.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.core.now)
+    }
+
+    /// Reads the clock now, for timers to be started after long work in a callback.
+    pub fn refresh_now(&mut self) {
+        self.core.read_clock();
+    }
+
+    // ---- embedding
+
+    /// How long whoever drives this loop may wait on its descriptor before it must be run again: zero
+    /// if it has something to do already, `None` if only an event can bring it something.
+    ///
+    /// Tells the system about every change since the last turn, so ask just before waiting: on the
+    /// descriptor that [`AsFd`] gives, for it to be readable. Then call [`poll_once`](Self::poll_once).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ringback::{Loop, Timer};
+    /// let mut lp = Loop::<()>::new()?;
+    /// assert_eq!(lp.timeout(), Some(Duration::ZERO)); // nothing to wait for
+    /// Timer::after(&mut lp, Duration::from_secs(1), |_, _| Ok(()))?;
+    /// assert!(lp.timeout().unwrap() <= Duration::from_secs(1));
+    /// # Ok::<(), ringback::Error>(())
+    /// ```
+    pub fn timeout(&mut self) -> Option<Duration> {
+        self.core.backend.install();
+        if self.core.backend.has_refused() {
+            return Some(Duration::ZERO);
+        }
+        self.how_long_to_block(Block::Forever, false).map(Duration::from_nanos)
+    }
+
+    // ---- callbacks of the loop itself
+
+    /// Calls `callback` in the next deferred phase: after the timers, or after polling, whichever comes
+    /// first. Never before this returns. In the order of asking; one that is deferred by a deferred
+    /// one comes after those that wait already.
+    ///
+    /// It holds the loop until it has run. An error that it returns is a [`Failure`].
+    #[track_caller]
+    pub fn defer(&mut self, callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result + 'static) -> Request {
+        let request = self.core.request(None, Kind::Deferred, "defer", Location::caller());
+        self.expect(request, Box::new(move |lp, state, _| callback(lp, state)));
+        self.core.answer(request, Ok(Outcome::Done));
+        request
+    }
+
+    /// What to do about errors that callbacks return or that nobody was there to take. Called between
+    /// callbacks; replaces what was set before.
+    ///
+    /// The handle in question is being closed already (but for a listener that could not accept). An
+    /// error that `callback` itself returns ends `run` with it. With nothing set, the first failure ends
+    /// `run`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ringback::{Error, Loop, Timer};
+    /// let mut lp = Loop::new()?;
+    /// lp.on_failure(|_, seen: &mut Vec<String>, failure| {
+    ///     seen.push(failure.error.to_string());
+    ///     Ok(())
+    /// });
+    /// Timer::after(&mut lp, Duration::ZERO, |_, _| Err(Error::other("out of tea")))?;
+    /// let mut seen = Vec::new();
+    /// lp.run(&mut seen)?;
+    /// assert_eq!(seen, ["out of tea"]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn on_failure(&mut self, callback: impl FnMut(&mut Loop<S>, &mut S, Failure) -> Result + 'static) {
+        self.on_failure = Some(Box::new(callback));
+    }
+
+    /// Calls `callback` after every callback that took `limit` or longer. Replaces what was set before.
+    ///
+    /// Costs two readings of the clock a callback while it is set, nothing otherwise. An error that
+    /// `callback` returns ends `run` with it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut lp = ringback::Loop::<()>::new()?;
+    /// lp.on_slow(Duration::from_millis(10), |_, _, slow| {
+    ///     eprintln!("{slow}"); // slow callback: timer started at src/main.rs:12 took 25ms
+    ///     Ok(())
+    /// });
+    /// # Ok::<(), ringback::Error>(())
+    /// ```
+    pub fn on_slow(
+        &mut self,
+        limit: Duration,
+        callback: impl FnMut(&mut Loop<S>, &mut S, SlowCallback) -> Result + 'static,
+    ) {
+        self.on_slow = Some((nanos(limit), Box::new(callback)));
+    }
+
+    /// What the loop has done so far.
+    pub fn metrics(&self) -> Metrics {
+        self.core.counters.snapshot()
+    }
+
+    /// How many worker threads this loop may have from now on, at least one. Threads that there are stay.
+    pub fn set_workers(&mut self, most: usize) {
+        self.core.backend.set_workers(most.max(1));
+    }
+
+    /// A sender of closures, for any thread. It holds the loop, and so do its clones, until they are
+    /// dropped or [`unref`](Remote::unref)ed.
+    pub fn remote(&self) -> Remote<S> {
+        Remote::new(self.posts.clone())
+    }
+
+    // ---- what every handle can do; the typed handles have these as methods
+
+    /// Closes any handle. The same as its own `close`.
+    pub fn close(&mut self, handle: impl Into<Handle>) {
+        self.core.close(handle.into());
+    }
+
+    /// Closes any handle, and calls `callback` when that is done. The same as its own `close_then`.
+    #[track_caller]
+    pub fn close_then(
+        &mut self,
+        handle: impl Into<Handle>,
+        callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result + 'static,
+    ) {
+        self.close_and_tell(
+            handle.into(),
+            Location::caller(),
+            Box::new(move |lp, state, _| callback(lp, state)),
+        );
+    }
+
+    /// Whether the handle exists in this loop and is not being closed.
+    pub fn is_open(&self, handle: impl Into<Handle>) -> bool {
+        self.core.table.get(handle.into()).is_some_and(|slot| !slot.state().closing)
+    }
+
+    /// Whether the handle is started.
+    pub fn is_active(&self, handle: impl Into<Handle>) -> bool {
+        self.core.table.get(handle.into()).is_some_and(|slot| slot.state().active)
+    }
+
+    pub(crate) fn is_referenced(&self, handle: impl Into<Handle>) -> bool {
+        self.core.table.get(handle.into()).is_some_and(|slot| !slot.state().unreferenced)
+    }
+
+    pub(crate) fn set_referenced(&mut self, handle: impl Into<Handle>, referenced: bool) -> Result {
+        let handle = handle.into();
+        self.core.open(handle, if referenced { "re_ref" } else { "unref" })?;
+        self.core.table.change(handle, |state| state.unreferenced = !referenced);
+        Ok(())
+    }
+
+    pub(crate) fn set_name(&mut self, handle: impl Into<Handle>, name: impl Into<String>) -> Result {
+        let handle = handle.into();
+        self.core.open(handle, "set_name")?;
+        self.core.table.set_name(handle, name.into());
+        Ok(())
+    }
+
+    pub(crate) fn cancel(&mut self, request: Request) -> Result {
+        self.core.cancel(request)
+    }
+
+    /// What to call when a request is answered.
+    pub(crate) fn expect(&mut self, request: Request, answer: Answer<S>) {
+        let index = request.index as usize;
+        if index >= self.answers.len() {
+            self.answers.resize_with(index + 1, || None);
+        }
+        self.answers[index] = Some(answer);
+    }
+
+    fn collect_posts(&mut self) {
+        self.posts.hear();
+        self.posted.append(&mut self.posts.take_all());
+    }
+}
+
+impl<S> AsFd for Loop<S> {
+    /// Readable when the loop has an event to dispatch. See [`Loop::timeout`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.core.backend.as_fd()
+    }
+}
+
+impl<S> Drop for Loop<S> {
+    fn drop(&mut self) {
+        self.posts.close();
+    }
+}
+
+impl<S> std::fmt::Debug for Loop<S> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Loop")
+            .field("handles", &self.core.table.len())
+            .field("requests", &self.core.requests.len())
+            .field("now", &self.now())
+            .finish_non_exhaustive()
+    }
+}

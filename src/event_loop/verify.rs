@@ -1,0 +1,44 @@
+//! The loop checks itself: every structure is walked, every invariant asserted.
+
+use std::collections::BTreeMap;
+
+use super::Loop;
+
+impl<S> Loop<S> {
+    /// Panics if anything inside the loop contradicts itself. For tests and for those who suspect a
+    /// bug here; takes time in proportion to everything that the loop holds.
+    pub fn verify(&self) {
+        let core = &self.core;
+        core.table.verify();
+        core.deadlines.verify();
+        core.hooks.iter().for_each(crate::queue::rounds::Rounds::verify);
+        core.backend.verify();
+        core.verify_closing();
+        crate::signal::verify_watchers(core);
+
+        let mut owned = BTreeMap::new();
+        for (_, pending) in core.requests.iter() {
+            *owned.entry(pending.owner).or_insert(0_u32) += 1;
+        }
+        for (handle, slot) in core.table.iter() {
+            assert_eq!(
+                owned.get(&Some(handle)).copied().unwrap_or(0),
+                slot.requests,
+                "requests are counted: {handle:?}"
+            );
+            slot.body.verify(core, handle);
+        }
+        for (request, pending) in core.requests.iter() {
+            let expected = self.answers.get(request.index as usize).is_some_and(Option::is_some);
+            // A file that was written to is closed by a job that nobody asked for by name.
+            let internal = pending.act == crate::fs::CLOSE;
+            assert!(expected || internal, "a request has somebody to answer: {request:?}");
+        }
+        for (index, callback) in self.callbacks.iter().enumerate() {
+            if callback.is_some() {
+                assert!(core.table.at(index as u32).is_some(), "a callback has a handle");
+            }
+        }
+        assert!(core.rung_done <= core.rung.len(), "no more bells were answered than rang");
+    }
+}

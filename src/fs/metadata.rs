@@ -1,0 +1,98 @@
+//! What the system knows about a file, as plain data.
+
+use std::{
+    os::unix::fs::MetadataExt,
+    time::{Duration, SystemTime},
+};
+
+/// What sort of thing a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A pipe, a socket, a device.
+    Other,
+}
+
+/// What the system knows about a file. From [`metadata`](super::metadata) and
+/// [`File::metadata`](super::File::metadata).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// What it is.
+    pub kind: FileKind,
+    /// Its length in bytes.
+    pub len: u64,
+    /// The permission bits, such as `0o644`.
+    pub mode: u32,
+    /// The device that it is on.
+    pub device: u64,
+    /// Its number on that device.
+    pub inode: u64,
+    /// How many names it has.
+    pub links: u64,
+    /// The user that owns it.
+    pub uid: u32,
+    /// The group that owns it.
+    pub gid: u32,
+    /// When its contents last changed.
+    pub modified: SystemTime,
+    /// When it was last read, as far as the system keeps count.
+    pub accessed: SystemTime,
+    /// When it was made, if the file system knows.
+    pub created: Option<SystemTime>,
+}
+
+impl Metadata {
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.kind == FileKind::File
+    }
+
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.kind == FileKind::Directory
+    }
+}
+
+impl From<std::fs::Metadata> for Metadata {
+    fn from(found: std::fs::Metadata) -> Metadata {
+        let kind = found.file_type();
+        let kind = match () {
+            () if kind.is_file() => FileKind::File,
+            () if kind.is_dir() => FileKind::Directory,
+            () if kind.is_symlink() => FileKind::Symlink,
+            () => FileKind::Other,
+        };
+        Metadata {
+            kind,
+            len: found.len(),
+            mode: found.mode() & 0o7777,
+            device: found.dev(),
+            inode: found.ino(),
+            links: found.nlink(),
+            uid: found.uid(),
+            gid: found.gid(),
+            modified: time(found.mtime(), found.mtime_nsec()),
+            accessed: time(found.atime(), found.atime_nsec()),
+            created: found.created().ok(),
+        }
+    }
+}
+
+/// A time that the system's clock cannot hold becomes the epoch, rather than a panic.
+fn time(seconds: i64, nanos: i64) -> SystemTime {
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let base = if seconds < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(whole)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(whole)
+    };
+    base.and_then(|base| base.checked_add(Duration::from_nanos(nanos.clamp(0, 999_999_999) as u64)))
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}

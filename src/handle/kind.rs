@@ -1,0 +1,70 @@
+//! The names of the kinds, for reports and errors.
+
+use std::fmt;
+
+/// What a handle or a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A [`Timer`](crate::Timer).
+    Timer,
+    /// An [`Idle`](crate::Idle) hook.
+    Idle,
+    /// A [`Prepare`](crate::Prepare) hook.
+    Prepare,
+    /// A [`Check`](crate::Check) hook.
+    Check,
+    /// A [`Wake`](crate::Wake).
+    Wake,
+    /// The loop's end of a [`channel`](crate::channel).
+    Channel,
+    /// A [`Signal`](crate::Signal).
+    Signal,
+    /// A [`Poll`](crate::Poll).
+    Poll,
+    /// A [`TcpListener`](crate::net::TcpListener).
+    TcpListener,
+    /// A [`TcpStream`](crate::net::TcpStream).
+    TcpStream,
+    /// An open [`File`](crate::fs::File).
+    File,
+    /// A closure given to [`Loop::defer`](crate::Loop::defer).
+    Deferred,
+    /// A closure posted by a [`Remote`](crate::Remote).
+    Post,
+    /// A closure waiting for a handle to be closed.
+    Close,
+    /// A connection being made.
+    Connect,
+    /// A write whose end is waited for.
+    Write,
+    /// A closure on the worker pool.
+    Work,
+    /// A file operation.
+    FileOperation,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Kind::Timer => "timer",
+            Kind::Idle => "idle",
+            Kind::Prepare => "prepare",
+            Kind::Check => "check",
+            Kind::Wake => "wake",
+            Kind::Channel => "channel",
+            Kind::Signal => "signal",
+            Kind::Poll => "poll",
+            Kind::TcpListener => "tcp listener",
+            Kind::TcpStream => "tcp stream",
+            Kind::File => "file",
+            Kind::Deferred => "deferred closure",
+            Kind::Post => "posted closure",
+            Kind::Close => "close callback",
+            Kind::Connect => "connect",
+            Kind::Write => "write",
+            Kind::Work => "work",
+            Kind::FileOperation => "file operation",
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! Requests: things with one answer.
+//!
+//! Each is answered exactly once (done, failed or cancelled), never inside the call that asked, and
+//! before the close callback of its handle. A request holds the loop alive, whatever its handle says.
+
+use std::{fmt, num::NonZeroU64, panic::Location};
+
+use slab::Slab;
+
+use super::{Handle, Kind};
+
+/// The id of a request that is on its way: a file operation, work on the pool, a deferred closure.
+///
+/// A plain copy, like a [`Handle`]. Use it to [`cancel`](Request::cancel); drop it otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Request {
+    pub(crate) lp: u32,
+    pub(crate) serial: NonZeroU64,
+    pub(crate) index: u32,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Request({}.{}@{})", self.lp, self.serial, self.index)
+    }
+}
+
+/// Where a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nobody has begun it, or it cannot be told.
+    Waiting,
+    /// It was given to the pool under this ticket.
+    Pooled(u64),
+    /// Its answer is queued.
+    Answered,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) serial: NonZeroU64,
+    pub(crate) owner: Option<Handle>,
+    pub(crate) kind: Kind,
+    pub(crate) act: &'static str,
+    pub(crate) started: &'static Location<'static>,
+    pub(crate) stage: Stage,
+}
+
+/// Every request of one loop that is not answered yet.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    lp: u32,
+    slots: Slab<Pending>,
+    serials: u64,
+}
+
+impl Requests {
+    pub(crate) fn new(lp: u32) -> Requests {
+        Requests { lp, slots: Slab::new(), serials: 0 }
+    }
+
+    pub(crate) fn insert(
+        &mut self,
+        owner: Option<Handle>,
+        kind: Kind,
+        act: &'static str,
+        started: &'static Location<'static>,
+    ) -> Request {
+        self.serials += 1;
+        let serial = NonZeroU64::new(self.serials).expect("serials start at one");
+        let index = self.slots.insert(Pending { serial, owner, kind, act, started, stage: Stage::Waiting });
+        Request { lp: self.lp, serial, index: u32::try_from(index).expect("fewer requests than 2³²") }
+    }
+
+    pub(crate) fn get_mut(&mut self, request: Request) -> Option<&mut Pending> {
+        let pending = self.slots.get_mut(request.index as usize)?;
+        (pending.serial == request.serial && request.lp == self.lp).then_some(pending)
+    }
+
+    /// The request in a slot.
+    pub(crate) fn at(&self, index: u32) -> Option<Request> {
+        let pending = self.slots.get(index as usize)?;
+        Some(Request { lp: self.lp, serial: pending.serial, index })
+    }
+
+    pub(crate) fn remove(&mut self, request: Request) -> Option<Pending> {
+        self.get_mut(request)?;
+        Some(self.slots.remove(request.index as usize))
+    }
+
+    /// After a crowd has left, gives its room back. Says how many slots there are now, if there were more.
+    pub(crate) fn shrink(&mut self) -> Option<usize> {
+        super::table::shrink(&mut self.slots)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Request, &Pending)> {
+        let lp = self.lp;
+        self.slots.iter().map(move |(index, pending)| {
+            (Request { lp, serial: pending.serial, index: index as u32 }, pending)
+        })
+    }
+}
+
+impl Request {
+    /// Takes the request back, if nobody has begun it: its callback then gets
+    /// [`Error::Canceled`](crate::Error::Canceled), in the next deferred phase.
+    ///
+    /// Answers [`Error::Busy`](crate::Error::Busy) if it has begun or its answer is on its way: the
+    /// callback then gets the real result. Answers [`Error::Closed`](crate::Error::Closed) if it was
+    /// answered. May be called from any callback.
+    pub fn cancel<S>(self, lp: &mut crate::Loop<S>) -> crate::Result {
+        lp.cancel(self)
+    }
+}

@@ -1,0 +1,132 @@
+//! Hooks: something to do every turn, in one of three phases. One list, three times.
+
+use std::panic::Location;
+
+use crate::{
+    Loop,
+    error::Result,
+    event_loop::{body::Body, core::Core},
+    handle::{Handle, Kind, typed_handle},
+};
+
+/// Which phase of the turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Idle = 0,
+    Prepare = 1,
+    Check = 2,
+}
+
+impl Phase {
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Phase::Idle => Kind::Idle,
+            Phase::Prepare => Kind::Prepare,
+            Phase::Check => Kind::Check,
+        }
+    }
+}
+
+macro_rules! hook {
+    ($(#[$attribute:meta])* $name:ident) => {
+        typed_handle! {
+            $(#[$attribute])*
+            $name
+        }
+
+        impl $name {
+            /// A hook that is not started yet.
+            #[track_caller]
+            pub fn new<S>(lp: &mut Loop<S>) -> Result<$name> {
+                Ok($name(lp.core.insert(Body::Hook(Phase::$name), Location::caller())))
+            }
+
+            /// A hook that is started. An error that the callback returns closes it.
+            #[track_caller]
+            pub fn every_turn<S>(
+                lp: &mut Loop<S>,
+                callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
+            ) -> Result<$name> {
+                let hook = $name::new(lp)?;
+                hook.start(lp, callback)?;
+                Ok(hook)
+            }
+
+            /// Calls `callback` once every turn from now on. Started from within its own phase, it is
+            /// called in the next turn; hooks of one phase are called in the order in which they were
+            /// started. If it is started already, it gets this callback and keeps its place.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Closed`](crate::Error::Closed).
+            #[track_caller]
+            pub fn start<S>(
+                self,
+                lp: &mut Loop<S>,
+                mut callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
+            ) -> Result {
+                lp.core.open(self.0, "start a hook")?.started = Location::caller();
+                lp.install(self.0, Box::new(move |lp, state, _| callback(lp, state)));
+                lp.core.hooks[Phase::$name as usize].join(self.0.index);
+                lp.core.set_active(self.0, true);
+                Ok(())
+            }
+
+            /// Stops calling, at once: also in this very phase. Idempotent.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Closed`](crate::Error::Closed).
+            pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
+                lp.core.open(self.0, "stop a hook")?;
+                lp.core.hooks[Phase::$name as usize].leave(self.0.index);
+                lp.core.set_active(self.0, false);
+                Ok(())
+            }
+        }
+    };
+}
+
+hook! {
+    /// Calls back every turn, and keeps the loop from waiting: for work to be done in small pieces while
+    /// nothing else happens.
+    ///
+    /// ```
+    /// use ringback::{Idle, Loop};
+    ///
+    /// let mut lp = Loop::new()?;
+    /// let idle = Idle::new(&mut lp)?;
+    /// idle.start(&mut lp, move |lp, left: &mut u32| {
+    ///     *left -= 1;
+    ///     if *left == 0 { idle.close(lp) }
+    ///     Ok(())
+    /// })?;
+    /// let mut left = 100;
+    /// lp.run(&mut left)?;
+    /// assert_eq!(left, 0);
+    /// # Ok::<(), ringback::Error>(())
+    /// ```
+    Idle
+}
+
+hook! {
+    /// Calls back every turn just before the loop waits: for getting something ready, such as another
+    /// library's queue of output.
+    Prepare
+}
+
+hook! {
+    /// Calls back every turn after the events that came were dispatched: for what is done once for all of
+    /// them.
+    Check
+}
+
+pub(crate) fn release(core: &mut Core, handle: Handle, phase: Phase) {
+    core.hooks[phase as usize].leave(handle.index);
+}
+
+pub(crate) fn verify(phase: Phase, core: &Core, handle: Handle) {
+    let active = core.table.get(handle).is_some_and(|slot| slot.state().active);
+    let member = core.hooks[phase as usize].is_member(handle.index);
+    assert_eq!(active, member, "an active hook is in its list: {handle:?}");
+}

@@ -1,0 +1,844 @@
+//! Streams: read, write, shut down, close. What every stream does, whatever carries it.
+//!
+//! One callback owns a stream. The read side is three conditions: it was started, the peer has not
+//! ended, its own queue is not too long. The write side is the pure machine in `writer.rs`; this file
+//! asks the backend to send what it says, and tells it what was sent.
+//!
+//! When things leave: what the stream's own callback wrote, when it returns; what others wrote, at the
+//! end of the poll batch, once a stream. What could not leave waits until the backend says "now".
+
+use std::{
+    io::{self, IoSlice},
+    mem,
+    panic::Location,
+    time::Duration,
+};
+
+use super::{payload::Payload, tcp::TcpStream, writer::Writer};
+use crate::{
+    Loop,
+    backend::{Interest, PIECES_MAX, Readiness, Socket, job::Outcome},
+    error::{Error, Result},
+    event_loop::{
+        body::{Body, Occurrence},
+        core::{Core, Pending},
+    },
+    handle::{Handle, Kind, Request},
+    queue::deadlines::Nanos,
+};
+
+/// Reads per readiness. More would only save a wait, and let one busy peer hold up the others.
+const READS_MAX: usize = 8;
+/// Borrowed bytes from this many on are sent within `write`, so that they need not be copied.
+const DIRECT_MIN: usize = 16 << 10;
+/// Above this the stream's own queue stops its reading.
+const HIGH_WATERMARK: usize = 1 << 20;
+/// At this it goes on.
+const LOW_WATERMARK: usize = 256 << 10;
+/// With this much queued, nothing more is.
+const QUEUE_LIMIT: usize = 16 << 20;
+
+/// What happens on a stream. A callback gets it as `Result<Event>`.
+///
+/// An error that arrives in its place ends the connection: after the callback has returned, whatever it
+/// returned, only [`Closed`](Event::Closed) follows. The exception is [`Error::TimedOut`] of an idle
+/// timeout: a callback that returns `Ok` after that keeps its connection, for another such time.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Bytes have arrived. They are lent, from the loop's buffer, for as long as the callback runs, and may
+    /// be changed in place.
+    Data(&'a mut [u8]),
+    /// The peer will send no more. Comes once, after all data. The stream can still be written to.
+    End,
+    /// The write queue had reached the high watermark and is down to the low one.
+    Drained,
+    /// The stream is closed, however that came about. Always the last event, and it comes exactly once.
+    Closed,
+}
+
+/// The write side, from the first write to the last byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Open,
+    /// `shutdown` was asked for; the queue goes first.
+    Ending,
+    Ended,
+}
+
+/// What a stream keeps. Boxed, so that slots stay small.
+///
+/// 1. `owing` in the slot says: connecting, or bytes queued, or the end not yet sent, or an error untold.
+/// 2. Watched for reading: started, not ended, not paused, connected. For writing: connecting or blocked.
+/// 3. `paused` and `above` imply that bytes are queued, until it is told that they are not.
+#[derive(Debug)]
+pub(crate) struct State {
+    socket: Option<Socket>,
+    writer: Writer<Request>,
+    write_side: Side,
+    /// The callback wants to hear of data.
+    reading: bool,
+    /// The peer has ended.
+    ended: bool,
+    /// Its own queue has stopped the reading.
+    paused: bool,
+    auto_pause: bool,
+    /// The queue has reached the high watermark and not yet come down to the low one.
+    above: bool,
+    /// It has come down, and the callback is to be told.
+    drained: bool,
+    /// The system takes nothing now, and will say when it does.
+    blocked: bool,
+    /// In the loop's list of streams with something to send.
+    listed: bool,
+    /// In the loop's list of streams with something to tell.
+    telling: bool,
+    /// `finish`: close when both sides have ended.
+    finishing: bool,
+    connecting: Option<Request>,
+    /// What broke the connection, until the callback is told.
+    error: Option<Box<Error>>,
+    low: u32,
+    high: u32,
+    limit: usize,
+    /// Zero for none: of connecting, and then of idleness.
+    connect_limit: Nanos,
+    idle_limit: Nanos,
+    /// When bytes last moved.
+    moved: Nanos,
+    /// The listener that counts this stream.
+    listener: Option<Handle>,
+}
+
+impl State {
+    pub(crate) fn new(socket: Socket, now: Nanos, listener: Option<Handle>) -> State {
+        State {
+            socket: Some(socket),
+            writer: Writer::default(),
+            write_side: Side::Open,
+            reading: false,
+            ended: false,
+            paused: false,
+            auto_pause: true,
+            above: false,
+            drained: false,
+            blocked: false,
+            listed: false,
+            telling: false,
+            finishing: false,
+            connecting: None,
+            error: None,
+            low: LOW_WATERMARK as u32,
+            high: HIGH_WATERMARK as u32,
+            limit: QUEUE_LIMIT,
+            connect_limit: 0,
+            idle_limit: 0,
+            moved: now,
+            listener,
+        }
+    }
+
+    fn wants_to_read(&self) -> bool {
+        self.reading && !self.ended && !self.paused && self.connecting.is_none() && self.error.is_none()
+    }
+
+    fn wants_to_write(&self) -> bool {
+        self.connecting.is_some() || (self.blocked && self.error.is_none())
+    }
+
+    fn owes(&self) -> bool {
+        self.connecting.is_some()
+            || self.writer.queued() > 0
+            || self.write_side == Side::Ending
+            || self.error.is_some()
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let mut doing = Vec::new();
+        if self.connecting.is_some() {
+            doing.push("connecting".to_owned());
+        }
+        if self.reading && !self.ended {
+            doing.push(if self.paused { "paused until its queue drains" } else { "reading" }.to_owned());
+        }
+        if self.ended {
+            doing.push("the peer has ended".to_owned());
+        }
+        if self.writer.queued() > 0 {
+            doing.push(format!("{} bytes to send", self.writer.queued()));
+        }
+        if self.write_side != Side::Open {
+            doing.push("shut down for writing".to_owned());
+        }
+        if doing.is_empty() { "not started".into() } else { doing.join(", ") }
+    }
+}
+
+// ---- finding streams
+
+/// The state of an open stream.
+pub(crate) fn state_mut<'a>(core: &'a mut Core, handle: Handle, act: &'static str) -> Result<&'a mut State> {
+    match &mut core.table.open(handle, act)?.body {
+        Body::Stream(state) => Ok(state),
+        _ => Err(Error::Closed { act }),
+    }
+}
+
+fn find(core: &mut Core, handle: Handle) -> Option<&mut State> {
+    state_mut(core, handle, "").ok()
+}
+
+/// A stream's socket, for its options.
+pub(crate) fn socket<'a>(core: &'a mut Core, handle: Handle, act: &'static str) -> Result<&'a Socket> {
+    state_mut(core, handle, act)?.socket.as_ref().ok_or(Error::Closed { act })
+}
+
+/// Brings what is watched, and what holds the loop, in line with the state.
+fn update(core: &mut Core, handle: Handle) {
+    let Core { table, backend, .. } = core;
+    let Ok(slot) = table.open(handle, "") else { return };
+    let Body::Stream(state) = &slot.body else { return };
+    let interest = Interest::NONE
+        .with(Interest::READ, state.wants_to_read())
+        .with(Interest::WRITE, state.wants_to_write());
+    if let Some(socket) = &state.socket {
+        backend.watch(socket, handle.key(), interest);
+    }
+    let (active, owing) = (state.reading && !state.ended, state.owes());
+    let before = slot.state();
+    if before.active != active || before.owing != owing {
+        table.change(handle, |state| {
+            state.active = active;
+            state.owing = owing;
+        });
+    }
+}
+
+// ---- making and starting
+
+/// A stream that was accepted or adopted.
+pub(crate) fn insert(
+    core: &mut Core,
+    socket: Socket,
+    listener: Option<Handle>,
+    started: &'static Location<'static>,
+) -> Handle {
+    let state = State::new(socket, core.now, listener);
+    core.insert(Body::Stream(Box::new(state)), started)
+}
+
+/// A stream whose connection is being made.
+pub(crate) fn connect(
+    core: &mut Core,
+    socket: Socket,
+    connected: io::Result<bool>,
+    limit: Option<Duration>,
+    started: &'static Location<'static>,
+) -> (Handle, Request) {
+    let handle = insert(core, socket, None, started);
+    let request = core.request(Some(handle), Kind::Connect, "connect", started);
+    let deadline = limit.map(|limit| core.deadline(limit));
+    if let Some(state) = find(core, handle) {
+        state.connecting = Some(request);
+        state.connect_limit = limit.map_or(0, crate::event_loop::core::nanos);
+    }
+    if let Some(deadline) = deadline {
+        core.deadlines.set(handle.index, deadline);
+    }
+    match connected {
+        Ok(true) => now_connected(core, handle, Ok(())),
+        Ok(false) => update(core, handle),
+        Err(error) => now_connected(core, handle, Err(Error::system("connect", error))),
+    }
+    (handle, request)
+}
+
+fn now_connected(core: &mut Core, handle: Handle, result: Result) {
+    let Some(state) = find(core, handle) else { return };
+    let Some(request) = state.connecting.take() else { return };
+    core.deadlines.cancel(handle.index);
+    match result {
+        Ok(()) => {
+            core.answer(request, Ok(Outcome::Done));
+            touch(core, handle);
+            arm_idle(core, handle);
+            // What was written meanwhile. Its answers come after that of connecting: they are queued later.
+            flush(core, handle);
+        }
+        Err(error) => {
+            core.answer(request, Err(error));
+            core.close(handle);
+        }
+    }
+}
+
+pub(crate) fn start<S>(
+    lp: &mut Loop<S>,
+    handle: Handle,
+    mut callback: impl FnMut(&mut Loop<S>, &mut S, Result<Event<'_>>) -> Result + 'static,
+    started: &'static Location<'static>,
+) -> Result {
+    let act = "start a stream";
+    state_mut(&mut lp.core, handle, act)?.reading = true;
+    lp.core.open(handle, act)?.started = started;
+    lp.install(
+        handle,
+        Box::new(move |lp, state, occurrence| match occurrence {
+            Occurrence::Stream(event) => callback(lp, state, event),
+            _ => Ok(()),
+        }),
+    );
+    update(&mut lp.core, handle);
+    Ok(())
+}
+
+pub(crate) fn set_reading(core: &mut Core, handle: Handle, reading: bool, act: &'static str) -> Result {
+    state_mut(core, handle, act)?.reading = reading;
+    update(core, handle);
+    Ok(())
+}
+
+// ---- writing
+
+/// Queues bytes, or sends them at once if they are borrowed and many.
+pub(crate) fn write(core: &mut Core, handle: Handle, payload: Payload<'_>, act: &'static str) -> Result {
+    let Core { table, stock, unsent, counters, now, .. } = core;
+    let state = match &mut table.open(handle, act)?.body {
+        Body::Stream(state) => state,
+        _ => return Err(Error::Closed { act }),
+    };
+    if state.write_side != Side::Open {
+        return Err(Error::invalid(act, "the stream was shut down for writing"));
+    }
+    let queued = state.writer.queued();
+    if queued > state.limit {
+        return Err(Error::QueueFull { act, queued, limit: state.limit });
+    }
+    if state.error.is_some() {
+        // The connection is broken, and its callback will be told. What is written now is lost with
+        // what was written before.
+        return Ok(());
+    }
+    let mut payload = payload;
+    if let Payload::Borrowed(bytes) = payload {
+        if bytes.len() >= DIRECT_MIN && !state.blocked && state.connecting.is_none() {
+            match send_directly(state, bytes) {
+                Ok(sent) => {
+                    counters.bytes_sent += sent as u64;
+                    state.moved = *now;
+                    state.blocked = sent < queued + bytes.len();
+                    // What was queued before has gone first.
+                    state.writer.advance(sent.min(queued), stock);
+                    let passed = sent.saturating_sub(queued);
+                    if passed > 0 {
+                        state.writer.pass(passed);
+                    }
+                    payload = Payload::Borrowed(&bytes[passed..]);
+                }
+                Err(error) => {
+                    broken(core, handle, act, error);
+                    return Ok(());
+                }
+            }
+        }
+    }
+    state.writer.push(payload, stock);
+    if state.writer.queued() >= state.high as usize && !state.above {
+        state.above = true;
+        state.paused = state.auto_pause;
+    }
+    if !state.listed {
+        state.listed = true;
+        unsent.push(handle);
+    }
+    // The slot's own state is brought in line by the flush, which always follows; but the loop must know
+    // by then that it is not idle.
+    if !state.blocked && state.writer.queued() == 0 {
+        return Ok(());
+    }
+    if !table.get(handle).is_some_and(|slot| slot.state().owing) {
+        table.change(handle, |state| state.owing = true);
+    }
+    Ok(())
+}
+
+/// Sends what is queued and these bytes behind it, in one call. Says how many left, of all.
+fn send_directly(state: &State, bytes: &[u8]) -> io::Result<usize> {
+    let Some(socket) = &state.socket else { return Ok(0) };
+    let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+    let (count, len) = state.writer.pieces(&mut pieces[..PIECES_MAX - 1]);
+    if len == state.writer.queued() {
+        pieces[count] = IoSlice::new(bytes);
+        return Ok(socket.send(&pieces[..=count])?.unwrap_or(0));
+    }
+    Ok(socket.send(&pieces[..count])?.unwrap_or(0))
+}
+
+/// The same, with somebody who wants to know when it has left.
+pub(crate) fn write_then(
+    core: &mut Core,
+    handle: Handle,
+    payload: Payload<'_>,
+    started: &'static Location<'static>,
+) -> Result<Request> {
+    write(core, handle, payload, "write")?;
+    let request = core.request(Some(handle), Kind::Write, "write", started);
+    if let Some(state) = find(core, handle) {
+        state.writer.mark(request);
+        // With nothing to send, or everything sent, only the flush will notice.
+        if !state.listed {
+            state.listed = true;
+            core.unsent.push(handle);
+        }
+    }
+    Ok(request)
+}
+
+/// Sends what can be sent now, and queues nothing. Zero if something is queued already.
+pub(crate) fn try_write(core: &mut Core, handle: Handle, bytes: &[u8]) -> Result<usize> {
+    let act = "try_write";
+    let now = core.now;
+    let Core { table, counters, .. } = core;
+    let state = match &mut table.open(handle, act)?.body {
+        Body::Stream(state) => state,
+        _ => return Err(Error::Closed { act }),
+    };
+    if state.write_side != Side::Open {
+        return Err(Error::invalid(act, "the stream was shut down for writing"));
+    }
+    if state.writer.queued() > 0 || state.connecting.is_some() || state.error.is_some() || bytes.is_empty() {
+        return Ok(0);
+    }
+    let Some(socket) = &state.socket else { return Err(Error::Closed { act }) };
+    let sent = socket.send(&[IoSlice::new(bytes)]).map_err(|error| Error::system(act, error))?.unwrap_or(0);
+    state.moved = now;
+    state.writer.pass(sent);
+    counters.bytes_sent += sent as u64;
+    Ok(sent)
+}
+
+/// Sends what waits, as far as it goes.
+pub(crate) fn flush(core: &mut Core, handle: Handle) {
+    let Core { table, stock, counters, now, .. } = core;
+    let Ok(slot) = table.open(handle, "") else { return };
+    let Body::Stream(state) = &mut slot.body else { return };
+    if state.connecting.is_some() || state.blocked || state.error.is_some() {
+        return update(core, handle);
+    }
+    while state.writer.queued() > 0 {
+        let Some(socket) = &state.socket else { return };
+        let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+        let (count, len) = state.writer.pieces(&mut pieces);
+        match socket.send(&pieces[..count]) {
+            Ok(sent) => {
+                let sent = sent.unwrap_or(0);
+                if sent > 0 {
+                    state.moved = *now;
+                }
+                counters.bytes_sent += sent as u64;
+                state.writer.advance(sent, stock);
+                if sent < len {
+                    // It took less than it was offered: it is full, no need to ask.
+                    state.blocked = true;
+                    state.writer.settle(stock);
+                    break;
+                }
+            }
+            Err(error) => return broken(core, handle, "write", error),
+        }
+    }
+    after_sending(core, handle);
+}
+
+/// Something has left: tells who waits for that, and goes on with what waited for the end of the queue.
+fn after_sending(core: &mut Core, handle: Handle) {
+    while let Some(request) = find(core, handle).and_then(|state| state.writer.next_done()) {
+        core.answer(request, Ok(Outcome::Done));
+    }
+    let Some(state) = find(core, handle) else { return };
+    if state.above && state.writer.queued() <= state.low as usize {
+        state.above = false;
+        state.paused = false;
+        state.drained = true;
+        tell(core, handle);
+    }
+    let Some(state) = find(core, handle) else { return };
+    if state.writer.queued() == 0 {
+        // Both are over: closing says the same as shutting down, in one call.
+        if state.finishing && (state.ended || !state.reading) {
+            if !state.ended && state.write_side != Side::Ended {
+                end_writing(core, handle);
+            }
+            return core.close(handle);
+        }
+        if state.write_side == Side::Ending {
+            end_writing(core, handle);
+        }
+    }
+    update(core, handle);
+}
+
+fn end_writing(core: &mut Core, handle: Handle) {
+    let Some(state) = find(core, handle) else { return };
+    state.write_side = Side::Ended;
+    if let Some(Err(error)) = state.socket.as_ref().map(Socket::shut_down) {
+        // The peer was faster. Reading will say so.
+        if error.kind() != io::ErrorKind::NotConnected {
+            broken(core, handle, "shut down", error);
+        }
+    }
+}
+
+/// Sends what was written by others' callbacks: once a stream, whatever was written how often.
+pub(crate) fn flush_unsent(core: &mut Core) {
+    let mut unsent = mem::take(&mut core.unsent);
+    for handle in unsent.drain(..) {
+        if let Some(state) = find(core, handle) {
+            state.listed = false;
+            flush(core, handle);
+        }
+    }
+    // The room is used again. (Nothing was added: flushing calls nobody.)
+    core.unsent = unsent;
+}
+
+/// Writes the same bytes to many streams, once: they are shared, not copied, unless they are few.
+///
+/// What they do to each stream is what [`TcpStream::write`] does, at the end of the poll batch. A stream
+/// that is closed is passed over. One whose queue is over its limit gets [`Error::QueueFull`] at its own
+/// callback, which ends its connection; the others never wait for it. Says how many took the bytes.
+pub fn broadcast<'a, S, I>(lp: &mut Loop<S>, streams: I, payload: impl Into<Payload<'a>>) -> usize
+where
+    I: IntoIterator,
+    I::Item: std::borrow::Borrow<TcpStream>,
+{
+    use std::borrow::Borrow;
+    let mut payload = payload.into();
+    if let Payload::Owned(bytes) = payload {
+        payload = Payload::Rc(bytes.into());
+    } else if let Payload::Borrowed(bytes) = payload {
+        // Few bytes are gathered into each queue, which is cheaper than to share them.
+        if bytes.len() > 512 {
+            payload = Payload::Rc(bytes.into());
+        }
+    }
+    let mut taken = 0;
+    for stream in streams {
+        let handle = stream.borrow().0;
+        match write(&mut lp.core, handle, payload.clone(), "broadcast") {
+            Ok(()) => taken += 1,
+            Err(error @ Error::QueueFull { .. }) => fail_later(&mut lp.core, handle, error),
+            Err(_) => {}
+        }
+    }
+    taken
+}
+
+pub(crate) fn shut_down(core: &mut Core, handle: Handle, finish: bool, act: &'static str) -> Result {
+    let state = state_mut(core, handle, act)?;
+    if state.write_side == Side::Open {
+        state.write_side = Side::Ending;
+    } else if !finish {
+        return Err(Error::invalid(act, "the stream was shut down for writing before"));
+    }
+    state.finishing |= finish;
+    if !state.listed {
+        state.listed = true;
+        core.unsent.push(handle);
+    }
+    update(core, handle);
+    Ok(())
+}
+
+// ---- what is told later
+
+/// The connection is broken: whoever waits for a write is told, or else the callback.
+pub(crate) fn broken(core: &mut Core, handle: Handle, act: &'static str, error: io::Error) {
+    let error = Error::system(act, error);
+    let Some(state) = find(core, handle) else { return };
+    if state.connecting.is_some() {
+        return now_connected(core, handle, Err(error));
+    }
+    match state.writer.next_waiting() {
+        Some(request) => {
+            core.answer(request, Err(error));
+            core.close(handle);
+        }
+        None => fail_later(core, handle, error),
+    }
+}
+
+/// The callback is to be told of an error that it did not cause just now.
+fn fail_later(core: &mut Core, handle: Handle, error: Error) {
+    let Some(state) = find(core, handle) else { return };
+    if state.error.is_none() {
+        state.error = Some(Box::new(error));
+        tell(core, handle);
+        update(core, handle);
+    }
+}
+
+fn tell(core: &mut Core, handle: Handle) {
+    if let Some(state) = find(core, handle) {
+        if !mem::replace(&mut state.telling, true) {
+            core.pending.push_back(Pending::Stream(handle));
+        }
+    }
+}
+
+/// Tells the callback what waits to be told.
+pub(crate) fn told<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
+    let Some(stream) = find(&mut lp.core, handle) else { return Ok(()) };
+    stream.telling = false;
+    if let Some(error) = stream.error.take() {
+        return fail(lp, state, handle, *error);
+    }
+    if mem::take(&mut stream.drained) {
+        return deliver(lp, state, handle, Ok(Event::Drained));
+    }
+    Ok(())
+}
+
+/// The connection is over. Its callback is told, or, if there is none, it is a failure.
+fn fail<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, error: Error) -> Result {
+    if !lp.has_callback(handle) {
+        return lp.fail(state, handle, error);
+    }
+    let result = lp.call(state, handle, Occurrence::Stream(Err(error)));
+    lp.core.close(handle);
+    result
+}
+
+/// Calls the stream's callback and sends what it wrote.
+fn deliver<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, event: Result<Event<'_>>) -> Result {
+    let result = lp.call(state, handle, Occurrence::Stream(event));
+    flush(&mut lp.core, handle);
+    result
+}
+
+// ---- what the backend says
+
+pub(crate) fn ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readiness: Readiness) -> Result {
+    let Some(stream) = find(&mut lp.core, handle) else { return Ok(()) };
+    if stream.connecting.is_some() {
+        if readiness.writable() {
+            let result = stream.socket.as_ref().map_or(Ok(()), Socket::finish_connect);
+            now_connected(&mut lp.core, handle, result.map_err(|error| Error::system("connect", error)));
+        }
+        return Ok(());
+    }
+    if stream.blocked && readiness.writable() {
+        stream.blocked = false;
+        flush(&mut lp.core, handle);
+    }
+    if readiness.readable() { read(lp, state, handle) } else { Ok(()) }
+}
+
+fn read<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
+    for _ in 0..READS_MAX {
+        let core = &mut lp.core;
+        // Asked again each time: the callback may have stopped, closed or filled it.
+        let Ok(Body::Stream(stream)) = core.table.open(handle, "").map(|slot| &mut slot.body) else {
+            return Ok(());
+        };
+        let (true, Some(socket)) = (stream.wants_to_read(), &stream.socket) else { return Ok(()) };
+        if core.buffer.is_empty() {
+            core.buffer = vec![0; core.buffer_size];
+        }
+        match socket.receive(&mut core.buffer) {
+            Ok(None) => return Ok(()),
+            Ok(Some(0)) => {
+                stream.ended = true;
+                update(core, handle);
+                return deliver(lp, state, handle, Ok(Event::End));
+            }
+            Ok(Some(count)) => {
+                stream.moved = core.now;
+                core.counters.bytes_received += count as u64;
+                // Lent to the callback, which has the loop as well. A panic loses it, and the next read
+                // makes another.
+                let mut buffer = mem::take(&mut core.buffer);
+                let result = deliver(lp, state, handle, Ok(Event::Data(&mut buffer[..count])));
+                let full = count == buffer.len();
+                lp.core.buffer = buffer;
+                result?;
+                if !full {
+                    // It gave less than there was room for: it is empty, no need to ask.
+                    return Ok(());
+                }
+            }
+            Err(error) => {
+                let error = Error::system("read", error);
+                return fail(lp, state, handle, error);
+            }
+        }
+    }
+    Ok(())
+}
+
+// ---- time limits
+
+pub(crate) fn set_idle_limit(core: &mut Core, handle: Handle, limit: Option<Duration>) -> Result {
+    let act = "set an idle timeout";
+    let limit = match limit.map(crate::event_loop::core::nanos) {
+        Some(0) => return Err(Error::invalid(act, "a limit of zero leaves no time for anything")),
+        limit => limit.unwrap_or(0),
+    };
+    state_mut(core, handle, act)?.idle_limit = limit;
+    touch(core, handle);
+    arm_idle(core, handle);
+    Ok(())
+}
+
+fn touch(core: &mut Core, handle: Handle) {
+    let now = core.deadline(Duration::ZERO);
+    if let Some(state) = find(core, handle) {
+        state.moved = now;
+    }
+}
+
+/// The deadline is not moved by each byte, which would cost more than the byte: when it passes, it is
+/// moved to where it should be by then.
+fn arm_idle(core: &mut Core, handle: Handle) {
+    let Some(state) = find(core, handle) else { return };
+    if state.connecting.is_some() {
+        return;
+    }
+    match state.idle_limit {
+        0 => drop(core.deadlines.cancel(handle.index)),
+        limit => {
+            let due = state.moved.saturating_add(limit);
+            core.deadlines.set(handle.index, due);
+        }
+    }
+}
+
+pub(crate) fn timed_out<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
+    let now = lp.core.now;
+    let Some(stream) = find(&mut lp.core, handle) else { return Ok(()) };
+    if stream.connecting.is_some() {
+        let limit = Duration::from_nanos(stream.connect_limit);
+        now_connected(&mut lp.core, handle, Err(Error::TimedOut { act: "connect", limit }));
+        return Ok(());
+    }
+    if now < stream.moved.saturating_add(stream.idle_limit) {
+        arm_idle(&mut lp.core, handle);
+        return Ok(());
+    }
+    let error = Error::TimedOut { act: "idle", limit: Duration::from_nanos(stream.idle_limit) };
+    if !lp.has_callback(handle) {
+        return lp.fail(state, handle, error);
+    }
+    // Before the callback, which may set another limit.
+    touch(&mut lp.core, handle);
+    arm_idle(&mut lp.core, handle);
+    deliver(lp, state, handle, Err(error))
+}
+
+// ---- the end
+
+/// Lets go of the socket, and cancels what waits.
+pub(crate) fn release(core: &mut Core, handle: Handle) {
+    let Core { table, backend, stock, .. } = core;
+    let Ok(Body::Stream(state)) = table.open(handle, "").map(|slot| &mut slot.body) else { return };
+    if let Some(socket) = state.socket.take() {
+        backend.close(socket);
+    }
+    state.writer.clear(stock);
+    let connecting = state.connecting.take();
+    let listener = state.listener.take();
+    let error = state.error.take();
+    if let Some(request) = connecting {
+        core.answer(request, Err(Error::Canceled { act: "connect" }));
+    }
+    while let Some(request) = find(core, handle).and_then(|state| state.writer.next_waiting()) {
+        core.answer(request, Err(Error::Canceled { act: "write" }));
+    }
+    if let Some(listener) = listener {
+        super::listener::one_less(core, listener);
+    }
+    drop(error);
+}
+
+/// Takes the socket out of a stream that is to be given back.
+pub(crate) fn take_socket(core: &mut Core, handle: Handle, act: &'static str) -> Result<Socket> {
+    let state = state_mut(core, handle, act)?;
+    if state.connecting.is_some() || state.writer.queued() > 0 {
+        return Err(Error::Busy { act });
+    }
+    let socket = state.socket.take().ok_or(Error::Closed { act })?;
+    core.backend.forget(&socket);
+    Ok(socket)
+}
+
+pub(crate) fn close_reset(core: &mut Core, handle: Handle) -> Result {
+    let act = "close with a reset";
+    socket(core, handle, act)?.set_linger(Some(Duration::ZERO)).map_err(|error| Error::system(act, error))?;
+    core.close(handle);
+    Ok(())
+}
+
+// ---- settings of the queue
+
+pub(crate) fn set_watermarks(core: &mut Core, handle: Handle, low: usize, high: usize) -> Result {
+    let act = "set watermarks";
+    let in_range = |bytes: usize| u32::try_from(bytes).map_err(|_| Error::invalid(act, "4 GiB is the most"));
+    let (low, high) = (in_range(low)?, in_range(high)?);
+    if low >= high {
+        return Err(Error::invalid(act, format!("the low one, {low}, must be below the high one, {high}")));
+    }
+    let state = state_mut(core, handle, act)?;
+    (state.low, state.high) = (low, high);
+    if state.writer.queued() >= high as usize {
+        state.above = true;
+        state.paused = state.auto_pause;
+    }
+    after_sending(core, handle);
+    Ok(())
+}
+
+pub(crate) fn set_auto_pause(core: &mut Core, handle: Handle, on: bool) -> Result {
+    let state = state_mut(core, handle, "set auto_pause")?;
+    state.auto_pause = on;
+    state.paused = on && state.above;
+    update(core, handle);
+    Ok(())
+}
+
+pub(crate) fn set_limit(core: &mut Core, handle: Handle, bytes: usize) -> Result {
+    state_mut(core, handle, "set a queue limit")?.limit = bytes;
+    Ok(())
+}
+
+pub(crate) fn queued(core: &Core, handle: Handle) -> usize {
+    match core.table.get(handle).map(|slot| &slot.body) {
+        Some(Body::Stream(state)) => state.writer.queued(),
+        _ => 0,
+    }
+}
+
+/// Panics unless the invariants hold.
+pub(crate) fn verify(state: &State, core: &Core, handle: Handle) {
+    state.writer.verify();
+    let Some(slot) = core.table.get(handle) else { return };
+    if slot.state().closing {
+        assert!(
+            state.socket.is_none() && state.connecting.is_none(),
+            "a closing stream has let go: {handle:?}"
+        );
+        return;
+    }
+    if !state.listed {
+        assert_eq!(slot.state().owing, state.owes(), "what a stream owes is known: {handle:?} {state:?}");
+    }
+    assert_eq!(
+        slot.state().active,
+        state.reading && !state.ended,
+        "a stream that reads is active: {handle:?}"
+    );
+    let pending =
+        core.pending.iter().filter(|pending| matches!(pending, Pending::Stream(other) if *other == handle));
+    assert_eq!(pending.count(), usize::from(state.telling), "what is to be told is listed once: {handle:?}");
+    let listed = core.unsent.iter().filter(|&&other| other == handle).count();
+    assert_eq!(listed, usize::from(state.listed), "what is to be sent is listed once: {handle:?}");
+}

@@ -1,0 +1,314 @@
+//! The write queue of a stream, as a pure machine: told what to send and what was sent, it says what
+//! is next and who may be told. No I/O inside.
+//!
+//! Small pieces are gathered into one buffer, so that many small writes leave in one system call and
+//! cost no allocation each; the buffers come from a common stock, so that a stream whose queue is
+//! empty owns none. Large pieces that were given away are queued as they are.
+
+use std::{collections::VecDeque, io::IoSlice, rc::Rc, sync::Arc};
+
+use super::payload::Payload;
+
+/// A gathered buffer is not grown beyond this: the next piece begins another.
+const GATHERED_MAX: usize = 64 << 10;
+/// Pieces up to this size are copied into the gathered buffer even if they were given away: cheaper
+/// than a piece of their own.
+const COPIED_MAX: usize = 2 << 10;
+/// Buffers in stock, all streams of a loop together.
+const STOCK_MAX: usize = 32;
+
+/// Empty buffers, for whoever gathers next.
+#[derive(Debug, Default)]
+pub(crate) struct Stock(Vec<Vec<u8>>);
+
+impl Stock {
+    fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn give(&mut self, mut buffer: Vec<u8>) {
+        if self.0.len() < STOCK_MAX && buffer.capacity() <= GATHERED_MAX * 2 {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Chunk {
+    /// Pieces copied together; more may follow.
+    Gathered(Vec<u8>),
+    Owned(Vec<u8>),
+    Rc(Rc<[u8]>),
+    Arc(Arc<[u8]>),
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Chunk::Gathered(bytes) | Chunk::Owned(bytes) => bytes,
+            Chunk::Rc(bytes) => bytes,
+            Chunk::Arc(bytes) => bytes,
+        }
+    }
+}
+
+/// The queue. `M` is what stands for somebody who wants to know when his bytes have left.
+///
+/// 1. `queued` is the sum of the chunks' lengths, less `offset`.
+/// 2. `offset` is less than the first chunk's length; 0 if there is none. No chunk is empty.
+/// 3. `marks` are in order of position; each is after `sent` and not after `sent + queued`, or due.
+#[derive(Debug)]
+pub(crate) struct Writer<M> {
+    chunks: VecDeque<Chunk>,
+    offset: usize,
+    queued: usize,
+    /// How many bytes have left, ever.
+    sent: u64,
+    marks: VecDeque<(u64, M)>,
+}
+
+impl<M> Default for Writer<M> {
+    fn default() -> Self {
+        Writer { chunks: VecDeque::new(), offset: 0, queued: 0, sent: 0, marks: VecDeque::new() }
+    }
+}
+
+impl<M> Writer<M> {
+    /// Queues bytes behind those that are there.
+    pub(crate) fn push(&mut self, payload: Payload<'_>, stock: &mut Stock) {
+        let len = payload.as_bytes().len();
+        if len == 0 {
+            return;
+        }
+        self.queued += len;
+        match payload {
+            Payload::Owned(bytes) if len > COPIED_MAX => self.chunks.push_back(Chunk::Owned(bytes)),
+            Payload::Rc(bytes) if len > COPIED_MAX => self.chunks.push_back(Chunk::Rc(bytes)),
+            Payload::Arc(bytes) if len > COPIED_MAX => self.chunks.push_back(Chunk::Arc(bytes)),
+            payload if len > GATHERED_MAX => self.chunks.push_back(Chunk::Owned(payload.into_vec())),
+            payload => self.gather(payload.as_bytes(), stock),
+        }
+    }
+
+    fn gather(&mut self, bytes: &[u8], stock: &mut Stock) {
+        if let Some(Chunk::Gathered(last)) = self.chunks.back_mut() {
+            if last.len() + bytes.len() <= GATHERED_MAX {
+                last.extend_from_slice(bytes);
+                return;
+            }
+        }
+        let mut buffer = stock.take();
+        buffer.extend_from_slice(bytes);
+        self.chunks.push_back(Chunk::Gathered(buffer));
+    }
+
+    /// Asks to be told once everything queued until now has left.
+    pub(crate) fn mark(&mut self, who: M) {
+        self.marks.push_back((self.sent + self.queued as u64, who));
+    }
+
+    /// Fills in what to send next, in order. Says how many pieces, and how many bytes in all.
+    pub(crate) fn pieces<'a>(&'a self, pieces: &mut [IoSlice<'a>]) -> (usize, usize) {
+        let mut offset = self.offset;
+        let mut bytes = 0;
+        let mut count = 0;
+        for (place, chunk) in pieces.iter_mut().zip(&self.chunks) {
+            *place = IoSlice::new(&chunk.bytes()[offset..]);
+            bytes += place.len();
+            offset = 0;
+            count += 1;
+        }
+        (count, bytes)
+    }
+
+    /// Was told that this many bytes have left.
+    pub(crate) fn advance(&mut self, count: usize, stock: &mut Stock) {
+        assert!(count <= self.queued, "no more can leave than was queued");
+        self.queued -= count;
+        self.sent += count as u64;
+        self.offset += count;
+        while let Some(first) = self.chunks.front() {
+            let len = first.bytes().len();
+            if self.offset < len {
+                break;
+            }
+            self.offset -= len;
+            if let Some(Chunk::Gathered(buffer)) = self.chunks.pop_front() {
+                stock.give(buffer);
+            }
+        }
+        // A burst of thousands of chunks would otherwise keep their places for ever.
+        if self.chunks.is_empty() && self.chunks.capacity() > 64 {
+            self.chunks = VecDeque::new();
+        }
+    }
+
+    /// Bytes that never were queued have left ahead of everything: only when the queue is empty.
+    pub(crate) fn pass(&mut self, count: usize) {
+        assert_eq!(self.queued, 0, "nothing passes what is queued");
+        self.sent += count as u64;
+    }
+
+    /// What is left will have to wait. A small rest in a large buffer moves to one of its size, so that
+    /// a thousand peers who do not read hold what they are owed and no more.
+    pub(crate) fn settle(&mut self, stock: &mut Stock) {
+        let [Chunk::Gathered(buffer)] = self.chunks.make_contiguous() else { return };
+        let rest = buffer.len() - self.offset;
+        if rest * 4 < buffer.capacity() {
+            let small = buffer[self.offset..].to_vec();
+            stock.give(std::mem::replace(buffer, small));
+            self.offset = 0;
+        }
+    }
+
+    /// The next of those who asked, if all of his bytes have left.
+    pub(crate) fn next_done(&mut self) -> Option<M> {
+        let (position, _) = self.marks.front()?;
+        if *position > self.sent {
+            return None;
+        }
+        let (_, who) = self.marks.pop_front()?;
+        if self.marks.is_empty() && self.marks.capacity() > 64 {
+            self.marks = VecDeque::new();
+        }
+        Some(who)
+    }
+
+    /// The next of those who asked, whatever has left: the queue is being given up.
+    pub(crate) fn next_waiting(&mut self) -> Option<M> {
+        self.marks.pop_front().map(|(_, who)| who)
+    }
+
+    /// Gives up what is queued.
+    pub(crate) fn clear(&mut self, stock: &mut Stock) {
+        for chunk in std::mem::take(&mut self.chunks) {
+            if let Chunk::Gathered(buffer) = chunk {
+                stock.give(buffer);
+            }
+        }
+        self.offset = 0;
+        self.queued = 0;
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Panics unless the invariants hold.
+    pub(crate) fn verify(&self) {
+        let total: usize = self.chunks.iter().map(|chunk| chunk.bytes().len()).sum();
+        assert_eq!(total - self.offset, self.queued, "the count of queued bytes is kept");
+        assert!(self.chunks.iter().all(|chunk| !chunk.bytes().is_empty()), "no chunk is empty");
+        assert!(
+            self.offset < self.chunks.front().map_or(1, |first| first.bytes().len()),
+            "the offset is in the first"
+        );
+        let positions: Vec<u64> = self.marks.iter().map(|(position, _)| *position).collect();
+        assert!(positions.is_sorted(), "marks are in order");
+        assert!(
+            positions.iter().all(|&position| position <= self.sent + self.queued as u64),
+            "marks are within"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes up to `most` bytes, as a system that sends would.
+    fn send(writer: &mut Writer<u32>, stock: &mut Stock, most: usize) -> Vec<u8> {
+        let mut pieces = [IoSlice::new(&[]); 4];
+        let (count, _) = writer.pieces(&mut pieces);
+        let all: Vec<u8> = pieces[..count].iter().flat_map(|piece| piece.to_vec()).collect();
+        let sent = all[..all.len().min(most)].to_vec();
+        writer.advance(sent.len(), stock);
+        writer.verify();
+        sent
+    }
+
+    #[test]
+    fn small_writes_leave_as_one_piece() {
+        let (mut writer, mut stock) = (Writer::default(), Stock::default());
+        for word in ["one ", "two ", "three"] {
+            writer.push(word.into(), &mut stock);
+        }
+        writer.push(String::from(" four").into(), &mut stock);
+        assert_eq!(writer.pieces(&mut [IoSlice::new(&[]); 4]), (1, 18));
+        assert_eq!(send(&mut writer, &mut stock, 100), b"one two three four");
+        assert_eq!(writer.queued(), 0);
+    }
+
+    #[test]
+    fn large_owned_bytes_are_never_copied() {
+        let (mut writer, mut stock) = (Writer::<u32>::default(), Stock::default());
+        let large = vec![7_u8; 10_000];
+        let place = large.as_ptr();
+        writer.push("head".into(), &mut stock);
+        writer.push(large.into(), &mut stock);
+        let mut pieces = [IoSlice::new(&[]); 4];
+        assert_eq!(writer.pieces(&mut pieces), (2, 10_004));
+        assert_eq!(pieces[1].as_ptr(), place);
+    }
+
+    #[test]
+    fn what_was_partly_sent_goes_on_where_it_stopped() {
+        let (mut writer, mut stock) = (Writer::default(), Stock::default());
+        let text: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
+        writer.push(text[..50_000].into(), &mut stock);
+        writer.push(text[50_000..].to_vec().into(), &mut stock);
+        let mut got = Vec::new();
+        for most in (1..).map(|step| step * 37) {
+            if writer.queued() == 0 {
+                break;
+            }
+            got.extend(send(&mut writer, &mut stock, most));
+        }
+        assert_eq!(got, text);
+    }
+
+    #[test]
+    fn whoever_waits_is_told_when_his_last_byte_has_left_and_in_order() {
+        let (mut writer, mut stock) = (Writer::default(), Stock::default());
+        writer.push("aaaa".into(), &mut stock);
+        writer.mark(1);
+        writer.push("bb".into(), &mut stock);
+        writer.mark(2);
+        writer.mark(3);
+        send(&mut writer, &mut stock, 3);
+        assert_eq!(writer.next_done(), None);
+        send(&mut writer, &mut stock, 1);
+        assert_eq!(writer.next_done(), Some(1));
+        assert_eq!(writer.next_done(), None);
+        send(&mut writer, &mut stock, 2);
+        assert_eq!(writer.next_done(), Some(2));
+        assert_eq!(writer.next_done(), Some(3));
+    }
+
+    #[test]
+    fn buffers_are_used_again() {
+        let (mut writer, mut stock) = (Writer::<u32>::default(), Stock::default());
+        writer.push("first".into(), &mut stock);
+        let mut pieces = [IoSlice::new(&[])];
+        writer.pieces(&mut pieces);
+        let place = pieces[0].as_ptr();
+        writer.advance(5, &mut stock);
+        writer.push("other".into(), &mut stock);
+        let mut pieces = [IoSlice::new(&[])];
+        writer.pieces(&mut pieces);
+        assert_eq!(pieces[0].as_ptr(), place);
+    }
+
+    #[test]
+    fn a_small_rest_does_not_hold_a_large_buffer() {
+        let (mut writer, mut stock) = (Writer::<u32>::default(), Stock::default());
+        writer.push(vec![1_u8; 40_000][..].into(), &mut stock);
+        writer.advance(39_990, &mut stock);
+        writer.settle(&mut stock);
+        writer.verify();
+        assert_eq!(stock.0.len(), 1);
+        assert_eq!(send(&mut writer, &mut stock, 100), [1; 10]);
+    }
+}

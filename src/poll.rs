@@ -1,0 +1,227 @@
+//! Watching a descriptor that the application owns.
+//!
+//! For descriptors the loop has no kind for: another library's socket, a device, a foreign event
+//! queue. Level-triggered: it is said again as long as it is true.
+
+use std::{
+    fmt,
+    ops::BitOr,
+    os::fd::{AsFd, OwnedFd},
+    panic::Location,
+};
+
+use crate::{
+    Loop,
+    backend::{Interest as Wish, Readiness},
+    error::{Error, Result},
+    event_loop::{
+        body::{Body, Occurrence},
+        core::Core,
+    },
+    handle::{Handle, typed_handle},
+};
+
+typed_handle! {
+    /// Calls back when a descriptor of the application's is ready.
+    ///
+    /// ```
+    /// use std::{io::{Read, Write}, os::unix::net::UnixStream};
+    /// use ringback::{Loop, Poll, poll::Interest};
+    ///
+    /// let mut lp = Loop::<String>::new()?;
+    /// let (mut ours, mut theirs) = UnixStream::pair()?;
+    /// let poll = Poll::new(&mut lp, &ours)?;
+    /// poll.start(&mut lp, Interest::READABLE, move |lp, text, ready| {
+    ///     assert!(ready?.is_readable());
+    ///     let mut bytes = [0; 16];
+    ///     let count = ours.read(&mut bytes)?;
+    ///     text.push_str(std::str::from_utf8(&bytes[..count])?);
+    ///     poll.close(lp);
+    ///     Ok(())
+    /// })?;
+    /// theirs.write_all(b"hello")?;
+    /// let mut text = String::new();
+    /// lp.run(&mut text)?;
+    /// assert_eq!(text, "hello");
+    /// # Ok::<(), ringback::Error>(())
+    /// ```
+    Poll
+}
+
+/// What a [`Poll`] waits for. Combine them with `|`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest(Wish);
+
+impl Interest {
+    /// Something can be read, or the end is there.
+    pub const READABLE: Interest = Interest(Wish::READ);
+    /// Something can be written.
+    pub const WRITABLE: Interest = Interest(Wish::WRITE);
+    /// The peer has closed, or shut down its side.
+    pub const DISCONNECT: Interest = Interest(Wish::HANGUP);
+    /// Something urgent: out-of-band data, a change of a kernel file.
+    pub const PRIORITY: Interest = Interest(Wish::PRIORITY);
+}
+
+impl BitOr for Interest {
+    type Output = Interest;
+
+    fn bitor(self, other: Interest) -> Interest {
+        Interest(self.0.with(other.0, true))
+    }
+}
+
+/// What a descriptor is ready for.
+///
+/// One that failed or was hung up is ready for whatever was waited for, besides: the read or the write
+/// then says what is the matter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Ready(Readiness);
+
+impl Ready {
+    /// Reading will not block.
+    pub fn is_readable(self) -> bool {
+        self.0.has(Readiness::READ)
+    }
+
+    /// Writing will not block.
+    pub fn is_writable(self) -> bool {
+        self.0.has(Readiness::WRITE)
+    }
+
+    /// The peer has closed, or shut down its side.
+    pub fn is_disconnected(self) -> bool {
+        self.0.has(Readiness::HANGUP)
+    }
+
+    /// Something urgent is there.
+    pub fn is_priority(self) -> bool {
+        self.0.has(Readiness::PRIORITY)
+    }
+
+    /// The descriptor is in error.
+    pub fn is_error(self) -> bool {
+        self.0.has(Readiness::ERROR)
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Ready")
+            .field("readable", &self.is_readable())
+            .field("writable", &self.is_writable())
+            .field("disconnected", &self.is_disconnected())
+            .field("priority", &self.is_priority())
+            .field("error", &self.is_error())
+            .finish()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    source: OwnedFd,
+    wish: Wish,
+}
+
+impl State {
+    pub(crate) fn describe(&self) -> String {
+        match self.wish {
+            Wish::NONE => "stopped".into(),
+            _ => "waits for its descriptor".into(),
+        }
+    }
+}
+
+impl Poll {
+    /// Watches `source`, once it is started.
+    ///
+    /// The descriptor is duplicated, and the duplicate watched: the application may close its own at any
+    /// time without harm, and the open file stays open until this handle is closed, too. It should be
+    /// non-blocking; it is not made so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if no more descriptors can be had.
+    #[track_caller]
+    pub fn new<S>(lp: &mut Loop<S>, source: impl AsFd) -> Result<Poll> {
+        let source = lp
+            .core
+            .backend
+            .duplicate(source.as_fd())
+            .map_err(|error| Error::system("duplicate a descriptor", error))?;
+        let state = Box::new(State { source, wish: Wish::NONE });
+        Ok(Poll(lp.core.insert(Body::Poll(state), Location::caller())))
+    }
+
+    /// Calls `callback` each turn in which the descriptor is ready for something in `interest`. Started
+    /// again, it takes the new interest and callback, also from within its own callback.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`]; [`Error::System`] for a descriptor that cannot be waited for, such as a regular
+    /// file, which is always ready.
+    #[track_caller]
+    pub fn start<S>(
+        self,
+        lp: &mut Loop<S>,
+        interest: Interest,
+        mut callback: impl FnMut(&mut Loop<S>, &mut S, Result<Ready>) -> Result + 'static,
+    ) -> Result {
+        let slot = lp.core.table.open(self.0, "start a poll")?;
+        slot.started = Location::caller();
+        let Body::Poll(state) = &mut slot.body else { return Err(Error::Closed { act: "start a poll" }) };
+        lp.core
+            .backend
+            .watch_now(&state.source, self.0.key(), interest.0)
+            .map_err(|error| Error::system("watch a descriptor", error))?;
+        state.wish = interest.0;
+        lp.core.set_active(self.0, true);
+        lp.install(
+            self.0,
+            Box::new(move |lp, state, occurrence| match occurrence {
+                Occurrence::Ready(ready) => callback(lp, state, ready),
+                _ => Ok(()),
+            }),
+        );
+        Ok(())
+    }
+
+    /// Stops watching. What is ready in this very turn is not told. Idempotent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
+        let slot = lp.core.table.open(self.0, "stop a poll")?;
+        if let Body::Poll(state) = &mut slot.body {
+            state.wish = Wish::NONE;
+            lp.core.backend.watch(&state.source, self.0.key(), Wish::NONE);
+        }
+        lp.core.set_active(self.0, false);
+        Ok(())
+    }
+}
+
+pub(crate) fn ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readiness: Readiness) -> Result {
+    let Ok(slot) = lp.core.open(handle, "poll") else { return Ok(()) };
+    let Body::Poll(poll) = &slot.body else { return Ok(()) };
+    let wish = poll.wish;
+    // Of what it was not asked, a descriptor tells only that it failed or was hung up. Then whatever was
+    // waited for will not block, either.
+    let broken =
+        readiness.has(Readiness::ERROR) || (readiness.has(Readiness::HANGUP) && !wish.has(Wish::HANGUP));
+    let everything = if broken { Readiness::READ.0 | Readiness::WRITE.0 } else { 0 };
+    let asked = Readiness((readiness.0 | everything) & wish.0);
+    let told = Readiness(asked.0 | (readiness.0 & (Readiness::ERROR.0 | Readiness::HANGUP.0)));
+    // Stopped by an earlier callback of this batch.
+    if wish == Wish::NONE || (asked.0 == 0 && !broken) {
+        return Ok(());
+    }
+    lp.call(state, handle, Occurrence::Ready(Ok(Ready(told))))
+}
+
+pub(crate) fn release(core: &mut Core, handle: Handle) {
+    if let Ok(Body::Poll(state)) = core.table.open(handle, "close").map(|slot| &slot.body) {
+        core.backend.forget(&state.source);
+    }
+}

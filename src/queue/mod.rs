@@ -1,0 +1,4 @@
+//! Containers with no opinions: they know no ids, no callbacks and no I/O.
+
+pub(crate) mod deadlines;
+pub(crate) mod rounds;

@@ -1,0 +1,158 @@
+//! A list that is walked in rounds, and changed by those who are called during a round.
+//!
+//! Hooks live here: each member is visited once a round, in the order of joining. One that joins
+//! during a round waits for the next, so that two that keep starting each other cannot hold the
+//! round open for ever. One that leaves is passed over at once, and costs O(1).
+//!
+//! A round that is broken off (an error, a panic) goes on where it stopped.
+
+const ABSENT: u32 = u32::MAX;
+
+/// Members by small integer, each at most once.
+///
+/// 1. `places[m] == p  ⇔  list[p] == Some(m)`.
+/// 2. `cursor <= end <= list.len()`; `holes` of `list` are `None`.
+#[derive(Default, Debug)]
+pub(crate) struct Rounds {
+    list: Vec<Option<u32>>,
+    places: std::collections::BTreeMap<u32, u32>,
+    cursor: usize,
+    end: usize,
+}
+
+impl Rounds {
+    /// Adds a member at the end, unless it is there.
+    pub(crate) fn join(&mut self, member: u32) {
+        if self.places.contains_key(&member) {
+            return;
+        }
+        self.places.insert(member, self.list.len() as u32);
+        self.list.push(Some(member));
+    }
+
+    /// Removes a member, if it is there.
+    pub(crate) fn leave(&mut self, member: u32) {
+        let place = self.places.remove(&member).unwrap_or(ABSENT);
+        if place != ABSENT {
+            self.list[place as usize] = None;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Begins a round with those who are members now, or resumes one that was broken off.
+    pub(crate) fn begin(&mut self) {
+        if self.cursor < self.end {
+            return;
+        }
+        // Holes are taken out between rounds, and only when they are many: the walk stays O(members).
+        if self.places.len() * 2 < self.list.len() {
+            self.list.retain(Option::is_some);
+            for (place, member) in self.list.iter().flatten().enumerate() {
+                self.places.insert(*member, place as u32);
+            }
+        }
+        self.cursor = 0;
+        self.end = self.list.len();
+    }
+
+    /// The next member of this round.
+    pub(crate) fn visit(&mut self) -> Option<u32> {
+        while self.cursor < self.end {
+            self.cursor += 1;
+            if let Some(member) = self.list[self.cursor - 1] {
+                return Some(member);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn is_member(&self, member: u32) -> bool {
+        self.places.contains_key(&member)
+    }
+
+    fn members(&self) -> impl Iterator<Item = u32> + '_ {
+        self.list.iter().flatten().copied()
+    }
+
+    /// Panics unless both invariants hold.
+    pub(crate) fn verify(&self) {
+        assert!(self.cursor <= self.end && self.end <= self.list.len(), "a round lies within its list");
+        assert_eq!(self.members().count(), self.places.len(), "each member has one place");
+        for (&member, &place) in &self.places {
+            assert_eq!(self.list[place as usize], Some(member), "a member is where it is said to be");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(rounds: &mut Rounds) -> Vec<u32> {
+        rounds.begin();
+        rounds.verify();
+        std::iter::from_fn(|| rounds.visit()).collect()
+    }
+
+    #[test]
+    fn members_are_visited_in_the_order_they_joined() {
+        let mut rounds = Rounds::default();
+        for member in [4, 2, 9] {
+            rounds.join(member);
+            rounds.join(member);
+        }
+        assert_eq!(round(&mut rounds), [4, 2, 9]);
+        assert_eq!(round(&mut rounds), [4, 2, 9]);
+    }
+
+    #[test]
+    fn one_that_joins_during_a_round_waits_for_the_next() {
+        let mut rounds = Rounds::default();
+        rounds.join(1);
+        rounds.begin();
+        assert_eq!(rounds.visit(), Some(1));
+        rounds.join(2);
+        assert_eq!(rounds.visit(), None);
+        assert_eq!(round(&mut rounds), [1, 2]);
+    }
+
+    #[test]
+    fn one_that_leaves_during_a_round_is_passed_over() {
+        let mut rounds = Rounds::default();
+        rounds.join(1);
+        rounds.join(2);
+        rounds.join(3);
+        rounds.begin();
+        assert_eq!(rounds.visit(), Some(1));
+        rounds.leave(2);
+        assert_eq!(rounds.visit(), Some(3));
+        assert_eq!(rounds.visit(), None);
+    }
+
+    #[test]
+    fn a_round_that_was_broken_off_goes_on_where_it_stopped() {
+        let mut rounds = Rounds::default();
+        rounds.join(1);
+        rounds.join(2);
+        rounds.begin();
+        assert_eq!(rounds.visit(), Some(1));
+        assert_eq!(round(&mut rounds), [2]);
+        assert_eq!(round(&mut rounds), [1, 2]);
+    }
+
+    #[test]
+    fn coming_and_going_does_not_grow_the_list() {
+        let mut rounds = Rounds::default();
+        for member in 0..10_000 {
+            rounds.join(member);
+            assert_eq!(round(&mut rounds), [member]);
+            rounds.leave(member);
+        }
+        rounds.verify();
+        assert!(rounds.list.len() < 10, "{}", rounds.list.len());
+        assert!(rounds.is_empty());
+    }
+}

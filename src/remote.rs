@@ -1,0 +1,93 @@
+//! Posting closures to the loop from any thread.
+
+use std::{fmt, panic::Location, sync::Arc};
+
+use crate::{
+    Loop,
+    backend::Mailbox,
+    error::{Error, Result},
+};
+
+type Closure<S> = Box<dyn FnOnce(&mut Loop<S>, &mut S) -> Result + Send>;
+
+/// A closure on its way to the loop.
+pub(crate) struct Post<S> {
+    pub(crate) closure: Closure<S>,
+    pub(crate) started: &'static Location<'static>,
+}
+
+/// Posts closures to a loop, from any thread. From [`Loop::remote`].
+///
+/// Each remote holds the loop, for it may still post: `run` returns once the last one is dropped and
+/// what it posted has run. [`unref`](Self::unref) makes one that does not.
+///
+/// ```
+/// use ringback::Loop;
+///
+/// let mut lp = Loop::new()?;
+/// let remote = lp.remote();
+/// let thread = std::thread::spawn(move || remote.post(|_, news: &mut Vec<&str>| {
+///     news.push("from another thread");
+///     Ok(())
+/// }));
+/// let mut news = Vec::new();
+/// lp.run(&mut news)?;
+/// thread.join().unwrap()?;
+/// assert_eq!(news, ["from another thread"]);
+/// # Ok::<(), ringback::Error>(())
+/// ```
+pub struct Remote<S> {
+    mailbox: Arc<Mailbox<Post<S>>>,
+    holds: bool,
+}
+
+impl<S> Remote<S> {
+    pub(crate) fn new(mailbox: Arc<Mailbox<Post<S>>>) -> Remote<S> {
+        mailbox.add_sender();
+        Remote { mailbox, holds: true }
+    }
+
+    /// Runs `closure` on the loop's thread, in the poll phase of a coming turn, after those posted before.
+    /// It is run exactly once, unless the loop is dropped first. An error that it returns is a
+    /// [`Failure`](crate::Failure) of the loop.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LoopGone`] if the loop was dropped; the closure is dropped, too.
+    #[track_caller]
+    pub fn post(&self, closure: impl FnOnce(&mut Loop<S>, &mut S) -> Result + Send + 'static) -> Result {
+        let post = Post { closure: Box::new(closure), started: Location::caller() };
+        self.mailbox.send(post).map_err(|_| Error::LoopGone { act: "post" })
+    }
+
+    /// A remote that does not hold the loop: what it posts is run if the loop is still running.
+    pub fn unref(mut self) -> Remote<S> {
+        if std::mem::take(&mut self.holds) {
+            self.mailbox.remove_sender();
+        }
+        self
+    }
+}
+
+impl<S> Clone for Remote<S> {
+    fn clone(&self) -> Remote<S> {
+        if self.holds {
+            self.mailbox.add_sender();
+        }
+        Remote { mailbox: self.mailbox.clone(), holds: self.holds }
+    }
+}
+
+impl<S> Drop for Remote<S> {
+    fn drop(&mut self) {
+        if self.holds {
+            self.mailbox.remove_sender();
+        }
+    }
+}
+
+impl<S> fmt::Debug for Remote<S> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Remote").field("holds", &self.holds).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,276 @@
+//! Timers: "call me when this much time has passed".
+//!
+//! Never early, to the nanosecond of the loop's clock. Equal deadlines fire in the order in which
+//! they were started. A timer that is started by a timer's callback waits for the next turn, even
+//! with no delay. The queue that orders them knows nothing of callbacks: see `queue/deadlines.rs`.
+
+use std::{panic::Location, time::Duration};
+
+use crate::{
+    Loop,
+    error::{Error, Result},
+    event_loop::{
+        body::{Body, Occurrence},
+        core::{Core, nanos},
+    },
+    handle::{Handle, typed_handle},
+    queue::deadlines::Nanos,
+};
+
+typed_handle! {
+    /// Calls back once, or again and again, when time has passed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ringback::{Loop, Timer};
+    ///
+    /// let mut lp = Loop::new()?;
+    /// Timer::after(&mut lp, Duration::from_millis(5), |lp, count: &mut u32| {
+    ///     *count += 1;
+    ///     let tick = Timer::every(lp, Duration::from_millis(1), |_, count| {
+    ///         *count += 1;
+    ///         Ok(())
+    ///     })?;
+    ///     Timer::after(lp, Duration::from_millis(10), move |lp, _| {
+    ///         tick.close(lp);
+    ///         Ok(())
+    ///     })?;
+    ///     Ok(())
+    /// })?;
+    /// let mut count = 0;
+    /// lp.run(&mut count)?;
+    /// assert!(count >= 2);
+    /// # Ok::<(), ringback::Error>(())
+    /// ```
+    ///
+    /// Delays count from the loop's time: see [`Loop::now`]. One that is too long to be counted (584
+    /// years) never passes.
+    Timer
+}
+
+/// What a timer keeps in its slot.
+///
+/// 1. A timer is active if and only if it has a deadline.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// From the last start. `None` if there was none.
+    delay: Option<Nanos>,
+    /// Zero if it does not repeat.
+    period: Nanos,
+    /// It was made to fire once, and closes itself when it does.
+    once: bool,
+}
+
+impl Timer {
+    /// Calls `callback` once, after `delay`, and closes the timer when it does.
+    ///
+    /// Zero means the next turn. An error that the callback returns is a failure of this timer.
+    #[track_caller]
+    pub fn after<S>(
+        lp: &mut Loop<S>,
+        delay: Duration,
+        callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result + 'static,
+    ) -> Result<Timer> {
+        let mut callback = Some(callback);
+        let timer = make(lp, State { delay: None, period: 0, once: true }, Location::caller());
+        lp.install(
+            timer.0,
+            Box::new(move |lp, state, _| callback.take().map_or(Ok(()), |callback| callback(lp, state))),
+        );
+        arm(&mut lp.core, timer.0, delay);
+        Ok(timer)
+    }
+
+    /// Calls `callback` again and again, the first time after one `period`.
+    ///
+    /// Each time, the next one is due a period after the loop's time, so a loop that was held up does
+    /// not catch up in a burst. An error that the callback returns closes the timer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the period is zero: for something every turn there is [`Idle`](crate::Idle).
+    #[track_caller]
+    pub fn every<S>(
+        lp: &mut Loop<S>,
+        period: Duration,
+        callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
+    ) -> Result<Timer> {
+        let state = State { delay: None, period: checked_period("every", period)?, once: false };
+        let timer = make(lp, state, Location::caller());
+        install(lp, timer.0, callback);
+        arm(&mut lp.core, timer.0, period);
+        Ok(timer)
+    }
+
+    /// A timer that is not started yet, to be started and stopped any number of times.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ringback::{Loop, Timer};
+    ///
+    /// let mut lp = Loop::<()>::new()?;
+    /// let timer = Timer::new(&mut lp)?;
+    /// timer.start(&mut lp, Duration::from_millis(1), |_, _| Ok(()))?;
+    /// timer.stop(&mut lp)?;
+    /// timer.again(&mut lp)?; // the same delay, from now
+    /// lp.run(&mut ())?;
+    /// # Ok::<(), ringback::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn new<S>(lp: &mut Loop<S>) -> Result<Timer> {
+        Ok(make(lp, State { delay: None, period: 0, once: false }, Location::caller()))
+    }
+
+    /// Starts the timer, or starts it anew: `callback` is called after `delay`, and then again each
+    /// [`period`](Self::set_period), if one is set.
+    ///
+    /// From within its own callback this replaces the callback once it has returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    #[track_caller]
+    pub fn start<S>(
+        self,
+        lp: &mut Loop<S>,
+        delay: Duration,
+        callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
+    ) -> Result {
+        lp.core.open(self.0, "start a timer")?.started = Location::caller();
+        install(lp, self.0, callback);
+        arm(&mut lp.core, self.0, delay);
+        Ok(())
+    }
+
+    /// Stops the timer: it does not fire, not even if it is due in this very turn. It keeps its callback,
+    /// for [`again`](Self::again). Idempotent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
+        lp.core.open(self.0, "stop a timer")?;
+        lp.core.deadlines.cancel(self.0.index);
+        lp.core.set_active(self.0, false);
+        Ok(())
+    }
+
+    /// Starts the timer anew from now, with the callback it has: after its period if it repeats,
+    /// otherwise after the delay of the last start. For putting off a time limit each time something
+    /// happens.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`]; [`Error::Invalid`] if it was never started.
+    pub fn again<S>(self, lp: &mut Loop<S>) -> Result {
+        let act = "start a timer again";
+        let state = state_mut(&mut lp.core, self.0, act)?;
+        let delay = state.delay.ok_or_else(|| Error::invalid(act, "it was never started"))?;
+        let delay = Duration::from_nanos(if state.period > 0 { state.period } else { delay });
+        arm(&mut lp.core, self.0, delay);
+        Ok(())
+    }
+
+    /// Makes the timer repeat, or not. Takes effect when it next fires or is started; inside its own
+    /// callback, the next time is settled already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`]; [`Error::Invalid`] if the period is zero.
+    pub fn set_period<S>(self, lp: &mut Loop<S>, period: Option<Duration>) -> Result {
+        let act = "set a timer's period";
+        let period = period.map_or(Ok(0), |period| checked_period(act, period))?;
+        state_mut(&mut lp.core, self.0, act)?.period = period;
+        Ok(())
+    }
+
+    /// How often the timer repeats, if it does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub fn period<S>(self, lp: &mut Loop<S>) -> Result<Option<Duration>> {
+        let period = state_mut(&mut lp.core, self.0, "read a timer's period")?.period;
+        Ok((period > 0).then_some(Duration::from_nanos(period)))
+    }
+
+    /// How long until the timer is due, by the loop's time; zero if it is overdue, `None` if it is not
+    /// started or closed.
+    pub fn due_in<S>(self, lp: &Loop<S>) -> Option<Duration> {
+        lp.core.table.get(self.0)?;
+        let due = lp.core.deadlines.get(self.0.index)?;
+        Some(Duration::from_nanos(due.saturating_sub(lp.core.now)))
+    }
+}
+
+fn make<S>(lp: &mut Loop<S>, state: State, started: &'static Location<'static>) -> Timer {
+    Timer(lp.core.insert(Body::Timer(state), started))
+}
+
+fn install<S>(
+    lp: &mut Loop<S>,
+    handle: Handle,
+    mut callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
+) {
+    lp.install(handle, Box::new(move |lp, state, _| callback(lp, state)));
+}
+
+fn arm(core: &mut Core, handle: Handle, delay: Duration) {
+    if let Ok(state) = state_mut(core, handle, "start a timer") {
+        state.delay = Some(nanos(delay));
+    }
+    let deadline = core.deadline(delay);
+    core.deadlines.set(handle.index, deadline);
+    core.set_active(handle, true);
+}
+
+fn checked_period(act: &'static str, period: Duration) -> Result<Nanos> {
+    match nanos(period) {
+        0 => Err(Error::invalid(act, "a period of zero would never let the loop wait")),
+        period => Ok(period),
+    }
+}
+
+fn state_mut<'a>(core: &'a mut Core, handle: Handle, act: &'static str) -> Result<&'a mut State> {
+    match &mut core.open(handle, act)?.body {
+        Body::Timer(state) => Ok(state),
+        _ => Err(Error::Closed { act }),
+    }
+}
+
+/// The deadline has passed, and is taken out of the queue.
+pub(crate) fn due<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
+    let core = &mut lp.core;
+    let Ok(&mut State { period, once, .. }) = state_mut(core, handle, "fire") else { return Ok(()) };
+    if once {
+        core.close(handle);
+    } else if period > 0 {
+        // Before the callback, which may then stop it, or close it.
+        core.deadlines.set(handle.index, core.now.saturating_add(period));
+    } else {
+        core.set_active(handle, false);
+    }
+    lp.call(state, handle, Occurrence::Plain)
+}
+
+pub(crate) fn release(core: &mut Core, handle: Handle) {
+    core.deadlines.cancel(handle.index);
+}
+
+pub(crate) fn describe(state: &State, core: &Core, handle: Handle) -> String {
+    let due = core.deadlines.get(handle.index).map(|due| Duration::from_nanos(due.saturating_sub(core.now)));
+    let repeats = match state.period {
+        0 => String::new(),
+        period => format!(", every {:?}", Duration::from_nanos(period)),
+    };
+    due.map_or_else(|| "stopped".into(), |due| format!("due in {due:?}")) + &repeats
+}
+
+pub(crate) fn verify(_: &State, core: &Core, handle: Handle) {
+    let active = core.table.get(handle).is_some_and(|slot| slot.state().active);
+    assert_eq!(
+        active,
+        core.deadlines.get(handle.index).is_some(),
+        "an active timer has a deadline: {handle:?}"
+    );
+}
