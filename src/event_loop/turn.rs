@@ -57,6 +57,7 @@ impl<S> Loop<S> {
         if block == Block::Once && self.core.counters.callbacks == before {
             // It waited for a timer, and shall not return without having called it.
             self.timers(state)?;
+            self.deferred(state, 1)?;
         }
         Ok(())
     }

@@ -1,0 +1,134 @@
+//! Being driven by another loop, and running for a while.
+
+use std::{os::fd::AsFd, time::Duration};
+
+use ringback::{Loop, Timer, net::Event};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::world::*;
+
+/// Waits as another loop would: on the descriptor, for as long as the loop allows. Says whether it was
+/// ready.
+fn wait(lp: &mut Loop<Log>) -> bool {
+    let timeout = lp.timeout().map(|timeout| Timespec::try_from(timeout).unwrap());
+    let mut fds = [PollFd::new(lp, PollFlags::IN)];
+    poll(&mut fds, timeout.as_ref()).unwrap() > 0
+}
+
+#[test]
+fn another_loop_can_drive_this_one() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    stream
+        .start(&mut lp, move |lp, log, event| {
+            if let Event::Data(_) = event? {
+                stream.close(lp);
+                note(log, "data")?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    Timer::after(&mut lp, MS, move |_, log| {
+        send(&mut peer, "x");
+        note(log, "timer")
+    })
+    .unwrap();
+    let mut log = Log::new();
+    let mut waits = 0;
+    while lp.is_alive() {
+        wait(&mut lp);
+        lp.poll_once(&mut log).unwrap();
+        lp.verify();
+        waits += 1;
+    }
+    assert_eq!(log, ["timer", "data"]);
+    assert!(waits < 50, "it waits; it does not spin: {waits}");
+}
+
+#[test]
+fn what_is_started_between_turns_is_watched_by_the_time_the_other_loop_waits() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    lp.poll_once(&mut Log::new()).unwrap();
+    send(&mut peer, "x");
+    record(&mut lp, stream, "stream");
+    assert!(wait(&mut lp));
+    let mut log = Log::new();
+    lp.poll_once(&mut log).unwrap();
+    assert_eq!(log, ["stream data \"x\""]);
+    stream.close(&mut lp);
+    run(&mut lp);
+}
+
+#[test]
+fn what_is_written_between_turns_leaves_with_the_next() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    record(&mut lp, stream, "stream");
+    lp.poll_once(&mut Log::new()).unwrap();
+    stream.write(&mut lp, "hello").unwrap();
+    assert_eq!(lp.timeout(), Some(Duration::ZERO));
+    lp.poll_once(&mut Log::new()).unwrap();
+    assert_eq!(take(&mut peer, 5), b"hello");
+    stream.close(&mut lp);
+    run(&mut lp);
+}
+
+#[test]
+fn a_loop_can_be_watched_by_another_ringback_loop() {
+    let mut inner = world();
+    let (stream, mut peer) = pair(&mut inner);
+    record(&mut inner, stream, "inner");
+    assert!(inner.timeout().is_none());
+    let mut outer: Loop<(Loop<Log>, Log)> = Loop::new().unwrap();
+    let poll = ringback::Poll::new(&mut outer, inner.as_fd()).unwrap();
+    poll.start(&mut outer, ringback::poll::Interest::READABLE, move |lp, (inner, log), _| {
+        inner.poll_once(log)?;
+        if !log.is_empty() {
+            poll.close(lp);
+        }
+        Ok(())
+    })
+    .unwrap();
+    send(&mut peer, "x");
+    let mut state = (inner, Log::new());
+    outer.run(&mut state).unwrap();
+    assert_eq!(state.1, ["inner data \"x\""]);
+}
+
+#[test]
+fn poll_once_never_waits() {
+    let mut lp = world();
+    Timer::after(&mut lp, LONG, never).unwrap();
+    for _ in 0..3 {
+        assert!(lp.poll_once(&mut Log::new()).unwrap());
+    }
+}
+
+#[test]
+fn run_for_ends_when_the_time_has_passed_or_nothing_is_left() {
+    let mut lp = world();
+    assert!(!lp.run_for(&mut Log::new(), LONG).unwrap(), "nothing to wait for");
+    Timer::after(&mut lp, MS, |_, log| note(log, "timer")).unwrap();
+    let mut log = Log::new();
+    assert!(!lp.run_for(&mut log, LONG).unwrap());
+    assert_eq!(log, ["timer"]);
+    let timer = Timer::after(&mut lp, LONG, never).unwrap();
+    let before = std::time::Instant::now();
+    assert!(lp.run_for(&mut log, 5 * MS).unwrap());
+    assert!(before.elapsed() >= 5 * MS);
+    assert!(lp.run_for(&mut log, Duration::ZERO).unwrap());
+    timer.close(&mut lp);
+    run(&mut lp);
+}
+
+#[test]
+fn an_application_may_have_many_loops() {
+    let mut loops: Vec<_> = (0..50).map(|_| world()).collect();
+    for lp in &mut loops {
+        Timer::after(lp, MS, |_, log| note(log, "timer")).unwrap();
+    }
+    for lp in &mut loops {
+        assert_eq!(run(lp), ["timer"]);
+    }
+}

@@ -1,0 +1,397 @@
+//! Files.
+
+use std::{io::Write, os::unix::fs::symlink, path::PathBuf, rc::Rc};
+
+use ringback::{
+    Loop, Request,
+    fs::{self, File, FileKind, OpenOptions},
+};
+use tempfile::TempDir;
+
+use crate::world::*;
+
+fn dir() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn file_with(dir: &TempDir, contents: impl AsRef<[u8]>) -> PathBuf {
+    let path = dir.path().join("file");
+    std::fs::write(&path, contents).unwrap();
+    path
+}
+
+#[test]
+fn a_whole_file_is_read_whatever_its_size() {
+    let dir = dir();
+    for size in [0, 1, 4096, 65_536, 262_143, 262_144, 262_145, 3_000_000] {
+        let contents: Vec<u8> = (0..size).map(|n: u32| (n * 31) as u8).collect();
+        let path = file_with(&dir, &contents);
+        let mut lp = world();
+        fs::read(&mut lp, &path, move |_, log, bytes| {
+            assert!(bytes? == contents);
+            note(log, "read")
+        })
+        .unwrap();
+        assert_eq!(run(&mut lp), ["read"]);
+    }
+}
+
+#[test]
+fn files_that_say_they_are_empty_are_read_to_their_end() {
+    let mut lp = world();
+    fs::read(&mut lp, "/proc/self/status", |_, log, bytes| {
+        assert!(String::from_utf8(bytes?)?.contains("Name:"));
+        note(log, "read")
+    })
+    .unwrap();
+    assert_eq!(run(&mut lp), ["read"]);
+}
+
+#[test]
+fn what_goes_wrong_names_the_act_and_the_path() {
+    let dir = dir();
+    let missing = dir.path().join("missing");
+    let cases = [
+        ("read", missing.clone(), "NotFound"),
+        ("read", dir.path().to_owned(), "IsADirectory"),
+        ("write", dir.path().to_owned(), "IsADirectory"),
+        ("metadata", missing.clone(), "NotFound"),
+        ("open", missing.clone(), "NotFound"),
+        ("read", PathBuf::from("with\0zero"), "InvalidInput"),
+    ];
+    for (act, path, kind) in cases {
+        let mut lp = world();
+        let told = move |log: &mut Log, error: ringback::Error| {
+            note(log, format!("{:?}", error.io_kind().unwrap()))?;
+            note(log, error.to_string())
+        };
+        match act {
+            "read" => fs::read(&mut lp, &path, move |_, log, result| told(log, result.unwrap_err())),
+            "write" => fs::write(&mut lp, &path, "x", move |_, log, result| told(log, result.unwrap_err())),
+            "metadata" => fs::metadata(&mut lp, &path, move |_, log, result| told(log, result.unwrap_err())),
+            _ => File::open(&mut lp, &path, move |_, log, result| told(log, result.unwrap_err())),
+        }
+        .unwrap();
+        let log = run(&mut lp);
+        assert_eq!(log[0], kind, "{act} {path:?}");
+        assert!(log[1].starts_with(&format!("{act} {}: ", path.display())), "{}", log[1]);
+    }
+}
+
+#[test]
+fn a_directory_opens_but_cannot_be_read() {
+    let dir = dir();
+    let mut lp = world();
+    File::open(&mut lp, dir.path(), |lp, _, file| {
+        let file = file?;
+        file.read_at(lp, 0, Vec::with_capacity(10), move |lp, log, result| {
+            file.close(lp);
+            note(log, format!("{:?}", result.unwrap_err().io_kind().unwrap()))
+        })?;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(run(&mut lp), ["IsADirectory"]);
+}
+
+#[test]
+fn writing_makes_or_replaces_a_file() {
+    let dir = dir();
+    let path = file_with(&dir, "a long text that was there");
+    let mut lp = world();
+    fs::write(&mut lp, &path, String::from("short"), |_, log, result| result.and(note(log, "written")))
+        .unwrap();
+    assert_eq!(run(&mut lp), ["written"]);
+    assert_eq!(std::fs::read(&path).unwrap(), b"short");
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let mut lp = world();
+    fs::write(&mut lp, "/dev/full", "x", |_, log, result| note(log, kind(&result.unwrap_err()))).unwrap();
+    assert_eq!(run(&mut lp), ["write StorageFull"]);
+}
+
+#[test]
+fn metadata_tells_what_a_path_is_and_follows_links_or_not() {
+    let dir = dir();
+    let path = file_with(&dir, "12345");
+    let link = dir.path().join("link");
+    symlink(&path, &link).unwrap();
+    let mut lp = world();
+    for (name, path) in [("file", path), ("link", link.clone()), ("dir", dir.path().to_owned())] {
+        fs::metadata(&mut lp, path, move |_, log, found| {
+            let found = found?;
+            note(log, format!("{name} {:?} {}", found.kind, if found.is_file() { found.len } else { 0 }))
+        })
+        .unwrap();
+    }
+    fs::symlink_metadata(&mut lp, link, |_, log, found| {
+        assert_eq!(found?.kind, FileKind::Symlink);
+        note(log, "the link itself")
+    })
+    .unwrap();
+    let mut log = run(&mut lp);
+    log.sort();
+    assert_eq!(log, ["dir Directory 0", "file File 5", "link File 5", "the link itself"]);
+}
+
+/// Opens a file for everything, lends it to `with`, and runs.
+fn with_file(
+    contents: &str,
+    with: impl FnOnce(&mut Loop<Log>, File) -> ringback::Result + 'static,
+) -> (Log, Vec<u8>) {
+    let dir = dir();
+    let path = file_with(&dir, contents);
+    let mut lp = world();
+    let options = OpenOptions::new().read(true).write(true);
+    options.open(&mut lp, &path, move |lp, _, file| with(lp, file?)).unwrap();
+    let log = run(&mut lp);
+    (log, std::fs::read(&path).unwrap())
+}
+
+#[test]
+fn reading_at_an_offset_fills_the_buffer_unless_the_file_ends() {
+    let (log, _) = with_file("0123456789", |lp, file| {
+        for (offset, room) in [(0, 4), (8, 4), (10, 4), (1 << 40, 4)] {
+            file.read_at(lp, offset, Vec::with_capacity(room), move |lp, log, bytes| {
+                note(log, format!("{offset} {:?}", String::from_utf8(bytes?)?))?;
+                if log.len() == 4 {
+                    file.close(lp);
+                }
+                Ok(())
+            })?;
+        }
+        assert_eq!(kind(&file.read_at(lp, 0, Vec::new(), |_, _, _| panic!()).unwrap_err()), "invalid");
+        Ok(())
+    });
+    assert_eq!(log, ["0 \"0123\"", "8 \"89\"", "10 \"\"", "1099511627776 \"\""]);
+}
+
+#[test]
+fn the_buffer_that_was_given_comes_back_with_what_was_read_and_nothing_else() {
+    let (log, _) = with_file("abc", |lp, file| {
+        let mut buffer = vec![b'?'; 100];
+        buffer.reserve_exact(0);
+        let place = buffer.as_ptr() as usize;
+        file.read_at(lp, 1, buffer, move |lp, log, bytes| {
+            let bytes = bytes?;
+            assert_eq!(bytes.as_ptr() as usize, place);
+            file.close(lp);
+            note(log, String::from_utf8(bytes)?)
+        })?;
+        Ok(())
+    });
+    assert_eq!(log, ["bc"]);
+}
+
+#[test]
+fn writing_at_an_offset_extends_the_file() {
+    let (log, contents) = with_file("0123456789", |lp, file| {
+        file.write_at(lp, 8, "abcd", move |lp, log, count| {
+            file.close(lp);
+            note(log, count?.to_string())
+        })?;
+        Ok(())
+    });
+    assert_eq!((log, &contents[..]), (vec!["4".into()], &b"01234567abcd"[..]));
+}
+
+#[test]
+fn appending_writes_at_the_end_wherever_that_is() {
+    let dir = dir();
+    let path = file_with(&dir, "log:");
+    let mut lp = world();
+    let other = path.clone();
+    OpenOptions::new()
+        .append(true)
+        .open(&mut lp, &path, move |lp, _, file| {
+            let file = file?;
+            file.append(lp, " one", move |lp, _, count| {
+                assert_eq!(count?, 4);
+                std::fs::OpenOptions::new().append(true).open(other)?.write_all(b" another's")?;
+                file.append(lp, " two", move |lp, log, _| {
+                    file.close(lp);
+                    note(log, "appended")
+                })?;
+                Ok(())
+            })?;
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(run(&mut lp), ["appended"]);
+    assert_eq!(std::fs::read(&path).unwrap(), b"log: one another's two");
+}
+
+#[test]
+fn a_file_can_be_cut_extended_synced_and_looked_at() {
+    let (log, contents) = with_file("0123456789", |lp, file| {
+        file.set_len(lp, 4, move |lp, log, result| {
+            result?;
+            note(log, "cut")?;
+            file.sync(lp, move |lp, log, result| {
+                result?;
+                note(log, "synced")?;
+                file.sync_data(lp, move |lp, _, result| {
+                    result?;
+                    file.metadata(lp, move |lp, log, found| {
+                        file.close(lp);
+                        note(log, found?.len.to_string())
+                    })?;
+                    Ok(())
+                })?;
+                Ok(())
+            })?;
+            Ok(())
+        })?;
+        Ok(())
+    });
+    assert_eq!(log, ["cut", "synced", "4"]);
+    assert_eq!(contents, b"0123");
+}
+
+#[test]
+fn a_file_that_is_made_anew_must_not_be_there() {
+    let dir = dir();
+    let path = file_with(&dir, "");
+    let mut lp = world();
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&mut lp, &path, |_, log, file| note(log, kind(&file.unwrap_err())))
+        .unwrap();
+    assert_eq!(run(&mut lp), ["open AlreadyExists"]);
+}
+
+#[test]
+fn an_open_file_does_not_hold_the_loop() {
+    let dir = dir();
+    let path = file_with(&dir, "x");
+    let mut lp = world();
+    File::open(&mut lp, &path, |_, log, file| {
+        file?;
+        note(log, "open")
+    })
+    .unwrap();
+    assert_eq!(run_through(&mut lp).unwrap(), ["open"]);
+    assert_eq!(lp.handles().len(), 1);
+}
+
+#[test]
+fn a_file_whose_open_callback_fails_is_closed() {
+    let dir = dir();
+    let path = file_with(&dir, "x");
+    let mut lp = world();
+    lp.on_failure(|_, log, failure| note(log, failure.error.to_string()));
+    File::open(&mut lp, &path, |_, _, file| {
+        file?;
+        Err(ringback::Error::other("no"))
+    })
+    .unwrap();
+    assert_eq!(run(&mut lp), ["no"]);
+}
+
+/// A loop whose only worker is busy until the gate is opened.
+fn held_up() -> (Loop<Log>, std::sync::mpsc::Sender<()>, Request) {
+    let mut lp: Loop<Log> = ringback::Options::new().workers(1).build().unwrap();
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let request =
+        ringback::work::run(&mut lp, move || (begun.send(()), gate.recv()).1.is_ok(), |_, _, _| Ok(()))
+            .unwrap();
+    has_begun.recv().unwrap();
+    (lp, go, request)
+}
+
+#[test]
+fn an_operation_that_no_worker_has_begun_can_be_cancelled() {
+    let dir = dir();
+    let path = dir.path().join("never");
+    let (mut lp, go, _) = held_up();
+    let request =
+        fs::write(&mut lp, &path, "x", |_, log, result| note(log, kind(&result.unwrap_err()))).unwrap();
+    request.cancel(&mut lp).unwrap();
+    go.send(()).unwrap();
+    assert_eq!(run(&mut lp), ["canceled"]);
+    assert!(!path.exists());
+}
+
+#[test]
+fn closing_a_file_cancels_what_has_not_begun_and_every_operation_is_answered_before_the_end() {
+    let dir = dir();
+    let path = file_with(&dir, "x");
+    let (mut lp, go, _) = held_up();
+    let file = File::from_std(&mut lp, std::fs::OpenOptions::new().write(true).open(&path).unwrap()).unwrap();
+    for _ in 0..2 {
+        file.write_at(&mut lp, 0, "y", |_, log, result| note(log, kind(&result.unwrap_err()))).unwrap();
+    }
+    file.close_then(&mut lp, |_, log| note(log, "closed"));
+    lp.verify();
+    go.send(()).unwrap();
+    assert_eq!(run(&mut lp), ["canceled", "canceled", "closed"]);
+    assert_eq!(std::fs::read(&path).unwrap(), b"x");
+}
+
+#[test]
+fn a_file_that_is_being_written_is_closed_after_that() {
+    let dir = dir();
+    let path = file_with(&dir, "");
+    let mut lp = world();
+    let file = File::from_std(&mut lp, std::fs::OpenOptions::new().write(true).open(&path).unwrap()).unwrap();
+    let much = vec![7; 20 << 20];
+    file.write_at(&mut lp, 0, much, |_, log, result| {
+        note(log, if result.is_ok() { "written" } else { "canceled" })
+    })
+    .unwrap();
+    file.close_then(&mut lp, |_, log| note(log, "closed"));
+    assert!(file.write_at(&mut lp, 0, "x", |_, _, _| panic!()).unwrap_err().is_closed());
+    let log = run(&mut lp);
+    assert_eq!(log[1], "closed");
+    let len = std::fs::metadata(&path).unwrap().len();
+    assert_eq!(len, if log[0] == "written" { 20 << 20 } else { 0 });
+}
+
+#[test]
+fn a_file_can_be_given_back() {
+    let dir = dir();
+    let path = file_with(&dir, "back");
+    let mut lp = world();
+    let file = File::from_std(&mut lp, std::fs::File::open(&path).unwrap()).unwrap();
+    let std_file = file.into_std(&mut lp).unwrap();
+    assert_eq!(std::io::read_to_string(std_file).unwrap(), "back");
+    run(&mut lp);
+}
+
+#[test]
+fn an_operation_holds_the_loop_and_one_that_fails_unheard_is_no_panic() {
+    let dir = dir();
+    let mut lp = world();
+    lp.on_failure(|_, log, failure| note(log, failure.kind.to_string()));
+    fs::read(&mut lp, dir.path().join("missing"), |_, _, bytes| bytes.map(drop)).unwrap();
+    assert!(lp.is_alive());
+    assert_eq!(run(&mut lp), ["file operation"]);
+}
+
+#[test]
+fn reading_a_pipe_does_not_disturb_its_writer_and_does_not_block_the_loop() {
+    let dir = dir();
+    let path = dir.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_bits_truncate(0o600)).unwrap();
+    let mut lp = world();
+    let read = Rc::new(std::cell::Cell::new(false));
+    let seen = read.clone();
+    fs::read(&mut lp, &path, move |_, log, bytes| {
+        seen.set(true);
+        note(log, String::from_utf8(bytes?)?)
+    })
+    .unwrap();
+    // The loop goes on while a worker waits for a writer.
+    let mut log = Log::new();
+    for _ in 0..10 {
+        lp.poll_once(&mut log).unwrap();
+    }
+    assert!(!read.get());
+    let writer = std::thread::spawn(move || std::fs::write(path, "through the pipe").unwrap());
+    assert_eq!(run(&mut lp), ["through the pipe"]);
+    writer.join().unwrap();
+}

@@ -1,0 +1,58 @@
+//! Idle, prepare, check.
+
+use ringback::{Check, Idle, Prepare, Timer};
+
+use crate::world::*;
+
+#[test]
+fn an_idle_hook_runs_every_turn_and_the_loop_does_not_wait() {
+    let mut lp = world();
+    let idle = Idle::new(&mut lp).unwrap();
+    idle.start(&mut lp, move |lp, log| {
+        if log.len() == 99 {
+            idle.close(lp);
+        }
+        note(log, "idle")
+    })
+    .unwrap();
+    Timer::after(&mut lp, LONG, never).unwrap().unref(&mut lp).unwrap();
+    assert_eq!(run_through(&mut lp).unwrap().len(), 100);
+    assert_eq!(lp.metrics().turns, 100);
+}
+
+#[test]
+fn a_hook_that_is_started_again_keeps_its_place_and_has_the_new_callback() {
+    let mut lp = world();
+    let one = Prepare::every_turn(&mut lp, never).unwrap();
+    let two = Prepare::every_turn(&mut lp, |_, log| note(log, "two")).unwrap();
+    one.start(&mut lp, |_, log| note(log, "one")).unwrap();
+    let mut log = Log::new();
+    lp.poll_once(&mut log).unwrap();
+    assert_eq!(log, ["one", "two"]);
+    one.close(&mut lp);
+    two.close(&mut lp);
+    run(&mut lp);
+}
+
+#[test]
+fn a_hook_can_be_stopped_and_started_within_its_own_callback() {
+    let mut lp = world();
+    let check = Check::new(&mut lp).unwrap();
+    check
+        .start(&mut lp, move |lp, log| {
+            note(log, "first")?;
+            check.stop(lp)?;
+            check.start(lp, move |lp, log| {
+                check.close(lp);
+                note(log, "second")
+            })
+        })
+        .unwrap();
+    let mut log = Log::new();
+    lp.poll_once(&mut log).unwrap();
+    lp.verify();
+    assert_eq!(log, ["first"]);
+    lp.poll_once(&mut log).unwrap();
+    assert_eq!(log, ["first", "second"]);
+    run(&mut lp);
+}

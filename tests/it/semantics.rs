@@ -1,0 +1,1046 @@
+//! The thirty semantics that users of libuv rely on: each holds, or is different on purpose.
+//!
+//! The numbers are those of `docs/DESIGN.md`.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+
+use ringback::{
+    Check, Error, Idle, Loop, Poll, Prepare, Signal, Timer, Wake, fs,
+    net::{Event, TcpListener, TcpStream},
+    poll::Interest,
+    signal, work,
+};
+
+use crate::world::*;
+
+// 1. No callback runs inside the call that asks for it, even if the answer is known.
+
+#[test]
+fn s01_an_answer_that_is_known_at_once_still_waits_until_the_call_has_returned() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    let inside = Rc::new(Cell::new(true));
+    let told = |inside: &Rc<Cell<bool>>, line: &'static str| {
+        let inside = inside.clone();
+        move |log: &mut Log| {
+            assert!(!inside.get(), "{line} was told inside the call");
+            note(log, line)
+        }
+    };
+    let tell = told(&inside, "written");
+    stream.write_then(&mut lp, "x", move |_, log, result| result.and(tell(log))).unwrap();
+    stream.flush(&mut lp).unwrap(); // Now it has left.
+    let tell = told(&inside, "deferred");
+    lp.defer(move |_, log| tell(log));
+    let tell = told(&inside, "read");
+    fs::read(&mut lp, "Cargo.toml", move |_, log, bytes| bytes.and(tell(log))).unwrap();
+    let tell = told(&inside, "refused");
+    let refusing = refusing_addr();
+    TcpStream::connect(&mut lp, refusing, move |_, log, result| {
+        assert!(result.is_err());
+        tell(log)
+    })
+    .unwrap();
+    let tell = told(&inside, "closed");
+    stream.close_then(&mut lp, move |_, log| tell(log));
+    inside.set(false);
+    let mut log = run(&mut lp);
+    log.sort();
+    assert_eq!(log, ["closed", "deferred", "read", "refused", "written"]);
+    assert_eq!(drain(&mut peer).unwrap(), b"x");
+}
+
+fn refusing_addr() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+#[test]
+fn s01_callbacks_never_run_inside_one_another() {
+    let mut lp = world();
+    let depth = Rc::new(Cell::new(0));
+    let enter = |depth: &Rc<Cell<u32>>| {
+        assert_eq!(depth.replace(1), 0, "one callback at a time");
+    };
+    let (outer, inner) = (depth.clone(), depth.clone());
+    Timer::after(&mut lp, MS, move |lp, _| {
+        enter(&outer);
+        let timer = Timer::new(lp)?;
+        lp.defer(move |_, log| {
+            enter(&inner);
+            inner.set(0);
+            note(log, "deferred")
+        });
+        timer.close_then(lp, |_, log| note(log, "closed"));
+        outer.set(0);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(run(&mut lp), ["deferred", "closed"]);
+}
+
+// 2. A close callback is deferred; the descriptor is closed at once.
+
+#[test]
+fn s02_close_releases_the_socket_at_once_and_tells_later() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    record(&mut lp, stream, "stream");
+    Timer::after(&mut lp, MS, move |lp, log| {
+        stream.close(lp);
+        // The peer blocks until the end: it is there although the loop has not gone on.
+        assert_eq!(drain(&mut peer)?, b"");
+        note(log, "the peer has seen the end")
+    })
+    .unwrap();
+    assert_eq!(run(&mut lp), ["the peer has seen the end", "stream closed"]);
+}
+
+// 3. Pending requests are cancelled before the end is told; what was done keeps its result.
+
+#[test]
+fn s03_pending_requests_are_cancelled_before_the_end_is_told() {
+    let mut lp = world();
+    let (stream, _peer) = pair(&mut lp);
+    record(&mut lp, stream, "stream");
+    let much = vec![7; 8 << 20];
+    stream.write_then(&mut lp, much, |_, log, result| note(log, kind(&result.unwrap_err()))).unwrap();
+    stream.write_then(&mut lp, "more", |_, log, result| note(log, kind(&result.unwrap_err()))).unwrap();
+    Timer::after(&mut lp, MS, move |lp, _| {
+        stream.close_then(lp, |_, log| note(log, "close callback"));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(run(&mut lp), ["canceled", "canceled", "stream closed", "close callback"]);
+}
+
+#[test]
+fn s03_a_write_that_was_done_before_the_close_keeps_its_result() {
+    let mut lp = world();
+    let (stream, _peer) = pair(&mut lp);
+    stream.write_then(&mut lp, "x", |_, log, result| result.and(note(log, "written"))).unwrap();
+    stream.flush(&mut lp).unwrap();
+    stream.close(&mut lp);
+    assert_eq!(run(&mut lp), ["written"]);
+}
+
+// 4. After stop or close no event of a handle fires, even if it is in the batch.
+
+#[test]
+fn s04_an_event_in_the_batch_is_dropped_when_its_handle_is_closed() {
+    let mut lp = world();
+    let (one, mut peer_one) = pair(&mut lp);
+    let (two, mut peer_two) = pair(&mut lp);
+    for (mine, other) in [(one, two), (two, one)] {
+        mine.start(&mut lp, move |lp, log, event| match event? {
+            Event::Data(_) => {
+                other.close(lp);
+                mine.close(lp);
+                note(log, "data")
+            }
+            Event::Closed => note(log, "closed"),
+            _ => Ok(()),
+        })
+        .unwrap();
+    }
+    send(&mut peer_one, "x");
+    send(&mut peer_two, "x");
+    // Both are ready by the first wait: whichever comes first closes the other.
+    assert_eq!(run(&mut lp), ["data", "closed", "closed"]);
+}
+
+#[test]
+fn s04_an_event_in_the_batch_is_dropped_when_its_handle_is_stopped() {
+    let mut lp = world();
+    let (one, mut peer_one) = pair(&mut lp);
+    let (two, mut peer_two) = pair(&mut lp);
+    for (mine, other) in [(one, two), (two, one)] {
+        mine.start(&mut lp, move |lp, log, event| match event? {
+            Event::Data(_) => {
+                other.stop(lp)?;
+                mine.stop(lp)?;
+                note(log, "data")
+            }
+            _ => Ok(()),
+        })
+        .unwrap();
+    }
+    send(&mut peer_one, "x");
+    send(&mut peer_two, "x");
+    assert_eq!(run_through(&mut lp).unwrap(), ["data"]);
+}
+
+#[test]
+fn s04_a_slot_that_is_used_again_within_the_batch_gets_no_stale_event() {
+    let mut lp = world();
+    let (one, mut peer_one) = pair(&mut lp);
+    let (two, mut peer_two) = pair(&mut lp);
+    let keep = Rc::new(RefCell::new(Vec::new()));
+    for (mine, other) in [(one, two), (two, one)] {
+        let keep = keep.clone();
+        mine.start(&mut lp, move |lp, log, event| {
+            if let Event::Data(_) = event? {
+                other.close(lp);
+                mine.close(lp);
+                // The system gives the same descriptor numbers to new sockets.
+                for _ in 0..4 {
+                    let (new, peer) = pair(lp);
+                    record(lp, new, "new");
+                    keep.borrow_mut().push((new, peer));
+                }
+                note(log, "data")?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    }
+    send(&mut peer_one, "x");
+    send(&mut peer_two, "x");
+    let mut log = Log::new();
+    run_until(&mut lp, &mut log, |_, log| !log.is_empty());
+    for _ in 0..5 {
+        lp.poll_once(&mut log).unwrap();
+        lp.verify();
+    }
+    assert_eq!(log, ["data"]);
+    for (new, _) in keep.borrow().iter() {
+        new.close(&mut lp);
+    }
+    assert_eq!(run(&mut lp), ["new closed"; 4]);
+}
+
+// 5. The phases come in order.
+
+#[test]
+fn s05_the_phases_of_a_turn_come_in_order() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    send(&mut peer, "x");
+    let idle = Idle::every_turn(&mut lp, |_, log| note(log, "idle")).unwrap();
+    let prepare = Prepare::every_turn(&mut lp, |lp, log| {
+        lp.defer(|_, log| note(log, "deferred"));
+        note(log, "prepare")
+    })
+    .unwrap();
+    let check = Check::every_turn(&mut lp, |_, log| note(log, "check")).unwrap();
+    lp.defer(|_, log| note(log, "deferred"));
+    Timer::after(&mut lp, Duration::ZERO, |_, log| note(log, "timer")).unwrap();
+    stream
+        .start(&mut lp, |lp, log, event| {
+            lp.stop();
+            note(log, format!("poll {}", describe(&event)))
+        })
+        .unwrap();
+    let closing = Timer::new(&mut lp).unwrap();
+    closing.close_then(&mut lp, |_, log| note(log, "closing"));
+    let mut log = Log::new();
+    turn(&mut lp, &mut log).unwrap();
+    let order = ["timer", "deferred", "idle", "prepare", "poll data \"x\"", "deferred", "check", "closing"];
+    assert_eq!(log, order);
+    for handle in [idle.into(), prepare.into(), check.into(), ringback::Handle::from(stream)] {
+        lp.close(handle);
+    }
+    run(&mut lp);
+}
+
+// 6. How long to wait.
+
+#[test]
+fn s06_an_idle_hook_that_stops_itself_does_not_let_run_once_block() {
+    let mut lp = world();
+    let idle = Idle::new(&mut lp).unwrap();
+    idle.start(&mut lp, move |lp, _| idle.stop(lp)).unwrap();
+    Timer::after(&mut lp, LONG, never).unwrap();
+    let mut log = Log::new();
+    assert!(turn(&mut lp, &mut log).unwrap(), "it returned, and the timer is left");
+}
+
+#[test]
+fn s06_a_loop_with_something_to_do_does_not_wait() {
+    let mut lp = world();
+    let timer = Timer::after(&mut lp, LONG, never).unwrap();
+    assert!(lp.timeout().unwrap() > MS);
+    lp.defer(|_, _| Ok(()));
+    assert_eq!(lp.timeout(), Some(Duration::ZERO), "a deferred callback");
+    run_until(&mut lp, &mut Log::new(), |lp, _| lp.handles().len() == 1);
+    let idle = Idle::every_turn(&mut lp, |_, _| Ok(())).unwrap();
+    assert_eq!(lp.timeout(), Some(Duration::ZERO), "an idle hook");
+    idle.close(&mut lp);
+    assert_eq!(lp.timeout(), Some(Duration::ZERO), "a handle that is closing");
+    run_until(&mut lp, &mut Log::new(), |lp, _| lp.handles().len() == 1);
+    lp.stop();
+    assert_eq!(lp.timeout(), Some(Duration::ZERO), "the wish to stop");
+    lp.run(&mut Log::new()).unwrap();
+    assert!(lp.timeout().unwrap() > MS);
+    timer.close(&mut lp);
+    run(&mut lp);
+    assert_eq!(lp.timeout(), Some(Duration::ZERO), "nothing to wait for");
+}
+
+#[test]
+fn s06_run_once_that_waited_for_a_timer_has_called_it() {
+    let mut lp = world();
+    Timer::after(&mut lp, 3 * MS, |_, log| note(log, "timer")).unwrap();
+    let mut log = Log::new();
+    lp.run_once(&mut log).unwrap();
+    assert_eq!(log, ["timer"]);
+}
+
+// 7. What keeps a loop alive.
+
+#[test]
+fn s07_a_request_in_flight_holds_the_loop_although_its_handle_is_unreferenced() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    record(&mut lp, stream, "stream");
+    stream.unref(&mut lp).unwrap();
+    assert!(!lp.is_alive());
+    let much = vec![7; 8 << 20];
+    stream.write_then(&mut lp, much, |_, log, result| result.and(note(log, "written"))).unwrap();
+    assert!(lp.is_alive());
+    let reader = std::thread::spawn(move || take(&mut peer, 8 << 20).len());
+    assert!(run_through(&mut lp).unwrap().contains(&"written".to_owned()));
+    assert_eq!(reader.join().unwrap(), 8 << 20);
+    assert!(!lp.is_alive());
+}
+
+#[test]
+fn s07_bytes_that_nobody_asked_about_hold_the_loop_until_they_have_left() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    stream.unref(&mut lp).unwrap();
+    stream.write(&mut lp, vec![7; 8 << 20]).unwrap();
+    let reader = std::thread::spawn(move || take(&mut peer, 8 << 20).len());
+    run_through(&mut lp).unwrap();
+    assert_eq!(reader.join().unwrap(), 8 << 20);
+}
+
+#[test]
+fn s07_an_active_handle_that_is_unreferenced_does_not_hold_the_loop() {
+    let mut lp = world();
+    let timer = Timer::after(&mut lp, LONG, never).unwrap();
+    assert!(lp.is_alive());
+    timer.unref(&mut lp).unwrap();
+    assert!(!lp.is_alive());
+    assert_eq!(run_through(&mut lp).unwrap(), Log::new());
+    assert!(timer.is_active(&lp));
+}
+
+#[test]
+fn s07_a_handle_that_is_closing_holds_the_loop_until_that_is_told() {
+    let mut lp = world();
+    let timer = Timer::new(&mut lp).unwrap();
+    timer.unref(&mut lp).unwrap();
+    timer.close_then(&mut lp, |_, log| note(log, "closed"));
+    assert!(lp.is_alive());
+    assert_eq!(run(&mut lp), ["closed"]);
+    assert!(!lp.is_alive());
+}
+
+// 8. Referencing is a flag, not a count.
+
+#[test]
+fn s08_unref_twice_and_re_ref_once_is_referenced() {
+    let mut lp = world();
+    let timer = Timer::after(&mut lp, MS, |_, log| note(log, "timer")).unwrap();
+    assert!(timer.has_ref(&lp));
+    timer.unref(&mut lp).unwrap();
+    timer.unref(&mut lp).unwrap();
+    assert!(!timer.has_ref(&lp));
+    timer.re_ref(&mut lp).unwrap();
+    assert!(timer.has_ref(&lp));
+    assert_eq!(run(&mut lp), ["timer"]);
+}
+
+// 9. What is active when.
+
+#[test]
+fn s09_a_handle_is_active_between_start_and_stop() {
+    let mut lp = world();
+    let timer = Timer::new(&mut lp).unwrap();
+    assert!(!timer.is_active(&lp));
+    timer.start(&mut lp, LONG, never).unwrap();
+    assert!(timer.is_active(&lp));
+    timer.stop(&mut lp).unwrap();
+    assert!(!timer.is_active(&lp));
+
+    let idle = Idle::new(&mut lp).unwrap();
+    assert!(!idle.is_active(&lp));
+    idle.start(&mut lp, never).unwrap();
+    assert!(idle.is_active(&lp));
+    idle.stop(&mut lp).unwrap();
+    assert!(!idle.is_active(&lp));
+
+    let wake = Wake::new(&mut lp, never).unwrap();
+    assert!(wake.is_active(&lp), "a wake is active from the start");
+
+    let (stream, _peer) = pair(&mut lp);
+    assert!(!stream.is_active(&lp), "a stream that is connected and not started waits for nothing");
+    record(&mut lp, stream, "stream");
+    assert!(stream.is_active(&lp));
+    stream.stop(&mut lp).unwrap();
+    assert!(!stream.is_active(&lp));
+
+    let listener = TcpListener::bind(&mut lp, "127.0.0.1:0").unwrap();
+    assert!(!listener.is_active(&lp));
+    listener.start(&mut lp, |_, _, _| Ok(())).unwrap();
+    assert!(listener.is_active(&lp));
+
+    let signal = Signal::new(&mut lp).unwrap();
+    assert!(!signal.is_active(&lp));
+    signal.start(&mut lp, signal::WINCH, |_, _, _| Ok(())).unwrap();
+    assert!(signal.is_active(&lp));
+
+    let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let poll = Poll::new(&mut lp, &ours).unwrap();
+    assert!(!poll.is_active(&lp));
+    poll.start(&mut lp, Interest::READABLE, |_, _, _| Ok(())).unwrap();
+    assert!(poll.is_active(&lp));
+    lp.verify();
+}
+
+// 10. Stopping the loop.
+
+#[test]
+fn s10_stop_ends_the_loop_after_the_turn_and_it_can_be_run_again() {
+    let mut lp = world();
+    Timer::after(&mut lp, Duration::ZERO, |lp, log| {
+        lp.stop();
+        note(log, "stop")
+    })
+    .unwrap();
+    let check = Check::new(&mut lp).unwrap();
+    check
+        .start(&mut lp, move |lp, log| {
+            check.close(lp);
+            note(log, "check of the same turn")
+        })
+        .unwrap();
+    Timer::after(&mut lp, MS, |_, log| note(log, "later")).unwrap();
+    let mut log = Log::new();
+    lp.run(&mut log).unwrap();
+    assert_eq!(log, ["stop", "check of the same turn"]);
+    assert!(lp.is_alive());
+    lp.run(&mut log).unwrap();
+    assert_eq!(log[2..], ["later"]);
+}
+
+#[test]
+fn s10_stop_before_run_lets_it_return_at_once_without_calling_anything() {
+    let mut lp = world();
+    Timer::after(&mut lp, Duration::ZERO, |_, log| note(log, "timer")).unwrap();
+    Timer::after(&mut lp, LONG, never).unwrap().unref(&mut lp).unwrap();
+    lp.stop();
+    let mut log = Log::new();
+    lp.run(&mut log).unwrap();
+    assert!(log.is_empty() && lp.is_alive());
+    lp.run(&mut log).unwrap();
+    assert_eq!(log, ["timer"], "the wish was forgotten");
+}
+
+// 11. Running is not reentrant: an error, where libuv has undefined behaviour.
+
+#[test]
+fn s11_run_inside_a_callback_is_an_error() {
+    let mut lp = world();
+    Timer::after(&mut lp, MS, |lp, log| {
+        let mut inner = Log::new();
+        for result in [
+            lp.run(&mut inner),
+            lp.run_once(&mut inner).map(drop),
+            lp.poll_once(&mut inner).map(drop),
+            lp.run_for(&mut inner, MS).map(drop),
+        ] {
+            note(log, kind(&result.unwrap_err()))?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(run(&mut lp), ["reentrant"; 4]);
+}
+
+// 12. The loop's time stands still during a callback. (In nanoseconds, where libuv has milliseconds.)
+
+#[test]
+fn s12_time_stands_still_during_a_callback_until_it_is_refreshed() {
+    let mut lp = world();
+    Timer::after(&mut lp, MS, |lp, _| {
+        let before = lp.now();
+        let clock = std::time::Instant::now();
+        while clock.elapsed() < 2 * MS {}
+        assert_eq!(lp.now(), before);
+        lp.refresh_now();
+        assert!(lp.now() >= before + 2 * MS);
+        Ok(())
+    })
+    .unwrap();
+    run(&mut lp);
+}
+
+#[test]
+fn s12_a_timer_that_is_started_outside_of_run_counts_from_the_call() {
+    let mut lp = world();
+    let clock = std::time::Instant::now();
+    while clock.elapsed() < 5 * MS {}
+    let started = std::time::Instant::now();
+    Timer::after(&mut lp, 4 * MS, move |_, _| {
+        assert!(started.elapsed() >= 4 * MS);
+        Ok(())
+    })
+    .unwrap();
+    run(&mut lp);
+}
+
+// 13. The order of timers.
+
+#[test]
+fn s13_timers_that_are_due_at_the_same_time_fire_in_the_order_of_starting() {
+    let mut lp = world();
+    // Started in one callback, so they have one time.
+    lp.defer(|lp, _| {
+        for number in 0..100 {
+            Timer::after(lp, MS, move |_, log| note(log, number.to_string()))?;
+        }
+        Ok(())
+    });
+    let expected: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    assert_eq!(run(&mut lp), expected);
+}
+
+#[test]
+fn s13_a_timer_that_starts_itself_without_delay_waits_for_the_next_turn() {
+    let mut lp = world();
+    let timer = Timer::new(&mut lp).unwrap();
+    fn again(timer: Timer, lp: &mut Loop<Log>, left: u32) -> ringback::Result {
+        timer.start(lp, Duration::ZERO, move |lp, log| {
+            note(log, "timer")?;
+            if left > 0 { again(timer, lp, left - 1) } else { Ok(()) }
+        })
+    }
+    again(timer, &mut lp, 2).unwrap();
+    let check = Check::every_turn(&mut lp, |_, log| note(log, "turn")).unwrap();
+    check.unref(&mut lp).unwrap();
+    let log = run_through(&mut lp).unwrap();
+    assert_eq!(log, ["timer", "turn", "timer", "turn", "timer", "turn"]);
+}
+
+#[test]
+fn s13_a_timer_that_is_stopped_or_closed_by_an_earlier_one_of_the_same_pass_does_not_fire() {
+    let mut lp = world();
+    let victims: Rc<RefCell<Vec<Timer>>> = Rc::default();
+    let theirs = victims.clone();
+    lp.defer(move |lp, _| {
+        let killers = theirs.clone();
+        Timer::after(lp, MS, move |lp, log| {
+            killers.borrow()[0].stop(lp)?;
+            killers.borrow()[1].close(lp);
+            note(log, "first")
+        })?;
+        for _ in 0..2 {
+            theirs.borrow_mut().push(Timer::after(lp, MS, never)?);
+        }
+        Timer::after(lp, MS, |_, log| note(log, "last"))?;
+        Ok(())
+    });
+    assert_eq!(run_through(&mut lp).unwrap(), ["first", "last"]);
+}
+
+// 14. Repeating.
+
+#[test]
+fn s14_a_repeating_timer_that_was_held_up_does_not_catch_up() {
+    let mut lp = world();
+    let tick = Timer::new(&mut lp).unwrap();
+    tick.set_period(&mut lp, Some(2 * MS)).unwrap();
+    tick.start(&mut lp, 2 * MS, move |lp, log| {
+        if log.is_empty() {
+            let clock = std::time::Instant::now();
+            while clock.elapsed() < 20 * MS {}
+        }
+        let due = tick.due_in(lp).unwrap();
+        note(log, if due == 2 * MS { "a whole period left" } else { "less" })?;
+        if log.len() == 3 {
+            tick.close(lp);
+        }
+        Ok(())
+    })
+    .unwrap();
+    let mut log = Log::new();
+    // After the one that took long, the next turn brings one tick, not ten.
+    let turns_before = lp.metrics().turns;
+    while lp.run_once(&mut log).unwrap() {}
+    assert!(lp.metrics().turns - turns_before >= 3);
+    assert_eq!(log, ["a whole period left"; 3]);
+}
+
+#[test]
+fn s14_a_period_that_is_set_in_the_callback_takes_effect_one_expiry_later() {
+    let mut lp = world();
+    let tick = Timer::every(&mut lp, 2 * MS, |_, _| Ok(())).unwrap();
+    let mut seen = Vec::new();
+    tick.start(&mut lp, 2 * MS, move |lp, log| {
+        seen.push(tick.due_in(lp).unwrap());
+        tick.set_period(lp, Some(LONG))?;
+        if seen.len() == 2 {
+            note(log, format!("{:?}", seen))?;
+            tick.close(lp);
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(run(&mut lp), [format!("{:?}", [2 * MS, LONG])]);
+}
+
+#[test]
+fn s14_again_on_a_timer_that_was_never_started_is_an_error() {
+    let mut lp = world();
+    let timer = Timer::new(&mut lp).unwrap();
+    assert_eq!(kind(&timer.again(&mut lp).unwrap_err()), "invalid");
+}
+
+#[test]
+fn s14_a_delay_that_cannot_be_counted_never_passes() {
+    let mut lp = world();
+    let timer = Timer::after(&mut lp, std::time::Duration::MAX, never).unwrap();
+    let mut log = Log::new();
+    lp.run_for(&mut log, 2 * MS).unwrap();
+    assert!(timer.is_active(&lp) && timer.due_in(&lp).unwrap() > LONG);
+}
+
+// 15. Hooks: in the order of starting (libuv: the reverse), new ones in the next turn.
+
+#[test]
+fn s15_hooks_are_called_in_the_order_of_starting_and_new_ones_from_the_next_turn_on() {
+    let mut lp = world();
+    for name in ["one", "two"] {
+        let hook = Prepare::new(&mut lp).unwrap();
+        let mut turns = 0;
+        hook.start(&mut lp, move |lp, log| {
+            turns += 1;
+            if turns == 1 && name == "one" {
+                let late = Prepare::new(lp)?;
+                late.start(lp, move |lp, log| {
+                    late.close(lp);
+                    note(log, "late")
+                })?;
+            }
+            if turns == 2 {
+                hook.close(lp);
+            }
+            note(log, name)
+        })
+        .unwrap();
+    }
+    let idle = Idle::new(&mut lp).unwrap();
+    let mut turns = 0;
+    idle.start(&mut lp, move |lp, _| {
+        turns += 1;
+        if turns == 3 {
+            idle.close(lp);
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(run(&mut lp), ["one", "two", "one", "two", "late"]);
+}
+
+#[test]
+fn s15_a_hook_that_is_stopped_by_another_of_its_phase_is_not_called() {
+    let mut lp = world();
+    let one = Check::new(&mut lp).unwrap();
+    let two = Check::new(&mut lp).unwrap();
+    one.start(&mut lp, move |lp, log| {
+        two.close(lp);
+        one.close(lp);
+        note(log, "one")
+    })
+    .unwrap();
+    two.start(&mut lp, never).unwrap();
+    lp.defer(|_, _| Ok(()));
+    assert_eq!(run(&mut lp), ["one"]);
+}
+
+// 16. Closing: in the order of closing (libuv: the reverse); what is closed in there waits.
+
+#[test]
+fn s16_ends_are_told_in_order_and_those_that_come_of_them_a_turn_later() {
+    let mut lp = world();
+    let [one, two, three] = [(); 3].map(|()| Timer::new(&mut lp).unwrap());
+    let check = Check::every_turn(&mut lp, |_, log| note(log, "turn")).unwrap();
+    check.unref(&mut lp).unwrap();
+    one.close_then(&mut lp, move |lp, log| {
+        three.close_then(lp, |_, log| note(log, "three"));
+        note(log, "one")
+    });
+    two.close_then(&mut lp, |_, log| note(log, "two"));
+    assert_eq!(run_through(&mut lp).unwrap(), ["turn", "one", "two", "turn", "three"]);
+}
+
+// 17. Signals last.
+
+#[test]
+fn s17_signals_are_told_after_everything_else_that_a_poll_brought() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    let signal = Signal::new(&mut lp).unwrap();
+    signal
+        .start(&mut lp, signal::USR2, move |lp, log, _| {
+            signal.close(lp);
+            note(log, "signal")
+        })
+        .unwrap();
+    stream
+        .start(&mut lp, move |lp, log, event| match event? {
+            Event::Data(_) => {
+                stream.close(lp);
+                note(log, "data")
+            }
+            _ => Ok(()),
+        })
+        .unwrap();
+    // The signal first, then the data; both before the loop looks.
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::USR2).unwrap();
+    send(&mut peer, "x");
+    assert_eq!(run(&mut lp), ["data", "signal"]);
+}
+
+// 18. Write callbacks: in order, right after poll, up to eight deep within a turn.
+
+#[test]
+fn s18_write_callbacks_come_in_order_in_the_turn_of_the_writes() {
+    let mut lp = world();
+    let (stream, _peer) = pair(&mut lp);
+    for number in 0..5 {
+        stream.write_then(&mut lp, "x", move |_, log, _| note(log, number.to_string())).unwrap();
+    }
+    let mut log = Log::new();
+    turn(&mut lp, &mut log).unwrap();
+    assert_eq!(log, ["0", "1", "2", "3", "4"]);
+    stream.close(&mut lp);
+    run(&mut lp);
+}
+
+#[test]
+fn s18_a_write_from_a_write_callback_goes_on_within_the_turn_but_not_for_ever() {
+    let mut lp = world();
+    let (stream, _peer) = pair(&mut lp);
+    fn chain(lp: &mut Loop<Log>, stream: TcpStream) -> ringback::Result {
+        stream.write_then(lp, "x", move |lp, log, result| {
+            result?;
+            note(log, "written")?;
+            chain(lp, stream)
+        })
+    }
+    chain(&mut lp, stream).unwrap();
+    let mut log = Log::new();
+    turn(&mut lp, &mut log).unwrap();
+    assert_eq!(log.len(), 8);
+    stream.close(&mut lp);
+    lp.on_failure(|_, _, _| Ok(()));
+    run(&mut lp);
+}
+
+// 19. Connecting and shutting down.
+
+#[test]
+fn s19_what_is_written_while_connecting_leaves_once_connected() {
+    let mut lp = world();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let stream =
+        TcpStream::connect(&mut lp, addr, |_, log, result| result.and(note(log, "connected"))).unwrap();
+    stream.write_then(&mut lp, "early", |_, log, result| result.and(note(log, "written"))).unwrap();
+    stream.shutdown(&mut lp).unwrap();
+    assert_eq!(run_through(&mut lp).unwrap(), ["connected", "written"]);
+    let (mut peer, _) = listener.accept().unwrap();
+    assert_eq!(drain(&mut peer).unwrap(), b"early");
+    stream.close(&mut lp);
+    run(&mut lp);
+}
+
+#[test]
+fn s19_what_is_written_while_connecting_is_cancelled_if_that_fails() {
+    let mut lp = world();
+    let stream =
+        TcpStream::connect(&mut lp, refusing_addr(), |_, log, result| note(log, kind(&result.unwrap_err())));
+    let stream = stream.unwrap();
+    stream.write_then(&mut lp, "early", |_, log, result| note(log, kind(&result.unwrap_err()))).unwrap();
+    assert_eq!(run(&mut lp), ["connect ConnectionRefused", "canceled"]);
+}
+
+#[test]
+fn s19_shutdown_comes_after_what_was_written_and_nothing_can_be_written_after_it() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    let much = vec![7; 6 << 20];
+    stream.write(&mut lp, much.clone()).unwrap();
+    stream.shutdown(&mut lp).unwrap();
+    assert_eq!(kind(&stream.write(&mut lp, "x").unwrap_err()), "invalid");
+    assert_eq!(kind(&stream.try_write(&mut lp, b"x").unwrap_err()), "invalid");
+    assert_eq!(kind(&stream.shutdown(&mut lp).unwrap_err()), "invalid", "a second time");
+    let reader = std::thread::spawn(move || drain(&mut peer).unwrap());
+    run_through(&mut lp).unwrap();
+    assert_eq!(reader.join().unwrap(), much);
+    stream.close(&mut lp);
+    run(&mut lp);
+}
+
+// 20. try_write.
+
+#[test]
+fn s20_try_write_never_queues() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    assert_eq!(stream.try_write(&mut lp, b"abc").unwrap(), 3);
+    assert_eq!(stream.queued(&lp), 0);
+    assert_eq!(take(&mut peer, 3), b"abc");
+    let much = vec![7; 64 << 20];
+    let part = stream.try_write(&mut lp, &much).unwrap();
+    assert!(part > 0 && part < much.len(), "it may be partial: {part}");
+    assert_eq!(stream.try_write(&mut lp, b"x").unwrap(), 0, "full");
+    stream.write(&mut lp, "x").unwrap();
+    assert_eq!(stream.try_write(&mut lp, b"y").unwrap(), 0, "never ahead of what is queued");
+    stream.close(&mut lp);
+    run(&mut lp);
+}
+
+#[test]
+fn s20_try_write_does_nothing_while_connecting() {
+    let mut lp = world();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let stream = TcpStream::connect(&mut lp, addr, |_, _, result| result.map(drop)).unwrap();
+    assert_eq!(stream.try_write(&mut lp, b"x").unwrap(), 0);
+    stream.close(&mut lp);
+    lp.on_failure(|_, _, _| Ok(()));
+    run(&mut lp);
+}
+
+// 21. The end is told once, and closes nothing. A broken connection is closed (libuv leaves it open).
+
+#[test]
+fn s21_the_end_is_told_once_and_the_stream_can_still_be_written_to() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    record(&mut lp, stream, "stream");
+    send(&mut peer, "x");
+    peer.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(run_through(&mut lp).unwrap(), ["stream data \"x\"", "stream end"]);
+    assert!(stream.is_open(&lp));
+    stream.write(&mut lp, "still here").unwrap();
+    run_through(&mut lp).unwrap();
+    assert_eq!(take(&mut peer, 10), b"still here");
+    stream.close(&mut lp);
+    assert_eq!(run(&mut lp), ["stream closed"]);
+}
+
+#[test]
+fn s21_a_broken_connection_is_told_and_then_closed_whatever_the_callback_says() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    record(&mut lp, stream, "stream");
+    send(&mut peer, "x");
+    run_until(&mut lp, &mut Log::new(), |_, log| !log.is_empty());
+    reset(peer);
+    assert_eq!(run(&mut lp), ["stream error read ConnectionReset", "stream closed"]);
+}
+
+// 22. Nobody is starved.
+
+#[test]
+fn s22_a_busy_peer_does_not_starve_the_others() {
+    let mut lp = world();
+    let (busy, mut busy_peer) = pair(&mut lp);
+    let (other, mut other_peer) = pair(&mut lp);
+    let flood = std::thread::spawn(move || {
+        let chunk = vec![0; 1 << 20];
+        while std::io::Write::write_all(&mut busy_peer, &chunk).is_ok() {}
+    });
+    busy.start(&mut lp, |_, _, event| event.map(drop)).unwrap();
+    other
+        .start(&mut lp, move |lp, log, event| {
+            if let Event::Data(_) = event? {
+                busy.close_reset(lp)?;
+                other.close(lp);
+                note(log, "heard")?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    Timer::after(&mut lp, 5 * MS, move |_, _| {
+        send(&mut other_peer, "x");
+        Ok(())
+    })
+    .unwrap();
+    lp.on_failure(|_, _, _| Ok(()));
+    assert_eq!(run(&mut lp), ["heard"]);
+    flood.join().unwrap();
+}
+
+// 23. Errors come from one place: an address in use from `bind`, a refused connection from the callback.
+
+#[test]
+fn s23_an_address_in_use_is_told_by_bind() {
+    let mut lp = world();
+    let listener = TcpListener::bind(&mut lp, "127.0.0.1:0").unwrap();
+    let addr = listener.local_addr(&mut lp).unwrap();
+    let error = TcpListener::bind(&mut lp, addr).unwrap_err();
+    assert_eq!(error.io_kind(), Some(std::io::ErrorKind::AddrInUse));
+    assert!(error.to_string().contains(&addr.to_string()), "{error}");
+}
+
+#[test]
+fn s23_a_refused_connection_is_always_told_by_the_callback() {
+    let mut lp = world();
+    let addr = refusing_addr();
+    TcpStream::connect(&mut lp, addr, move |_, log, result| {
+        let error = result.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("connect {addr}: ")), "{error}");
+        note(log, "told")
+    })
+    .unwrap();
+    assert_eq!(run(&mut lp), ["told"]);
+}
+
+// 24. Accepting: many at a time (libuv: one a turn), paused by asking (libuv: by not accepting).
+
+#[test]
+fn s24_connections_that_wait_are_accepted_together_and_a_stopped_listener_accepts_none() {
+    let mut lp = world();
+    let listener = TcpListener::bind(&mut lp, "127.0.0.1:0").unwrap();
+    let addr = listener.local_addr(&mut lp).unwrap();
+    listener
+        .start(&mut lp, move |lp, log, stream| {
+            stream.close(lp);
+            if log.len() == 2 {
+                listener.stop(lp)?;
+            }
+            note(log, "accepted")
+        })
+        .unwrap();
+    let _peers: Vec<_> = (0..5).map(|_| std::net::TcpStream::connect(addr).unwrap()).collect();
+    let mut log = Log::new();
+    turn(&mut lp, &mut log).unwrap();
+    assert_eq!(log.len(), 3, "in one turn, until it was stopped");
+    for _ in 0..5 {
+        lp.poll_once(&mut log).unwrap();
+    }
+    assert_eq!(log.len(), 3);
+    listener.resume(&mut lp).unwrap();
+    run_until(&mut lp, &mut log, |_, log| log.len() == 5);
+    listener.close(&mut lp);
+    run(&mut lp);
+}
+
+// 25. Cancelling.
+
+#[test]
+fn s25_only_what_has_not_begun_can_be_cancelled_and_its_callback_comes_all_the_same() {
+    let mut lp: Loop<Log> = ringback::Options::new().workers(1).build().unwrap();
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let first = work::run(
+        &mut lp,
+        move || {
+            begun.send(()).unwrap();
+            gate.recv().unwrap();
+        },
+        |_, log, result| result.and(note(log, "first done")),
+    )
+    .unwrap();
+    let second = work::run(
+        &mut lp,
+        || panic!("never begun"),
+        |_, log, result: Result<(), Error>| note(log, kind(&result.unwrap_err())),
+    )
+    .unwrap();
+    has_begun.recv().unwrap();
+    assert_eq!(kind(&first.cancel(&mut lp).unwrap_err()), "busy");
+    second.cancel(&mut lp).unwrap();
+    assert_eq!(kind(&second.cancel(&mut lp).unwrap_err()), "busy", "its answer is on its way");
+    go.send(()).unwrap();
+    let log = run(&mut lp);
+    assert_eq!(log, ["canceled", "first done"]);
+    assert_eq!(kind(&first.cancel(&mut lp).unwrap_err()), "closed");
+}
+
+// 26. What other threads may do: the types say so.
+
+#[test]
+fn s26_wakers_remotes_and_senders_go_to_other_threads_and_ids_may_be_looked_at_there() {
+    fn any_thread<T: Send + Sync>() {}
+    any_thread::<ringback::Waker>();
+    any_thread::<ringback::Remote<Rc<()>>>(); // whatever the state is
+    any_thread::<ringback::channel::Sender<String>>();
+    any_thread::<(ringback::Handle, Timer, TcpStream, ringback::Request)>();
+}
+
+// 27. Wakes coalesce.
+
+#[test]
+fn s27_many_wakes_make_one_call_and_none_is_lost() {
+    let mut lp = world();
+    let wake = Wake::new(&mut lp, |_, log| note(log, "woken")).unwrap();
+    let waker = wake.waker(&lp).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..1000).for_each(|_| waker.wake().unwrap()));
+        }
+    });
+    let mut log = Log::new();
+    turn(&mut lp, &mut log).unwrap();
+    assert_eq!(log, ["woken"]);
+    waker.wake().unwrap();
+    turn(&mut lp, &mut log).unwrap();
+    assert_eq!(log, ["woken"; 2]);
+    wake.close(&mut lp);
+    run(&mut lp);
+    assert_eq!(kind(&waker.wake().unwrap_err()), "loop gone");
+}
+
+// 28. Processes: there are none yet.
+
+// 29. Closed handles: an error from what would start something, nothing from a second close.
+
+#[test]
+fn s29_what_is_asked_of_a_closed_handle_is_an_error_and_closing_it_again_is_nothing() {
+    let mut lp = world();
+    let timer = Timer::new(&mut lp).unwrap();
+    let (stream, _peer) = pair(&mut lp);
+    timer.close(&mut lp);
+    stream.close(&mut lp);
+    for told in [false, true] {
+        assert!(timer.start(&mut lp, MS, never).unwrap_err().is_closed());
+        assert!(timer.stop(&mut lp).unwrap_err().is_closed());
+        assert!(timer.again(&mut lp).unwrap_err().is_closed());
+        assert!(timer.unref(&mut lp).unwrap_err().is_closed());
+        assert!(stream.write(&mut lp, "x").unwrap_err().is_closed());
+        assert!(stream.start(&mut lp, |_, _, _| Ok(())).unwrap_err().is_closed());
+        assert!(stream.shutdown(&mut lp).unwrap_err().is_closed());
+        assert!(!timer.is_open(&lp) && !timer.is_active(&lp));
+        timer.close(&mut lp);
+        stream.close(&mut lp);
+        if !told {
+            run(&mut lp);
+        }
+    }
+    timer.close_then(&mut lp, |_, log| note(log, "told all the same"));
+    assert_eq!(run(&mut lp), ["told all the same"]);
+}
+
+// 30. Only a broken connection closes itself (see 21): not the end, not the loop's own end.
+
+#[test]
+fn s30_handles_stay_open_until_they_are_closed() {
+    let mut lp = world();
+    let timer = Timer::new(&mut lp).unwrap();
+    timer.start(&mut lp, MS, |_, log| note(log, "fired")).unwrap();
+    assert_eq!(run_through(&mut lp).unwrap(), ["fired"]);
+    assert!(timer.is_open(&lp) && !timer.is_active(&lp));
+    timer.close(&mut lp);
+    run(&mut lp);
+}

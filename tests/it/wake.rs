@@ -1,0 +1,113 @@
+//! Waking from other threads.
+
+use ringback::{Timer, Wake};
+
+use crate::world::*;
+
+#[test]
+fn a_wake_from_another_thread_ends_a_wait() {
+    let mut lp = world();
+    let wake = Wake::new(&mut lp, |lp, log| {
+        lp.stop();
+        note(log, "woken")
+    })
+    .unwrap();
+    let waker = wake.waker(&lp).unwrap();
+    let timer = Timer::after(&mut lp, LONG, never).unwrap();
+    let thread = std::thread::spawn(move || waker.wake().unwrap());
+    let mut log = Log::new();
+    lp.run(&mut log).unwrap();
+    assert_eq!(log, ["woken"]);
+    thread.join().unwrap();
+    timer.close(&mut lp);
+    wake.close(&mut lp);
+    run(&mut lp);
+}
+
+#[test]
+fn a_wake_inside_its_own_callback_makes_another_call() {
+    let mut lp = world();
+    let wake = Wake::new(&mut lp, |_, _| Ok(())).unwrap();
+    let waker = wake.waker(&lp).unwrap();
+    wake.close(&mut lp);
+    run(&mut lp);
+    assert!(waker.wake().is_err());
+
+    let cell: std::rc::Rc<std::cell::OnceCell<ringback::Waker>> = Default::default();
+    let inside = cell.clone();
+    let wake = Wake::new(&mut lp, move |_, log| {
+        if log.is_empty() {
+            inside.get().unwrap().wake()?;
+        }
+        note(log, "woken")
+    })
+    .unwrap();
+    cell.set(wake.waker(&lp).unwrap()).unwrap();
+    cell.get().unwrap().wake().unwrap();
+    let mut log = Log::new();
+    run_until(&mut lp, &mut log, |_, log| log.len() == 2);
+    wake.close(&mut lp);
+    run(&mut lp);
+}
+
+#[test]
+fn only_those_are_called_who_were_woken() {
+    let mut lp = world();
+    let wakes: Vec<_> = (0..100)
+        .map(|number| Wake::new(&mut lp, move |_, log| note(log, number.to_string())).unwrap())
+        .collect();
+    for number in [70, 3, 70, 42] {
+        wakes[number].waker(&lp).unwrap().wake().unwrap();
+    }
+    let mut log = Log::new();
+    turn(&mut lp, &mut log).unwrap();
+    assert_eq!(log, ["70", "3", "42"]);
+    for wake in wakes {
+        wake.close(&mut lp);
+    }
+    run(&mut lp);
+}
+
+#[test]
+fn a_wake_that_is_closed_before_its_callback_is_not_called() {
+    let mut lp = world();
+    let wake = Wake::new(&mut lp, never).unwrap();
+    wake.waker(&lp).unwrap().wake().unwrap();
+    wake.close_then(&mut lp, |_, log| note(log, "closed"));
+    assert_eq!(run(&mut lp), ["closed"]);
+}
+
+#[test]
+fn waking_a_loop_that_is_gone_is_an_error() {
+    let mut lp = world();
+    let wake = Wake::new(&mut lp, never).unwrap();
+    let waker = wake.waker(&lp).unwrap();
+    drop(lp);
+    assert_eq!(kind(&waker.wake().unwrap_err()), "loop gone");
+}
+
+#[test]
+fn no_wake_is_lost_while_the_loop_works_and_waits() {
+    let mut lp = world();
+    let (said, heard) = std::sync::mpsc::channel::<()>();
+    let wake = Wake::new(&mut lp, move |_, log| {
+        log.push(String::new());
+        said.send(()).map_err(|_| ringback::Error::other("gone"))
+    })
+    .unwrap();
+    let waker = wake.waker(&lp).unwrap();
+    // Each wake is sent only when the one before was heard: if one were lost, this would hang.
+    let thread = std::thread::spawn(move || {
+        for _ in 0..5_000 {
+            waker.wake().unwrap();
+            heard.recv().unwrap();
+        }
+    });
+    let mut log = Log::new();
+    while log.len() < 5_000 {
+        lp.run_once(&mut log).unwrap();
+    }
+    thread.join().unwrap();
+    wake.close(&mut lp);
+    run(&mut lp);
+}
