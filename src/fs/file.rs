@@ -145,6 +145,7 @@ impl OpenOptions {
     }
 
     /// Whether opening can change nothing: then it may be tried without a worker.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn only_reads(&self) -> bool {
         let OpenOptions { read, write, append, truncate, create, create_new, mode: _ } = *self;
         read && !(write || append || truncate || create || create_new)

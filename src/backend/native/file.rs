@@ -8,7 +8,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd},
+        fd::{AsRawFd, OwnedFd},
         unix::fs::OpenOptionsExt,
     },
     path::Path,
@@ -192,7 +192,12 @@ pub(crate) fn attempt(_: &mut Job) -> Option<Result<Outcome, Error>> {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod cached {
-    use std::{ffi::CString, mem, os::unix::ffi::OsStrExt, sync::atomic::AtomicBool, sync::atomic::Ordering};
+    use std::{
+        ffi::CString,
+        mem,
+        os::{fd::FromRawFd, unix::ffi::OsStrExt},
+        sync::atomic::{AtomicBool, Ordering},
+    };
 
     use super::*;
 

@@ -130,7 +130,8 @@ impl Signals {
                 // SAFETY: all zeroes is a valid `sigaction`, filled in below.
                 let mut action: libc::sigaction = unsafe { mem::zeroed() };
                 action.sa_sigaction = handler as extern "C" fn(libc::c_int) as libc::sighandler_t;
-                action.sa_flags = libc::SA_RESTART;
+                // On the alternative stack if there is one: some threads have little of their own.
+                action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
                 // SAFETY: all zeroes is a valid `sigaction`, which the call fills in.
                 let mut before: libc::sigaction = unsafe { mem::zeroed() };
                 // SAFETY: the mask is ours to write; the handler does only what a handler may do.

@@ -6,13 +6,11 @@ use std::{
     io::{self, IoSlice},
     mem,
     net::SocketAddr,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
 use socket2::{Domain, SockRef, TcpKeepalive, Type};
-
-use super::cvt;
 
 /// An owned socket.
 #[derive(Debug)]
@@ -114,8 +112,9 @@ impl Socket {
         // SAFETY: null asks for no address; the descriptor is open, being borrowed.
         let fd =
             unsafe { libc::accept4(self.0.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), flags) };
+        let fd = super::cvt(fd)?;
         // SAFETY: the descriptor is new and has no other owner.
-        Ok(Socket(unsafe { OwnedFd::from_raw_fd(cvt(fd)?) }))
+        Ok(Socket(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }))
     }
 
     #[cfg(any(
@@ -223,6 +222,14 @@ impl Socket {
     /// Takes a socket of the application's, and makes it non-blocking.
     pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Socket> {
         super::set_nonblocking(fd.as_fd(), true)?;
+        #[cfg(any(
+            target_os = "macos",
+            target_os = "ios",
+            target_os = "tvos",
+            target_os = "watchos",
+            target_os = "visionos"
+        ))]
+        SockRef::from(&fd).set_nosigpipe(true)?;
         Ok(Socket(fd))
     }
 
