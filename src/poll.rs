@@ -119,7 +119,8 @@ impl fmt::Debug for Ready {
 
 #[derive(Debug)]
 pub(crate) struct State {
-    source: OwnedFd,
+    /// `None` once it is closed.
+    source: Option<OwnedFd>,
     wish: Wish,
 }
 
@@ -149,7 +150,7 @@ impl Poll {
             .backend
             .duplicate(source.as_fd())
             .map_err(|error| Error::system("duplicate a descriptor", error))?;
-        let state = Box::new(State { source, wish: Wish::NONE });
+        let state = Box::new(State { source: Some(source), wish: Wish::NONE });
         Ok(Poll(lp.core.insert(Body::Poll(state), Location::caller())))
     }
 
@@ -170,9 +171,10 @@ impl Poll {
         let slot = lp.core.table.open(self.0, "start a poll")?;
         slot.started = Location::caller();
         let Body::Poll(state) = &mut slot.body else { return Err(Error::Closed { act: "start a poll" }) };
+        let Some(source) = &state.source else { return Err(Error::Closed { act: "start a poll" }) };
         lp.core
             .backend
-            .watch_now(&state.source, self.0.key(), interest.0)
+            .watch_now(source, self.0.key(), interest.0)
             .map_err(|error| Error::system("watch a descriptor", error))?;
         state.wish = interest.0;
         lp.core.set_active(self.0, true);
@@ -195,7 +197,9 @@ impl Poll {
         let slot = lp.core.table.open(self.0, "stop a poll")?;
         if let Body::Poll(state) = &mut slot.body {
             state.wish = Wish::NONE;
-            lp.core.backend.watch(&state.source, self.0.key(), Wish::NONE);
+            if let Some(source) = &state.source {
+                lp.core.backend.watch(source, self.0.key(), Wish::NONE);
+            }
         }
         lp.core.set_active(self.0, false);
         Ok(())
@@ -221,7 +225,9 @@ pub(crate) fn ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readines
 }
 
 pub(crate) fn release(core: &mut Core, handle: Handle) {
-    if let Ok(Body::Poll(state)) = core.table.open(handle, "close").map(|slot| &slot.body) {
-        core.backend.forget(&state.source);
+    if let Ok(Body::Poll(state)) = core.table.open(handle, "close").map(|slot| &mut slot.body) {
+        if let Some(source) = state.source.take() {
+            core.backend.forget(&source);
+        }
     }
 }

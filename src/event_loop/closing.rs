@@ -17,6 +17,7 @@ impl<S> Loop<S> {
     /// Tells the handles that are closed by now, in the order in which they were closed. Those that are
     /// closed in here wait for the next turn.
     pub(crate) fn closing(&mut self, state: &mut S) -> Result {
+        let lp = self.core.lp;
         for _ in 0..self.core.closing.len() {
             let Some(&handle) = self.core.closing.front() else { break };
             // Taken out before the call, and the handle only after it: if this is broken off, the next
@@ -27,6 +28,10 @@ impl<S> Loop<S> {
                     let whose = self.whose(handle);
                     self.call_once(state, whose, |lp, state| callback(lp, state, words))?;
                 }
+            }
+            if self.core.lp != lp {
+                // The application has exchanged the loop for another inside the callback.
+                return Ok(());
             }
             self.core.closing.pop_front();
             self.core.table.remove(handle);
@@ -41,12 +46,16 @@ impl<S> Loop<S> {
 
     /// Answers those who wait for the end of this handle: now, and first of all if that is broken off.
     fn tell_waiters(&mut self, state: &mut S, handle: Handle) -> Result {
+        let lp = self.core.lp;
         let waiters = self.core.close_waiters.remove(&handle).unwrap_or_default();
         let count = waiters.len();
         for waiter in waiters.into_iter().rev() {
             self.core.pending.push_front(Pending::Answer(waiter, Ok(Outcome::Done)));
         }
         for _ in 0..count {
+            if self.core.lp != lp {
+                return Ok(());
+            }
             if let Some(Pending::Answer(request, result)) = self.core.pending.pop_front() {
                 self.answer(state, request, result)?;
             }

@@ -113,7 +113,13 @@ impl<S> Loop<S> {
         };
         if let Some(begun) = begun {
             let whose = self.whose(handle);
-            self.end_call(state, whose, begun)?;
+            if let Err(stopped) = self.end_call(state, whose, begun) {
+                // The callback's own error is not lost for that of the reporter.
+                if let Err(error) = result {
+                    self.fail(state, victim, error)?;
+                }
+                return Err(stopped);
+            }
         }
         Ok(result)
     }
@@ -170,18 +176,14 @@ impl<S> Loop<S> {
             once.1 = None;
             result
         };
-        if let Some(begun) = begun {
-            self.end_call(state, whose, begun)?;
-        }
-        match result {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                if let Some(handle) = whose.handle {
-                    self.core.close(handle);
-                }
-                self.fail_as(state, whose, error)
+        let reported = begun.map_or(Ok(()), |begun| self.end_call(state, whose, begun));
+        if let Err(error) = result {
+            if let Some(handle) = whose.handle {
+                self.core.close(handle);
             }
+            self.fail_as(state, whose, error)?;
         }
+        reported
     }
 
     /// Closes a handle and reports why.

@@ -125,6 +125,8 @@ impl<'a, S> Running<'a, S> {
 impl<S> Drop for Running<'_, S> {
     fn drop(&mut self) {
         let core = &mut self.0.core;
+        // What was written after the poll shall not wait for a turn that may never be.
+        crate::net::stream::flush_unsent(core);
         core.running = false;
         core.stopping = false;
         core.read_clock();

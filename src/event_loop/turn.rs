@@ -157,6 +157,7 @@ impl<S> Loop<S> {
     }
 
     fn bells(&mut self, state: &mut S) -> Result {
+        let lp = self.core.lp;
         // Those that ring themselves again meanwhile have their turn in the next one.
         for _ in self.core.rung_done..self.core.rung.len() {
             let key = self.core.rung[self.core.rung_done];
@@ -168,6 +169,10 @@ impl<S> Loop<S> {
                         body::rung(self, state, handle)?;
                     }
                 }
+            }
+            if self.core.lp != lp {
+                // The application has exchanged the loop for another inside the callback.
+                return Ok(());
             }
             // After the call: what is broken off is looked at again.
             self.core.rung_done += 1;

@@ -90,8 +90,14 @@ impl ListenOptions {
         let addr = addr.to_addr()?;
         let socket =
             Socket::listen(addr, self.socket).map_err(|error| Error::system_on("listen on", addr, error))?;
-        let state =
-            State { socket, started: false, limit: self.limit, open: 0, pause: 0, looking_away: false };
+        let state = State {
+            socket: Some(socket),
+            started: false,
+            limit: self.limit,
+            open: 0,
+            pause: 0,
+            looking_away: false,
+        };
         Ok(TcpListener(lp.core.insert(Body::Listener(Box::new(state)), Location::caller())))
     }
 }
@@ -102,7 +108,8 @@ impl ListenOptions {
 /// 2. Watched: started, below its limit, not looking away.
 #[derive(Debug)]
 pub(crate) struct State {
-    socket: Socket,
+    /// `None` once it is closed.
+    socket: Option<Socket>,
     started: bool,
     limit: Option<usize>,
     open: usize,
@@ -135,13 +142,14 @@ pub(crate) fn state_mut<'a>(core: &'a mut Core, handle: Handle, act: &'static st
 }
 
 pub(crate) fn socket<'a>(core: &'a mut Core, handle: Handle, act: &'static str) -> Result<&'a Socket> {
-    Ok(&state_mut(core, handle, act)?.socket)
+    state_mut(core, handle, act)?.socket.as_ref().ok_or(Error::Closed { act })
 }
 
 fn update(core: &mut Core, handle: Handle) {
     let Core { table, backend, .. } = core;
     let Ok(Body::Listener(state)) = table.open(handle, "").map(|slot| &slot.body) else { return };
-    backend.watch(&state.socket, handle.key(), Interest::NONE.with(Interest::READ, state.may_accept()));
+    let Some(socket) = &state.socket else { return };
+    backend.watch(socket, handle.key(), Interest::NONE.with(Interest::READ, state.may_accept()));
     let started = state.started;
     core.set_active(handle, started);
 }
@@ -182,10 +190,8 @@ pub(crate) fn ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Resul
     for _ in 0..ACCEPTS_MAX {
         // Asked again each time: the callback may have stopped or closed it.
         let Ok(listener) = state_mut(&mut lp.core, handle, "") else { return Ok(()) };
-        if !listener.may_accept() {
-            return Ok(());
-        }
-        match listener.socket.accept() {
+        let (true, Some(socket)) = (listener.may_accept(), &listener.socket) else { return Ok(()) };
+        match socket.accept() {
             Ok(None) => return Ok(()),
             Ok(Some(socket)) => accepted(lp, state, handle, socket)?,
             Err(error) => {
@@ -213,13 +219,13 @@ fn accepted<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, socket: Socket) 
     }
     let stream = stream::insert(&mut lp.core, socket, Some(handle), started);
     // What a listener's callback does wrong is the new stream's end, not the listener's.
-    match lp.call_for(state, handle, stream, Occurrence::Accepted(TcpStream(stream)))? {
-        Ok(()) => {}
-        Err(error) => lp.fail(state, stream, error)?,
-    }
-    // At its limit now?
+    let answered = lp.call_for(state, handle, stream, Occurrence::Accepted(TcpStream(stream)));
+    // At its limit now? Whatever the answer, or it would be told of the next one without end.
     update(&mut lp.core, handle);
-    Ok(())
+    match answered? {
+        Ok(()) => Ok(()),
+        Err(error) => lp.fail(state, stream, error),
+    }
 }
 
 fn look_away(core: &mut Core, handle: Handle) {
@@ -250,7 +256,9 @@ pub(crate) fn one_less(core: &mut Core, handle: Handle) {
 
 pub(crate) fn release(core: &mut Core, handle: Handle) {
     let Core { table, backend, .. } = core;
-    if let Ok(Body::Listener(state)) = table.open(handle, "").map(|slot| &slot.body) {
-        backend.forget(&state.socket);
+    if let Ok(Body::Listener(state)) = table.open(handle, "").map(|slot| &mut slot.body) {
+        if let Some(socket) = state.socket.take() {
+            backend.close(socket);
+        }
     }
 }

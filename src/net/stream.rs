@@ -68,7 +68,8 @@ enum Side {
 
 /// What a stream keeps. Boxed, so that slots stay small.
 ///
-/// 1. `owing` in the slot says: connecting, or bytes queued, or the end not yet sent, or an error untold.
+/// 1. `owing` in the slot says: connecting, or bytes queued, or the end not yet sent, or an error untold,
+///    or the close due that `finish` asked for.
 /// 2. Watched for reading: started, not ended, not paused, connected. For writing: connecting or blocked.
 /// 3. `paused` and `above` imply that bytes are queued, until it is told that they are not.
 #[derive(Debug)]
@@ -146,11 +147,17 @@ impl State {
         self.connecting.is_some() || (self.blocked && self.error.is_none())
     }
 
+    /// `finish` was asked for, and nothing more is expected from the peer.
+    fn is_over(&self) -> bool {
+        self.finishing && (self.ended || !self.reading)
+    }
+
     fn owes(&self) -> bool {
         self.connecting.is_some()
             || self.writer.queued() > 0
             || self.write_side == Side::Ending
             || self.error.is_some()
+            || self.is_over()
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -267,6 +274,7 @@ fn now_connected(core: &mut Core, handle: Handle, result: Result) {
         }
         Err(error) => {
             core.answer(request, Err(error));
+            cancel_writes(core, handle);
             core.close(handle);
         }
     }
@@ -293,7 +301,13 @@ pub(crate) fn start<S>(
 }
 
 pub(crate) fn set_reading(core: &mut Core, handle: Handle, reading: bool, act: &'static str) -> Result {
-    state_mut(core, handle, act)?.reading = reading;
+    let state = state_mut(core, handle, act)?;
+    state.reading = reading;
+    // It may be over with this: the flush closes it.
+    if state.is_over() && !state.listed {
+        state.listed = true;
+        core.unsent.push(handle);
+    }
     update(core, handle);
     Ok(())
 }
@@ -383,12 +397,20 @@ pub(crate) fn write_then(
 ) -> Result<Request> {
     write(core, handle, payload, "write")?;
     let request = core.request(Some(handle), Kind::Write, "write", started);
-    if let Some(state) = find(core, handle) {
-        state.writer.mark(request);
-        // With nothing to send, or everything sent, only the flush will notice.
-        if !state.listed {
-            state.listed = true;
-            core.unsent.push(handle);
+    match find(core, handle) {
+        Some(state) if state.error.is_none() => {
+            state.writer.mark(request);
+            // With nothing to send, or everything sent, only the flush will notice.
+            if !state.listed {
+                state.listed = true;
+                core.unsent.push(handle);
+            }
+        }
+        // The connection broke, now or before. These bytes are lost, with all that wait.
+        _ => {
+            tell_done(core, handle);
+            cancel_writes(core, handle);
+            core.answer(request, Err(Error::Canceled { act: "write" }));
         }
     }
     Ok(request)
@@ -423,7 +445,7 @@ pub(crate) fn flush(core: &mut Core, handle: Handle) {
     let Ok(slot) = table.open(handle, "") else { return };
     let Body::Stream(state) = &mut slot.body else { return };
     if state.connecting.is_some() || state.blocked || state.error.is_some() {
-        return update(core, handle);
+        return after_sending(core, handle);
     }
     while state.writer.queued() > 0 {
         let Some(socket) = &state.socket else { return };
@@ -450,11 +472,25 @@ pub(crate) fn flush(core: &mut Core, handle: Handle) {
     after_sending(core, handle);
 }
 
-/// Something has left: tells who waits for that, and goes on with what waited for the end of the queue.
-fn after_sending(core: &mut Core, handle: Handle) {
-    while let Some(request) = find(core, handle).and_then(|state| state.writer.next_done()) {
+/// Tells those whose bytes have left. While the connection is being made, none have.
+fn tell_done(core: &mut Core, handle: Handle) {
+    let connected = |state: &&mut State| state.connecting.is_none();
+    while let Some(request) = find(core, handle).filter(connected).and_then(|state| state.writer.next_done())
+    {
         core.answer(request, Ok(Outcome::Done));
     }
+}
+
+/// Tells those whose bytes never will.
+fn cancel_writes(core: &mut Core, handle: Handle) {
+    while let Some(request) = find(core, handle).and_then(|state| state.writer.next_waiting()) {
+        core.answer(request, Err(Error::Canceled { act: "write" }));
+    }
+}
+
+/// Something has left: tells who waits for that, and goes on with what waited for the end of the queue.
+fn after_sending(core: &mut Core, handle: Handle) {
+    tell_done(core, handle);
     let Some(state) = find(core, handle) else { return };
     if state.above && state.writer.queued() <= state.low as usize {
         state.above = false;
@@ -463,9 +499,9 @@ fn after_sending(core: &mut Core, handle: Handle) {
         tell(core, handle);
     }
     let Some(state) = find(core, handle) else { return };
-    if state.writer.queued() == 0 {
+    if state.writer.queued() == 0 && state.connecting.is_none() && state.error.is_none() {
         // Both are over: closing says the same as shutting down, in one call.
-        if state.finishing && (state.ended || !state.reading) {
+        if state.is_over() {
             if !state.ended && state.write_side != Side::Ended {
                 end_writing(core, handle);
             }
@@ -559,6 +595,8 @@ pub(crate) fn broken(core: &mut Core, handle: Handle, act: &'static str, error: 
     if state.connecting.is_some() {
         return now_connected(core, handle, Err(error));
     }
+    tell_done(core, handle);
+    let Some(state) = find(core, handle) else { return };
     match state.writer.next_waiting() {
         Some(request) => {
             core.answer(request, Err(error));
@@ -591,6 +629,7 @@ pub(crate) fn told<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result
     let Some(stream) = find(&mut lp.core, handle) else { return Ok(()) };
     stream.telling = false;
     if let Some(error) = stream.error.take() {
+        update(&mut lp.core, handle);
         return fail(lp, state, handle, *error);
     }
     if mem::take(&mut stream.drained) {
@@ -739,6 +778,8 @@ pub(crate) fn timed_out<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> R
 
 /// Lets go of the socket, and cancels what waits.
 pub(crate) fn release(core: &mut Core, handle: Handle) {
+    // What has left has left, though nobody was told yet.
+    tell_done(core, handle);
     let Core { table, backend, stock, .. } = core;
     let Ok(Body::Stream(state)) = table.open(handle, "").map(|slot| &mut slot.body) else { return };
     if let Some(socket) = state.socket.take() {
@@ -751,9 +792,7 @@ pub(crate) fn release(core: &mut Core, handle: Handle) {
     if let Some(request) = connecting {
         core.answer(request, Err(Error::Canceled { act: "connect" }));
     }
-    while let Some(request) = find(core, handle).and_then(|state| state.writer.next_waiting()) {
-        core.answer(request, Err(Error::Canceled { act: "write" }));
-    }
+    cancel_writes(core, handle);
     if let Some(listener) = listener {
         super::listener::one_less(core, listener);
     }

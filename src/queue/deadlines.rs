@@ -36,6 +36,8 @@ pub(crate) struct Deadlines {
     heap: Vec<Entry>,
     positions: Vec<u32>,
     arrivals: u64,
+    /// What `arrivals` was when `positions` last gave its room back.
+    emptied: u64,
 }
 
 impl Deadlines {
@@ -131,9 +133,12 @@ impl Deadlines {
         // After ten million timers their room would stay taken for ever.
         if self.heap.len() * 8 < self.heap.capacity() && self.heap.capacity() > 1024 {
             self.heap.shrink_to(self.heap.len() * 2);
-            if self.heap.is_empty() {
-                self.positions = Vec::new();
-            }
+        }
+        // Not each time that the heap is empty: once in as many arrivals as there were owners.
+        let arrived = self.arrivals - self.emptied;
+        if self.heap.is_empty() && self.positions.len() > 1024 && arrived >= self.positions.len() as u64 {
+            self.positions = Vec::new();
+            self.emptied = self.arrivals;
         }
     }
 
@@ -272,5 +277,6 @@ mod tests {
         }
         while queue.pop_due(1, u64::MAX).is_some() {}
         assert!(queue.heap.capacity() <= 2048, "{}", queue.heap.capacity());
+        assert!(queue.positions.capacity() <= 1024, "{}", queue.positions.capacity());
     }
 }

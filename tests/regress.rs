@@ -1,0 +1,328 @@
+//! What once went wrong: one test each, named for what happened.
+
+use std::{
+    io::Read,
+    net,
+    os::unix::net::UnixStream,
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::Duration,
+};
+
+use ringback::{
+    Check, Error, Idle, Kind, Loop, Poll, Timer, Wake,
+    net::{Event, ListenOptions, TcpListener, TcpStream},
+};
+
+type Log = Vec<String>;
+
+/// Enough that a borrowed write leaves within the call.
+const DIRECT: usize = 20_000;
+
+/// Both ends of a connection: one of the loop's, one of the standard library's.
+fn pair<S>(lp: &mut Loop<S>) -> (TcpStream, net::TcpStream) {
+    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    (TcpStream::from_std(lp, listener.accept().unwrap().0).unwrap(), peer)
+}
+
+/// The end of a peer that is gone, and has said so to our side of the system.
+fn orphan<S>(lp: &mut Loop<S>) -> TcpStream {
+    let (ours, peer) = pair(lp);
+    drop(peer);
+    thread::sleep(Duration::from_millis(20));
+    ours
+}
+
+fn outcome<T>(result: &Result<T, Error>) -> &'static str {
+    match result {
+        Ok(_) => "ok",
+        Err(error) if error.is_canceled() => "canceled",
+        Err(_) => "failed",
+    }
+}
+
+/// Turns, verified, until nothing is left or too much time has passed.
+fn run(lp: &mut Loop<Log>) -> Log {
+    let mut log = Log::new();
+    for _ in 0..200 {
+        if !lp.run_for(&mut log, Duration::from_millis(10)).unwrap() {
+            return log;
+        }
+        lp.verify();
+    }
+    panic!("still alive; log: {log:?}\n{}", lp.why_alive());
+}
+
+/// The second of two large writes found the peer gone, ended the stream because the first one waited, and
+/// then waited itself, on a stream that had answered everybody: nobody ever told it, and the loop ran on
+/// for ever.
+#[test]
+fn a_write_that_broke_the_connection_while_another_waited_was_never_answered() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    lp.on_failure(|_, _, _| Ok(()));
+    let ours = orphan(&mut lp);
+    lp.defer(move |lp, _| {
+        for n in 0..4 {
+            let told = move |_: &mut Loop<Log>, log: &mut Log, result| {
+                log.push(format!("{n} {}", outcome(&result)));
+                Ok(())
+            };
+            // A small one first, which waits to be gathered, so that somebody waits when it breaks.
+            let payload = vec![0; if n % 2 == 0 { 10 } else { DIRECT }];
+            ours.write_then(lp, &payload, told)?;
+        }
+        Ok(())
+    });
+    let log = run(&mut lp);
+    assert_eq!(log.len(), 4, "{log:?}");
+}
+
+/// The first of two large writes had left, and was told the error of the second.
+#[test]
+fn a_write_that_had_left_was_told_the_error_of_the_next() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    lp.on_failure(|_, _, _| Ok(()));
+    let ours = orphan(&mut lp);
+    lp.defer(move |lp, _| {
+        for n in 0..2 {
+            ours.write_then(lp, &[0; DIRECT], move |_, log, result| {
+                log.push(format!("{n} {}", outcome(&result)));
+                Ok(())
+            })?;
+        }
+        Ok(())
+    });
+    let log = run(&mut lp);
+    assert!(log == ["0 ok", "1 failed"] || log == ["0 ok", "1 canceled"], "{log:?}");
+}
+
+/// A write on a connection that was known to be broken counted as one with nothing left to send.
+#[test]
+fn a_write_that_was_lost_with_its_connection_is_not_told_that_it_left() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    lp.on_failure(|_, log: &mut Log, failure| {
+        log.push(format!("failure {}", failure.kind));
+        Ok(())
+    });
+    let ours = orphan(&mut lp);
+    lp.defer(move |lp, _| {
+        ours.write(lp, &[0; DIRECT])?;
+        ours.write(lp, &[0; DIRECT])?;
+        for payload in ["lost", ""] {
+            ours.write_then(lp, payload, |_, log, result| {
+                log.push(outcome(&result).into());
+                Ok(())
+            })?;
+        }
+        Ok(())
+    });
+    let mut log = run(&mut lp);
+    log.sort();
+    assert_eq!(log, ["canceled", "canceled", "failure tcp stream"]);
+}
+
+/// Its bytes were with the peer, and it was told that it was cancelled.
+#[test]
+fn a_large_write_that_had_left_was_cancelled_by_a_close_in_the_same_callback() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    let (ours, mut peer) = pair(&mut lp);
+    ours.write_then(&mut lp, &[7; DIRECT], |_, log, result| {
+        log.push(outcome(&result).into());
+        Ok(())
+    })
+    .unwrap();
+    ours.close(&mut lp);
+    assert_eq!(run(&mut lp), ["ok"]);
+    let mut bytes = Vec::new();
+    peer.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, [7; DIRECT]);
+}
+
+/// A large write took a small one along, and then more than the peer took was left: whoever waited for
+/// the small one heard of it only when the peer read on.
+#[test]
+fn a_write_that_had_left_was_not_told_while_the_next_one_was_stuck() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    let (ours, peer) = pair(&mut lp);
+    lp.defer(move |lp, _| {
+        ours.write_then(lp, "small", |_, log, result| {
+            log.push(outcome(&result).into());
+            Ok(())
+        })?;
+        ours.write(lp, &vec![0; 12 << 20])
+    });
+    let mut log = Log::new();
+    lp.run_for(&mut log, Duration::from_millis(20)).unwrap();
+    lp.verify();
+    assert!(ours.queued(&lp) > 0, "the test needs a queue");
+    assert_eq!(log, ["ok"]);
+    drop(peer);
+}
+
+/// To shut down a socket that is still connecting ends the connection.
+#[test]
+fn setting_watermarks_of_a_stream_that_was_connecting_and_to_be_shut_down_ended_it() {
+    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    for finish in [false, true] {
+        let mut lp = Loop::<Log>::new().unwrap();
+        let ours = TcpStream::connect(&mut lp, addr, |_, log: &mut Log, result| {
+            log.push(outcome(&result).into());
+            Ok(())
+        })
+        .unwrap();
+        if finish {
+            ours.finish(&mut lp).unwrap()
+        } else {
+            ours.shutdown(&mut lp).unwrap()
+        }
+        ours.set_watermarks(&mut lp, 10, 20).unwrap();
+        assert_eq!(run(&mut lp), ["ok"]);
+        let (mut peer, _) = listener.accept().unwrap();
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+    }
+}
+
+/// Nothing was watched any more, nothing held the loop, and nobody was told the end.
+#[test]
+fn a_stream_that_was_stopped_after_finish_was_never_closed() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    let (ours, mut peer) = pair(&mut lp);
+    ours.start(&mut lp, |_, log, event| {
+        log.push(format!("{:?}", event?));
+        Ok(())
+    })
+    .unwrap();
+    ours.finish(&mut lp).unwrap();
+    Timer::after(&mut lp, Duration::from_millis(5), move |lp, _| ours.stop(lp)).unwrap();
+    assert_eq!(run(&mut lp), ["Closed"]);
+    assert!(lp.handles().is_empty());
+    assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+}
+
+/// The state said by then that nothing was owed, the slot still did.
+#[test]
+fn verify_inside_the_callback_that_was_told_an_error_panicked() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    let ours = orphan(&mut lp);
+    ours.start(&mut lp, |lp, log, event| {
+        lp.verify();
+        log.push(if event.is_ok() { "closed" } else { "error" }.into());
+        Ok(())
+    })
+    .unwrap();
+    ours.stop(&mut lp).unwrap();
+    lp.defer(move |lp, _| {
+        ours.write(lp, &[0; DIRECT])?;
+        ours.write(lp, &[0; DIRECT])
+    });
+    assert_eq!(run(&mut lp), ["error", "closed"]);
+}
+
+/// The descriptor was closed with the slot, a turn later.
+#[test]
+fn the_address_of_a_listener_that_was_just_closed_was_still_in_use() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    let listener = TcpListener::bind(&mut lp, "127.0.0.1:0").unwrap();
+    let addr = listener.local_addr(&mut lp).unwrap();
+    listener.close(&mut lp);
+    TcpListener::bind(&mut lp, addr).unwrap();
+}
+
+/// The same of a duplicate, which kept the open file open.
+#[test]
+fn what_a_poll_watched_stayed_open_for_a_turn_after_its_close() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    let (ours, mut peer) = UnixStream::pair().unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let poll = Poll::new(&mut lp, &ours).unwrap();
+    drop(ours);
+    poll.close(&mut lp);
+    assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+}
+
+/// A hook after the poll wrote, and stopped the loop: the bytes waited for a turn that never was.
+#[test]
+fn what_a_check_hook_wrote_before_it_stopped_the_loop_did_not_leave() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    let (ours, mut peer) = pair(&mut lp);
+    Idle::every_turn(&mut lp, |_, _| Ok(())).unwrap();
+    Check::every_turn(&mut lp, move |lp, _| {
+        lp.stop();
+        ours.write(lp, "bye")
+    })
+    .unwrap();
+    lp.run(&mut Log::new()).unwrap();
+    drop(lp);
+    let mut bytes = Vec::new();
+    peer.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"bye");
+}
+
+/// One error hid the other, and the handle whose callback had failed stayed open.
+#[test]
+fn a_callback_that_failed_was_forgotten_when_on_slow_failed_too() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    lp.on_failure(|_, log: &mut Log, failure| {
+        log.push(failure.error.to_string());
+        Ok(())
+    });
+    lp.on_slow(Duration::ZERO, |_, _, _| Err(Error::other("slow")));
+    let timer = Timer::every(&mut lp, Duration::from_millis(1), |_, _| Err(Error::other("repeats"))).unwrap();
+    lp.defer(|_, _| Err(Error::other("once")));
+    let mut log = Log::new();
+    for _ in 0..2 {
+        assert_eq!(lp.run(&mut log).unwrap_err().to_string(), "slow");
+    }
+    assert_eq!(log, ["once", "repeats"]);
+    assert!(!timer.is_open(&lp));
+    lp.run(&mut log).unwrap();
+}
+
+/// It went on being told of connections that it was not to accept, as fast as the loop could turn.
+#[test]
+fn a_listener_at_its_limit_spun_after_on_slow_had_failed() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    lp.on_slow(Duration::ZERO, |_, _, slow| match slow.kind {
+        Kind::TcpListener => Err(Error::other("slow")),
+        _ => Ok(()),
+    });
+    let listener = ListenOptions::new().limit(1).bind(&mut lp, "127.0.0.1:0").unwrap();
+    listener.start(&mut lp, |_, _, _| Ok(())).unwrap();
+    let addr = listener.local_addr(&mut lp).unwrap();
+    let _peers = [net::TcpStream::connect(addr).unwrap(), net::TcpStream::connect(addr).unwrap()];
+    let mut log = Log::new();
+    assert_eq!(lp.run(&mut log).unwrap_err().to_string(), "slow");
+    lp.run_for(&mut log, Duration::from_millis(50)).unwrap();
+    assert!(lp.metrics().turns < 10, "{} turns", lp.metrics().turns);
+}
+
+/// The list of bells was the other loop's by then, and shorter.
+#[test]
+fn a_loop_that_was_replaced_inside_a_wake_or_a_closed_event_panicked() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    let wake = Wake::new(&mut lp, |lp, _| {
+        *lp = Loop::new()?;
+        let (ours, _) = pair(lp);
+        ours.start(lp, |lp, _, event| {
+            if let Event::Closed = event? {
+                *lp = Loop::new()?;
+                // Something of this one's is on the list of those to be told, and must stay there.
+                let timer = Timer::new(lp)?;
+                timer.close_then(lp, |_, log: &mut Log| {
+                    log.push("closed".into());
+                    Ok(())
+                });
+            }
+            Ok(())
+        })?;
+        ours.close(lp);
+        Ok(())
+    })
+    .unwrap();
+    wake.waker(&lp).unwrap().wake().unwrap();
+    let ran = catch_unwind(AssertUnwindSafe(|| run(&mut lp)));
+    assert_eq!(ran.unwrap(), ["closed"]);
+}
