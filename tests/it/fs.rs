@@ -395,3 +395,38 @@ fn reading_a_pipe_does_not_disturb_its_writer_and_does_not_block_the_loop() {
     assert_eq!(run(&mut lp), ["through the pipe"]);
     writer.join().unwrap();
 }
+
+/// Whether the system tells what it has in memory, for this file.
+#[cfg(target_os = "linux")]
+fn can_read_cached(path: &std::path::Path) -> bool {
+    use rustix::io::{ReadWriteFlags, preadv2};
+    let file = std::fs::File::open(path).unwrap();
+    let mut buffer = [0; 16];
+    preadv2(&file, &mut [std::io::IoSliceMut::new(&mut buffer)], 0, ReadWriteFlags::NOWAIT).is_ok()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_is_in_memory_is_read_while_every_worker_is_busy() {
+    let dir = dir();
+    let path = file_with(&dir, "in memory");
+    if !can_read_cached(&path) {
+        return;
+    }
+    let (mut lp, go, _) = held_up();
+    fs::read(&mut lp, &path, |_, log, bytes| note(log, String::from_utf8(bytes?)?)).unwrap();
+    File::open(&mut lp, &path, |lp, _, file| {
+        let file = file?;
+        file.read_at(lp, 3, Vec::with_capacity(3), move |lp, log, bytes| {
+            file.close(lp);
+            note(log, String::from_utf8(bytes?)?)
+        })?;
+        Ok(())
+    })
+    .unwrap();
+    let mut log = Log::new();
+    run_until(&mut lp, &mut log, |_, log| log.len() == 2);
+    assert_eq!(log, ["in memory", "mem"]);
+    go.send(()).unwrap();
+    run(&mut lp);
+}
