@@ -68,6 +68,8 @@ pub(crate) struct Core {
     pub(crate) delivered: VecDeque<(i32, Handle)>,
     /// Streams with bytes that another handle's callback wrote, to be sent once for all.
     pub(crate) unsent: Vec<Handle>,
+    /// The stream whose callback is running: it is flushed when that returns.
+    pub(crate) delivering: Option<Handle>,
     pub(crate) stock: Stock,
     /// What is read is read into here, and lent to the callback. Empty while it is lent.
     pub(crate) buffer: Vec<u8>,
@@ -99,6 +101,7 @@ impl Core {
             rung_done: 0,
             delivered: VecDeque::new(),
             unsent: Vec::new(),
+            delivering: None,
             stock: Stock::default(),
             buffer: Vec::new(),
             buffer_size,

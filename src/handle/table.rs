@@ -69,10 +69,12 @@ impl<B> Table<B> {
         if handle.lp != self.lp {
             return Err(Error::Foreign { act });
         }
-        match self.get_mut(handle) {
-            Some(slot) if !slot.state.closing => Ok(slot),
-            _ => Err(Error::Closed { act }),
-        }
+        self.find_open(handle).ok_or(Error::Closed { act })
+    }
+
+    /// The same for those who pass over one that is gone.
+    pub(crate) fn find_open(&mut self, handle: Handle) -> Option<&mut Slot<B>> {
+        self.get_mut(handle).filter(|slot| !slot.state.closing)
     }
 
     /// The slot of a handle, closing or not.

@@ -192,7 +192,10 @@ pub(crate) fn state_mut<'a>(core: &'a mut Core, handle: Handle, act: &'static st
 }
 
 fn find(core: &mut Core, handle: Handle) -> Option<&mut State> {
-    state_mut(core, handle, "").ok()
+    match &mut core.table.find_open(handle)?.body {
+        Body::Stream(state) => Some(state),
+        _ => None,
+    }
 }
 
 /// A stream's socket, for its options.
@@ -203,7 +206,7 @@ pub(crate) fn socket<'a>(core: &'a mut Core, handle: Handle, act: &'static str) 
 /// Brings what is watched, and what holds the loop, in line with the state.
 fn update(core: &mut Core, handle: Handle) {
     let Core { table, backend, .. } = core;
-    let Ok(slot) = table.open(handle, "") else { return };
+    let Some(slot) = table.find_open(handle) else { return };
     let Body::Stream(state) = &slot.body else { return };
     let interest = Interest::NONE
         .with(Interest::READ, state.wants_to_read())
@@ -316,7 +319,7 @@ pub(crate) fn set_reading(core: &mut Core, handle: Handle, reading: bool, act: &
 
 /// Queues bytes, or sends them at once if they are borrowed and many.
 pub(crate) fn write(core: &mut Core, handle: Handle, payload: Payload<'_>, act: &'static str) -> Result {
-    let Core { table, stock, unsent, counters, now, .. } = core;
+    let Core { table, stock, unsent, counters, now, delivering, .. } = core;
     let state = match &mut table.open(handle, act)?.body {
         Body::Stream(state) => state,
         _ => return Err(Error::Closed { act }),
@@ -360,6 +363,11 @@ pub(crate) fn write(core: &mut Core, handle: Handle, payload: Payload<'_>, act: 
     if state.writer.queued() >= state.high as usize && !state.above {
         state.above = true;
         state.paused = state.auto_pause;
+    }
+    if *delivering == Some(handle) {
+        // Flushed when its callback returns, which also brings the slot in line. To list it here would
+        // visit it again, cold, at the end of the batch: a tenth of what an echo costs.
+        return Ok(());
     }
     if !state.listed {
         state.listed = true;
@@ -442,16 +450,19 @@ pub(crate) fn try_write(core: &mut Core, handle: Handle, bytes: &[u8]) -> Result
 /// Sends what waits, as far as it goes.
 pub(crate) fn flush(core: &mut Core, handle: Handle) {
     let Core { table, stock, counters, now, .. } = core;
-    let Ok(slot) = table.open(handle, "") else { return };
+    let Some(slot) = table.find_open(handle) else { return };
+    let owing = slot.state().owing;
     let Body::Stream(state) = &mut slot.body else { return };
     if state.connecting.is_some() || state.blocked || state.error.is_some() {
         return after_sending(core, handle);
     }
     while state.writer.queued() > 0 {
         let Some(socket) = &state.socket else { return };
-        let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
-        let (count, len) = state.writer.pieces(&mut pieces);
-        match socket.send(&pieces[..count]) {
+        let (len, answer) = match state.writer.only_piece() {
+            Some(piece) => (piece.len(), socket.send(&[IoSlice::new(piece)])),
+            None => send_pieces(&state.writer, socket),
+        };
+        match answer {
             Ok(sent) => {
                 let sent = sent.unwrap_or(0);
                 if sent > 0 {
@@ -469,7 +480,17 @@ pub(crate) fn flush(core: &mut Core, handle: Handle) {
             Err(error) => return broken(core, handle, "write", error),
         }
     }
-    after_sending(core, handle);
+    // The ordinary case: everything has left, nobody waits for that, and the slot says so already. What
+    // follows would find out the same at three times the cost.
+    let ordinary = !owing
+        && !state.blocked
+        && !state.above
+        && !state.finishing
+        && state.write_side != Side::Ending
+        && !state.writer.somebody_waits();
+    if !ordinary {
+        after_sending(core, handle);
+    }
 }
 
 /// Tells those whose bytes have left. While the connection is being made, none have.
@@ -486,6 +507,15 @@ fn cancel_writes(core: &mut Core, handle: Handle) {
     while let Some(request) = find(core, handle).and_then(|state| state.writer.next_waiting()) {
         core.answer(request, Err(Error::Canceled { act: "write" }));
     }
+}
+
+/// Out of line, because to clear its kilobyte of places costs more than an ordinary flush.
+#[cold]
+#[inline(never)]
+fn send_pieces(writer: &Writer<Request>, socket: &Socket) -> (usize, io::Result<Option<usize>>) {
+    let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+    let (count, len) = writer.pieces(&mut pieces);
+    (len, socket.send(&pieces[..count]))
 }
 
 /// Something has left: tells who waits for that, and goes on with what waited for the end of the queue.
@@ -650,7 +680,9 @@ fn fail<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, error: Error) -> Res
 
 /// Calls the stream's callback and sends what it wrote.
 fn deliver<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, event: Result<Event<'_>>) -> Result {
+    lp.core.delivering = Some(handle);
     let result = lp.call(state, handle, Occurrence::Stream(event));
+    lp.core.delivering = None;
     flush(&mut lp.core, handle);
     result
 }
@@ -677,7 +709,7 @@ fn read<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
     for _ in 0..READS_MAX {
         let core = &mut lp.core;
         // Asked again each time: the callback may have stopped, closed or filled it.
-        let Ok(Body::Stream(stream)) = core.table.open(handle, "").map(|slot| &mut slot.body) else {
+        let Some(Body::Stream(stream)) = core.table.find_open(handle).map(|slot| &mut slot.body) else {
             return Ok(());
         };
         let (true, Some(socket)) = (stream.wants_to_read(), &stream.socket) else { return Ok(()) };
@@ -781,7 +813,7 @@ pub(crate) fn release(core: &mut Core, handle: Handle) {
     // What has left has left, though nobody was told yet.
     tell_done(core, handle);
     let Core { table, backend, stock, .. } = core;
-    let Ok(Body::Stream(state)) = table.open(handle, "").map(|slot| &mut slot.body) else { return };
+    let Some(Body::Stream(state)) = table.find_open(handle).map(|slot| &mut slot.body) else { return };
     if let Some(socket) = state.socket.take() {
         backend.close(socket);
     }
@@ -867,7 +899,7 @@ pub(crate) fn verify(state: &State, core: &Core, handle: Handle) {
         );
         return;
     }
-    if !state.listed {
+    if !state.listed && core.delivering != Some(handle) {
         assert_eq!(slot.state().owing, state.owes(), "what a stream owes is known: {handle:?} {state:?}");
     }
     assert_eq!(

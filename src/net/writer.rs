@@ -60,7 +60,8 @@ impl Chunk {
 /// 3. `marks` are in order of position; each is after `sent` and not after `sent + queued`, or due.
 #[derive(Debug)]
 pub(crate) struct Writer<M> {
-    chunks: VecDeque<Chunk>,
+    head: Option<Chunk>,
+    rest: VecDeque<Chunk>,
     offset: usize,
     queued: usize,
     /// How many bytes have left, ever.
@@ -70,7 +71,7 @@ pub(crate) struct Writer<M> {
 
 impl<M> Default for Writer<M> {
     fn default() -> Self {
-        Writer { chunks: VecDeque::new(), offset: 0, queued: 0, sent: 0, marks: VecDeque::new() }
+        Writer { head: None, rest: VecDeque::new(), offset: 0, queued: 0, sent: 0, marks: VecDeque::new() }
     }
 }
 
@@ -83,16 +84,16 @@ impl<M> Writer<M> {
         }
         self.queued += len;
         match payload {
-            Payload::Owned(bytes) if len > COPIED_MAX => self.chunks.push_back(Chunk::Owned(bytes)),
-            Payload::Rc(bytes) if len > COPIED_MAX => self.chunks.push_back(Chunk::Rc(bytes)),
-            Payload::Arc(bytes) if len > COPIED_MAX => self.chunks.push_back(Chunk::Arc(bytes)),
-            payload if len > GATHERED_MAX => self.chunks.push_back(Chunk::Owned(payload.into_vec())),
+            Payload::Owned(bytes) if len > COPIED_MAX => self.enqueue(Chunk::Owned(bytes)),
+            Payload::Rc(bytes) if len > COPIED_MAX => self.enqueue(Chunk::Rc(bytes)),
+            Payload::Arc(bytes) if len > COPIED_MAX => self.enqueue(Chunk::Arc(bytes)),
+            payload if len > GATHERED_MAX => self.enqueue(Chunk::Owned(payload.into_vec())),
             payload => self.gather(payload.as_bytes(), stock),
         }
     }
 
     fn gather(&mut self, bytes: &[u8], stock: &mut Stock) {
-        if let Some(Chunk::Gathered(last)) = self.chunks.back_mut() {
+        if let Some(Chunk::Gathered(last)) = self.rest.back_mut().or(self.head.as_mut()) {
             if last.len() + bytes.len() <= GATHERED_MAX {
                 last.extend_from_slice(bytes);
                 return;
@@ -100,7 +101,15 @@ impl<M> Writer<M> {
         }
         let mut buffer = stock.take();
         buffer.extend_from_slice(bytes);
-        self.chunks.push_back(Chunk::Gathered(buffer));
+        self.enqueue(Chunk::Gathered(buffer));
+    }
+
+    fn enqueue(&mut self, chunk: Chunk) {
+        if self.head.is_none() {
+            self.head = Some(chunk);
+        } else {
+            self.rest.push_back(chunk);
+        }
     }
 
     /// Asks to be told once everything queued until now has left.
@@ -113,7 +122,7 @@ impl<M> Writer<M> {
         let mut offset = self.offset;
         let mut bytes = 0;
         let mut count = 0;
-        for (place, chunk) in pieces.iter_mut().zip(&self.chunks) {
+        for (place, chunk) in pieces.iter_mut().zip(self.head.iter().chain(&self.rest)) {
             *place = IoSlice::new(&chunk.bytes()[offset..]);
             bytes += place.len();
             offset = 0;
@@ -122,25 +131,33 @@ impl<M> Writer<M> {
         (count, bytes)
     }
 
+    /// All that is queued, if it is one piece.
+    pub(crate) fn only_piece(&self) -> Option<&[u8]> {
+        match &self.head {
+            Some(only) if self.rest.is_empty() => Some(&only.bytes()[self.offset..]),
+            _ => None,
+        }
+    }
+
     /// Was told that this many bytes have left.
     pub(crate) fn advance(&mut self, count: usize, stock: &mut Stock) {
         assert!(count <= self.queued, "no more can leave than was queued");
         self.queued -= count;
         self.sent += count as u64;
         self.offset += count;
-        while let Some(first) = self.chunks.front() {
+        while let Some(first) = &self.head {
             let len = first.bytes().len();
             if self.offset < len {
                 break;
             }
             self.offset -= len;
-            if let Some(Chunk::Gathered(buffer)) = self.chunks.pop_front() {
+            if let Some(Chunk::Gathered(buffer)) = std::mem::replace(&mut self.head, self.rest.pop_front()) {
                 stock.give(buffer);
             }
         }
         // A burst of thousands of chunks would otherwise keep their places for ever.
-        if self.chunks.is_empty() && self.chunks.capacity() > 64 {
-            self.chunks = VecDeque::new();
+        if self.rest.is_empty() && self.rest.capacity() > 64 {
+            self.rest = VecDeque::new();
         }
     }
 
@@ -153,7 +170,10 @@ impl<M> Writer<M> {
     /// What is left will have to wait. A small rest in a large buffer moves to one of its size, so that
     /// a thousand peers who do not read hold what they are owed and no more.
     pub(crate) fn settle(&mut self, stock: &mut Stock) {
-        let [Chunk::Gathered(buffer)] = self.chunks.make_contiguous() else { return };
+        if !self.rest.is_empty() {
+            return;
+        }
+        let Some(Chunk::Gathered(buffer)) = &mut self.head else { return };
         let rest = buffer.len() - self.offset;
         if rest * 4 < buffer.capacity() {
             let small = buffer[self.offset..].to_vec();
@@ -182,13 +202,17 @@ impl<M> Writer<M> {
 
     /// Gives up what is queued.
     pub(crate) fn clear(&mut self, stock: &mut Stock) {
-        for chunk in std::mem::take(&mut self.chunks) {
+        for chunk in self.head.take().into_iter().chain(std::mem::take(&mut self.rest)) {
             if let Chunk::Gathered(buffer) = chunk {
                 stock.give(buffer);
             }
         }
         self.offset = 0;
         self.queued = 0;
+    }
+
+    pub(crate) fn somebody_waits(&self) -> bool {
+        !self.marks.is_empty()
     }
 
     /// Bytes that wait.
@@ -198,11 +222,14 @@ impl<M> Writer<M> {
 
     /// Panics unless the invariants hold.
     pub(crate) fn verify(&self) {
-        let total: usize = self.chunks.iter().map(|chunk| chunk.bytes().len()).sum();
+        let total: usize = self.head.iter().chain(&self.rest).map(|chunk| chunk.bytes().len()).sum();
         assert_eq!(total - self.offset, self.queued, "the count of queued bytes is kept");
-        assert!(self.chunks.iter().all(|chunk| !chunk.bytes().is_empty()), "no chunk is empty");
         assert!(
-            self.offset < self.chunks.front().map_or(1, |first| first.bytes().len()),
+            self.head.iter().chain(&self.rest).all(|chunk| !chunk.bytes().is_empty()),
+            "no chunk is empty"
+        );
+        assert!(
+            self.offset < self.head.as_ref().map_or(1, |first| first.bytes().len()),
             "the offset is in the first"
         );
         let positions: Vec<u64> = self.marks.iter().map(|(position, _)| *position).collect();

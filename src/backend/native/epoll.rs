@@ -135,25 +135,20 @@ fn round_up(nanos: Nanos) -> i32 {
 }
 
 fn to_epoll(interest: Interest) -> u32 {
-    let pairs = [
-        (Interest::READ, libc::EPOLLIN),
-        (Interest::WRITE, libc::EPOLLOUT),
-        (Interest::PRIORITY, libc::EPOLLPRI),
-        (Interest::HANGUP, libc::EPOLLRDHUP),
-    ];
-    pairs.iter().filter(|(bit, _)| interest.has(*bit)).fold(0, |sum, (_, flag)| sum | *flag as u32)
+    let flag = |wish, flag: i32| if interest.has(wish) { flag as u32 } else { 0 };
+    flag(Interest::READ, libc::EPOLLIN)
+        | flag(Interest::WRITE, libc::EPOLLOUT)
+        | flag(Interest::PRIORITY, libc::EPOLLPRI)
+        | flag(Interest::HANGUP, libc::EPOLLRDHUP)
 }
 
 fn from_epoll(events: u32) -> Readiness {
-    let pairs = [
-        (libc::EPOLLIN, Readiness::READ),
-        (libc::EPOLLOUT, Readiness::WRITE),
-        (libc::EPOLLPRI, Readiness::PRIORITY),
-        (libc::EPOLLRDHUP | libc::EPOLLHUP, Readiness::HANGUP),
-        (libc::EPOLLERR, Readiness::ERROR),
-    ];
-    pairs
-        .iter()
-        .filter(|(flag, _)| events & *flag as u32 != 0)
-        .fold(Readiness(0), |sum, (_, bit)| Readiness(sum.0 | bit.0))
+    let bit = |flags: i32, ready: Readiness| if events & flags as u32 != 0 { ready.0 } else { 0 };
+    Readiness(
+        bit(libc::EPOLLIN, Readiness::READ)
+            | bit(libc::EPOLLOUT, Readiness::WRITE)
+            | bit(libc::EPOLLPRI, Readiness::PRIORITY)
+            | bit(libc::EPOLLRDHUP | libc::EPOLLHUP, Readiness::HANGUP)
+            | bit(libc::EPOLLERR, Readiness::ERROR),
+    )
 }
