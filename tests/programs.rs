@@ -93,14 +93,24 @@ fn chat_tells_everybody_else() -> Result {
     Ok(())
 }
 
-struct Game { steps: u32, news: u32 }
-
-impl Game {
-    fn step(&mut self) { self.steps += 1; }
-    fn news(&mut self, _: &mut Loop<Game>) -> Result { self.news += 1; Ok(()) }
+struct Game {
+    steps: u32,
+    news: u32,
 }
 
-fn fib(n: u64) -> u64 { if n < 2 { n } else { fib(n - 1) + fib(n - 2) } }
+impl Game {
+    fn step(&mut self) {
+        self.steps += 1;
+    }
+    fn news(&mut self, _: &mut Loop<Game>) -> Result {
+        self.news += 1;
+        Ok(())
+    }
+}
+
+fn fib(n: u64) -> u64 {
+    if n < 2 { n } else { fib(n - 1) + fib(n - 2) }
+}
 
 #[rustfmt::skip]
 #[test]

@@ -34,8 +34,14 @@ const MUST_NOT_NAME: &[(&str, &[&str])] = &[
     ("src/handle/", &["crate::backend", "crate::event_loop", "crate::net", "crate::fs", "crate::timer"]),
     ("src/net/writer.rs", &["crate::", "Socket"]),
     ("src/net/payload.rs", &["crate::"]),
-    ("src/backend/native/", &["crate::event_loop", "crate::net", "crate::timer", "crate::hook", "crate::signal"]),
-    ("src/event_loop/turn.rs", &["crate::timer", "crate::fs", "crate::poll", "crate::wake", "crate::channel"]),
+    (
+        "src/backend/native/",
+        &["crate::event_loop", "crate::net", "crate::timer", "crate::hook", "crate::signal"],
+    ),
+    (
+        "src/event_loop/turn.rs",
+        &["crate::timer", "crate::fs", "crate::poll", "crate::wake", "crate::channel"],
+    ),
     ("src/event_loop/closing.rs", &["crate::net", "crate::fs", "crate::timer", "crate::poll"]),
     ("src/timer.rs", &["crate::net", "crate::fs", "crate::poll", "crate::signal"]),
     ("src/net/", &["crate::timer", "crate::fs", "crate::poll", "crate::signal", "std::fs"]),
@@ -119,12 +125,16 @@ fn no_function_grows_past_a_screen() {
         let mut open: Option<(usize, usize, String)> = None;
         for (number, line) in &lines {
             let indent = line.len() - line.trim_start().len();
-            let starts = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn "].iter().any(|start| line.trim_start().starts_with(start));
+            let starts = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn "]
+                .iter()
+                .any(|start| line.trim_start().starts_with(start));
             if starts && open.is_none() {
                 open = Some((*number, indent, line.trim().to_owned()));
             }
             if let Some((begun, at, what)) = &open {
-                if line.trim_end() == format!("{}}}", " ".repeat(*at)) || (line.trim_end().ends_with(';') && number == begun) {
+                if line.trim_end() == format!("{}}}", " ".repeat(*at))
+                    || (line.trim_end().ends_with(';') && number == begun)
+                {
                     if number - begun > LINES_MAX {
                         wrong.push(format!("{name}:{begun}: {} lines: {what}", number - begun));
                     }
@@ -143,7 +153,9 @@ fn one_place_calls_a_users_callback() {
     let allowed = ["src/event_loop/dispatch.rs", "src/event_loop/closing.rs", "src/event_loop/mod.rs"];
     for (name, path) in in_src() {
         for (number, line) in code(&path) {
-            let touches = ["callbacks[", "callbacks.get", "answers[", "answers.get", "take_callback("].iter().any(|text| line.contains(text));
+            let touches = ["callbacks[", "callbacks.get", "answers[", "answers.get", "take_callback("]
+                .iter()
+                .any(|text| line.contains(text));
             let verifies = name == "src/event_loop/verify.rs";
             assert!(!touches || verifies || allowed.contains(&name.as_str()), "{name}:{number}: {line}");
         }

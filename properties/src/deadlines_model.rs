@@ -1,0 +1,162 @@
+//! `Deadlines` against a sorted map.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use crate::queue::deadlines::Deadlines;
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Set {
+        owner: u32,
+        deadline: u64,
+    },
+    Cancel {
+        owner: u32,
+    },
+    Get {
+        owner: u32,
+    },
+    /// One owner, if any is due before a mark taken so many arrivals ago.
+    Pop {
+        now: u64,
+        age: u64,
+    },
+    /// Everybody who is due, as a turn does it; each one whose number divides by `again` sets itself again.
+    Pass {
+        now: u64,
+        again: u32,
+        delay: u64,
+    },
+    /// Many at once, so that room is given back when they leave.
+    Crowd {
+        first: u32,
+        many: u32,
+        deadline: u64,
+    },
+    /// All of them cancelled.
+    Disperse,
+}
+
+fn deadline() -> impl Strategy<Value = u64> {
+    // Mostly few different ones, so that equal ones are common.
+    prop_oneof![8 => 0..20_u64, 2 => 0..1_000_000_u64, 1 => Just(u64::MAX), 1 => (u64::MAX - 3)..u64::MAX]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        24 => (0..40_u32, deadline()).prop_map(|(owner, deadline)| Operation::Set { owner, deadline }),
+        8 => (0..45_u32).prop_map(|owner| Operation::Cancel { owner }),
+        2 => (0..3000_u32).prop_map(|owner| Operation::Get { owner }),
+        8 => (deadline(), 0..8_u64).prop_map(|(now, age)| Operation::Pop { now, age }),
+        4 => (deadline(), 1..5_u32, 0..5_u64)
+            .prop_map(|(now, again, delay)| Operation::Pass { now, again, delay }),
+        1 => (0..500_u32, 100..1500_u32, deadline())
+            .prop_map(|(first, many, deadline)| Operation::Crowd { first, many, deadline }),
+        1 => Just(Operation::Disperse),
+    ]
+}
+
+#[derive(Default)]
+struct Model {
+    due: BTreeMap<(u64, u64), u32>,
+    owners: BTreeMap<u32, (u64, u64)>,
+    arrivals: u64,
+}
+
+impl Model {
+    fn set(&mut self, owner: u32, deadline: u64) {
+        self.cancel(owner);
+        self.due.insert((deadline, self.arrivals), owner);
+        self.owners.insert(owner, (deadline, self.arrivals));
+        self.arrivals += 1;
+    }
+
+    fn cancel(&mut self, owner: u32) -> bool {
+        self.owners.remove(&owner).is_some_and(|key| self.due.remove(&key).is_some())
+    }
+
+    fn pop_due(&mut self, now: u64, mark: u64) -> Option<u32> {
+        let (&(deadline, arrival), &owner) = self.due.first_key_value()?;
+        if deadline > now || arrival >= mark {
+            return None;
+        }
+        self.cancel(owner);
+        Some(owner)
+    }
+
+    fn check(&self, queue: &Deadlines) {
+        assert_eq!(queue.next(), self.due.keys().next().map(|&(deadline, _)| deadline));
+        assert_eq!(queue.len(), self.due.len());
+        assert_eq!(queue.arrivals(), self.arrivals);
+    }
+}
+
+fn run(operations: &[Operation]) {
+    let (mut queue, mut model) = (Deadlines::default(), Model::default());
+    for operation in operations {
+        match *operation {
+            Operation::Set { owner, deadline } => {
+                queue.set(owner, deadline);
+                model.set(owner, deadline);
+            }
+            Operation::Cancel { owner } => assert_eq!(queue.cancel(owner), model.cancel(owner)),
+            Operation::Get { owner } => {
+                assert_eq!(queue.get(owner), model.owners.get(&owner).map(|&(deadline, _)| deadline));
+            }
+            Operation::Pop { now, age } => {
+                let mark = model.arrivals.saturating_sub(age);
+                assert_eq!(queue.pop_due(now, mark), model.pop_due(now, mark));
+            }
+            Operation::Pass { now, again, delay } => {
+                let mark = queue.arrivals();
+                let mut steps = model.due.len();
+                loop {
+                    let popped = queue.pop_due(now, mark);
+                    assert_eq!(popped, model.pop_due(now, mark));
+                    let Some(owner) = popped else { break };
+                    if owner % again == 0 {
+                        queue.set(owner, now.saturating_add(delay));
+                        model.set(owner, now.saturating_add(delay));
+                    }
+                    queue.verify();
+                    assert!(steps > 0, "a pass ends, however often they set themselves again");
+                    steps -= 1;
+                }
+            }
+            Operation::Crowd { first, many, deadline } => {
+                for owner in first..first + many {
+                    queue.set(owner, deadline.saturating_sub(u64::from(owner % 7)));
+                    model.set(owner, deadline.saturating_sub(u64::from(owner % 7)));
+                }
+            }
+            Operation::Disperse => {
+                // Not in their order, and with a check now and then: all the way down.
+                let owners: Vec<u32> = model.owners.keys().copied().collect();
+                for (count, owner) in owners.into_iter().rev().enumerate() {
+                    assert!(queue.cancel(owner) && model.cancel(owner));
+                    if count % 97 == 0 {
+                        queue.verify();
+                    }
+                }
+            }
+        }
+        queue.verify();
+        model.check(&queue);
+    }
+    while let Some(owner) = model.pop_due(u64::MAX, u64::MAX) {
+        assert_eq!(queue.pop_due(u64::MAX, u64::MAX), Some(owner));
+    }
+    assert_eq!(queue.pop_due(u64::MAX, u64::MAX), None);
+    queue.verify();
+}
+
+proptest! {
+    #![proptest_config(crate::cases(200))]
+
+    #[test]
+    fn deadlines_behave_as_a_sorted_map_does(operations in prop::collection::vec(operation(), 1..120)) {
+        run(&operations);
+    }
+}

@@ -1,0 +1,221 @@
+//! `Writer` against a run of bytes and a list of marks.
+//!
+//! The byte at each position of the stream is known beforehand, so that the model is two numbers.
+
+use std::{collections::VecDeque, io::IoSlice, rc::Rc, sync::Arc};
+
+use proptest::prelude::*;
+
+use crate::net::{
+    payload::Payload,
+    writer::{Stock, Writer},
+};
+
+#[derive(Clone, Copy, Debug)]
+enum Sort {
+    Borrowed,
+    Owned,
+    Rc,
+    Arc,
+}
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Push(Sort, usize),
+    Mark,
+    /// Many small pushes, each with its mark.
+    Burst(usize),
+    /// Offers up to so many pieces; a share of what they hold, of 16, leaves.
+    Send {
+        pieces: usize,
+        share: usize,
+    },
+    /// Offers, and all but so many bytes leave.
+    SendAllBut(usize),
+    Settle,
+    Pass(usize),
+    Tell,
+    GiveUpOne,
+    Clear,
+}
+
+fn size() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        4 => 0..100_usize,
+        // Copied or kept; gathered or begun anew.
+        3 => (2 << 10) - 3..(2 << 10) + 4_usize,
+        3 => (64 << 10) - 3..(64 << 10) + 4_usize,
+        2 => (32 << 10) - 3..(32 << 10) + 4_usize,
+        1 => 0..200_000_usize,
+    ]
+}
+
+fn sort() -> impl Strategy<Value = Sort> {
+    prop_oneof![Just(Sort::Borrowed), Just(Sort::Owned), Just(Sort::Rc), Just(Sort::Arc)]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        8 => (sort(), size()).prop_map(|(sort, size)| Operation::Push(sort, size)),
+        4 => Just(Operation::Mark),
+        1 => (1..200_usize).prop_map(Operation::Burst),
+        6 => (1..70_usize, 0..=16_usize).prop_map(|(pieces, share)| Operation::Send { pieces, share }),
+        2 => (0..100_usize).prop_map(Operation::SendAllBut),
+        3 => Just(Operation::Settle),
+        2 => (0..100_000_usize).prop_map(Operation::Pass),
+        3 => Just(Operation::Tell),
+        1 => Just(Operation::GiveUpOne),
+        1 => Just(Operation::Clear),
+    ]
+}
+
+/// The stream's bytes: a period of 251 would repeat within a chunk, so the higher parts of the position
+/// are mixed in.
+fn bytes(from: u64, len: usize) -> Vec<u8> {
+    (from..from + len as u64).map(|n| (n ^ (n >> 8).wrapping_mul(151) ^ (n >> 16)) as u8).collect()
+}
+
+struct World {
+    writer: Writer<u32>,
+    stock: Stock,
+    sent: u64,
+    queued: usize,
+    marks: VecDeque<(u64, u32)>,
+    next_mark: u32,
+}
+
+impl World {
+    fn push(&mut self, sort: Sort, len: usize) {
+        let bytes = bytes(self.sent + self.queued as u64, len);
+        let stock = &mut self.stock;
+        match sort {
+            Sort::Borrowed => self.writer.push(Payload::Borrowed(&bytes), stock),
+            Sort::Owned => self.writer.push(Payload::Owned(bytes), stock),
+            Sort::Rc => {
+                let shared: Rc<[u8]> = bytes.into();
+                self.writer.push(Payload::Rc(shared.clone()), stock);
+                let expected = if len > 2 << 10 { 2 } else { 1 };
+                assert_eq!(Rc::strong_count(&shared), expected, "shared if large, copied if not");
+            }
+            Sort::Arc => {
+                let shared: Arc<[u8]> = bytes.into();
+                self.writer.push(Payload::Arc(shared.clone()), stock);
+                let expected = if len > 2 << 10 { 2 } else { 1 };
+                assert_eq!(Arc::strong_count(&shared), expected, "shared if large, copied if not");
+            }
+        }
+        self.queued += len;
+    }
+
+    fn mark(&mut self) {
+        self.writer.mark(self.next_mark);
+        self.marks.push_back((self.sent + self.queued as u64, self.next_mark));
+        self.next_mark += 1;
+    }
+
+    /// What is offered is what comes next, and as much of it leaves as `how_much` says.
+    fn send(&mut self, places: usize, how_much: impl FnOnce(usize) -> usize) {
+        let mut pieces = vec![IoSlice::new(&[]); places];
+        let (count, len) = self.writer.pieces(&mut pieces);
+        assert!(count <= places);
+        assert!(pieces[..count].iter().all(|piece| !piece.is_empty()), "no piece is empty");
+        let offered: Vec<u8> = pieces[..count].iter().flat_map(|piece| piece.iter().copied()).collect();
+        assert_eq!(offered.len(), len);
+        assert!(len == self.queued || (count == places && len < self.queued), "nothing is held back");
+        assert!(offered == bytes(self.sent, len), "what is offered is what was queued");
+        let leaves = how_much(len).min(len);
+        self.writer.advance(leaves, &mut self.stock);
+        self.sent += leaves as u64;
+        self.queued -= leaves;
+    }
+
+    fn tell(&mut self) {
+        loop {
+            let expected = match self.marks.front() {
+                Some(&(position, who)) if position <= self.sent => Some(who),
+                _ => None,
+            };
+            assert_eq!(self.writer.next_done(), expected, "told when his last byte has left");
+            if self.marks.pop_front_if(|_| expected.is_some()).is_none() {
+                return;
+            }
+        }
+    }
+}
+
+/// `VecDeque::pop_front_if` is younger than the oldest compiler that this has to work with.
+trait PopFrontIf<T> {
+    fn pop_front_if(&mut self, condition: impl FnOnce(&T) -> bool) -> Option<T>;
+}
+
+impl<T> PopFrontIf<T> for VecDeque<T> {
+    fn pop_front_if(&mut self, condition: impl FnOnce(&T) -> bool) -> Option<T> {
+        if self.front().is_some_and(condition) { self.pop_front() } else { None }
+    }
+}
+
+fn run(operations: &[Operation]) {
+    let mut world = World {
+        writer: Writer::default(),
+        stock: Stock::default(),
+        sent: 0,
+        queued: 0,
+        marks: VecDeque::new(),
+        next_mark: 0,
+    };
+    for operation in operations {
+        match *operation {
+            Operation::Push(sort, len) => world.push(sort, len),
+            Operation::Mark => world.mark(),
+            Operation::Burst(many) => {
+                for n in 0..many {
+                    // Some too large to be gathered, so that there are many chunks.
+                    world.push(Sort::Owned, if n % 3 == 0 { 2049 } else { n % 5 });
+                    world.mark();
+                }
+            }
+            Operation::Send { pieces, share } => world.send(pieces, |len| len * share / 16),
+            Operation::SendAllBut(rest) => world.send(10_000, |len| len.saturating_sub(rest)),
+            Operation::Settle => world.writer.settle(&mut world.stock),
+            Operation::Pass(count) if world.queued == 0 => {
+                world.writer.pass(count);
+                world.sent += count as u64;
+            }
+            Operation::Pass(_) => {}
+            Operation::Tell => world.tell(),
+            Operation::GiveUpOne => {
+                let expected = world.marks.pop_front().map(|(_, who)| who);
+                assert_eq!(world.writer.next_waiting(), expected);
+            }
+            Operation::Clear => {
+                world.tell();
+                world.writer.clear(&mut world.stock);
+                world.queued = 0;
+                while let Some((_, who)) = world.marks.pop_front() {
+                    assert_eq!(world.writer.next_waiting(), Some(who));
+                }
+                assert_eq!(world.writer.next_waiting(), None);
+            }
+        }
+        world.writer.verify();
+        assert_eq!(world.writer.queued(), world.queued);
+    }
+    // To the end: everything leaves, and everybody is told.
+    while world.queued > 0 {
+        world.send(3, |len| len);
+    }
+    world.tell();
+    assert!(world.marks.is_empty());
+    assert_eq!(world.writer.pieces(&mut [IoSlice::new(&[])]), (0, 0));
+}
+
+proptest! {
+    #![proptest_config(crate::cases(300))]
+
+    #[test]
+    fn a_writer_behaves_as_a_run_of_bytes_and_a_list_of_marks_do(
+        operations in prop::collection::vec(operation(), 1..60),
+    ) {
+        run(&operations);
+    }
+}
