@@ -3,8 +3,8 @@
 //!     cargo run --release --example echo_tcp 127.0.0.1:7000
 //!     nc 127.0.0.1 7000
 //!
-//! What you type comes back. A peer that sends and never reads is read no further once a mebibyte waits
-//! for it; one that fails is reported, and the others notice nothing. Ctrl-C ends it.
+//! What you type comes back. A peer that sends and never reads is read no further once a quarter of a
+//! mebibyte waits for it; one that fails is reported, and the others notice nothing. Ctrl-C ends it.
 
 use std::io::Write;
 

@@ -30,6 +30,34 @@ mod backend {
 mod interest;
 #[path = "../../src/net"]
 mod net {
+    /// What `writer.rs` needs of the real thing, on the heap.
+    pub(crate) mod pages {
+        #[derive(Debug)]
+        pub(crate) struct Pages(Vec<u8>);
+
+        impl Pages {
+            const SIZE: usize = 64 << 10;
+
+            pub(crate) fn new() -> Pages {
+                Pages(Vec::new())
+            }
+
+            pub(crate) fn fill(&mut self, bytes: &[u8]) -> usize {
+                let count = bytes.len().min(Pages::SIZE - self.0.len());
+                self.0.extend_from_slice(&bytes[..count]);
+                count
+            }
+
+            pub(crate) fn bytes(&self) -> &[u8] {
+                &self.0
+            }
+
+            pub(crate) fn clear(&mut self) {
+                self.0.clear();
+            }
+        }
+    }
+
     pub(crate) mod payload;
     pub(crate) mod writer;
 }

@@ -25,8 +25,8 @@ pub(crate) mod job;
 mod native;
 
 pub(crate) use native::{
-    AcceptTrouble, Backend, Bell, Descriptor, Mailbox, PIECES_MAX, ReceiveError, Refused, Rejected, Socket,
-    SocketOptions, accept_trouble, signal_numbers,
+    AcceptTrouble, Backend, Bell, Descriptor, Mailbox, PIECES_MAX, Pages, ReceiveError, Refused, Rejected,
+    Socket, SocketOptions, accept_trouble, signal_numbers,
 };
 
 /// What to be told about. Bits, because they are compared once an event.

@@ -2,6 +2,9 @@
 
 mod addr;
 pub(crate) mod listener;
+mod pages {
+    pub(crate) use crate::backend::Pages;
+}
 mod payload;
 pub(crate) mod stream;
 mod tcp;

@@ -32,9 +32,9 @@ const READS_MAX: usize = 8;
 /// Borrowed bytes from this many on are sent within `write`, so that they need not be copied.
 const DIRECT_MIN: usize = 16 << 10;
 /// Above this the stream's own queue stops its reading.
-const HIGH_WATERMARK: usize = 1 << 20;
+const HIGH_WATERMARK: usize = 256 << 10;
 /// At this it goes on.
-const LOW_WATERMARK: usize = 256 << 10;
+const LOW_WATERMARK: usize = 64 << 10;
 /// With this much queued, nothing more is.
 const QUEUE_LIMIT: usize = 16 << 20;
 

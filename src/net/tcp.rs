@@ -44,8 +44,8 @@ typed_handle! {
     /// what a callback writes to its own stream leaves in one system call when it returns, what it writes
     /// to others at the end of the poll batch.
     ///
-    /// Memory is bounded: while more than the high watermark (1 MiB) is queued, nothing more is read, until
-    /// the queue is down to the low one (256 KiB); a write to a stream with more than its limit (16 MiB)
+    /// Memory is bounded: while more than the high watermark (256 KiB) is queued, nothing more is read,
+    /// until the queue is down to the low one (64 KiB); a write to a stream with more than its limit (16 MiB)
     /// queued is refused. [`set_watermarks`](Self::set_watermarks), [`set_auto_pause`](Self::set_auto_pause)
     /// and [`set_queue_limit`](Self::set_queue_limit) change that.
     ///

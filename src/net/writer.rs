@@ -3,33 +3,48 @@
 //!
 //! Small pieces are gathered into one buffer, so that many small writes leave in one system call and
 //! cost no allocation each; the buffers come from a common stock, so that a stream whose queue is
-//! empty owns none. Large pieces that were given away are queued as they are.
+//! empty owns none. What is more than a buffer holds has to wait, most likely, and goes to whole pages,
+//! which the system gets back when it has left. Large pieces that were given away are queued as they are.
 
 use std::{collections::VecDeque, io::IoSlice, rc::Rc, sync::Arc};
 
-use super::payload::Payload;
+use super::{pages::Pages, payload::Payload};
 
-/// A gathered buffer is not grown beyond this: the next piece begins another.
-const GATHERED_MAX: usize = 64 << 10;
-/// Pieces up to this size are copied into the gathered buffer even if they were given away: cheaper
-/// than a piece of their own.
+/// A gathered buffer is not grown beyond this: what follows goes to pages.
+const GATHERED_MAX: usize = 16 << 10;
+/// Pieces up to this size are copied even if they were given away: cheaper than a piece of their own.
 const COPIED_MAX: usize = 2 << 10;
-/// Buffers in stock, all streams of a loop together.
+/// Buffers, and pages, in stock, all streams of a loop together.
 const STOCK_MAX: usize = 32;
 
 /// Empty buffers, for whoever gathers next.
 #[derive(Debug, Default)]
-pub(crate) struct Stock(Vec<Vec<u8>>);
+pub(crate) struct Stock {
+    buffers: Vec<Vec<u8>>,
+    pages: Vec<Pages>,
+}
 
 impl Stock {
-    fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_default()
+    fn buffer(&mut self) -> Vec<u8> {
+        self.buffers.pop().unwrap_or_default()
     }
 
-    fn give(&mut self, mut buffer: Vec<u8>) {
-        if self.0.len() < STOCK_MAX && buffer.capacity() <= GATHERED_MAX * 2 {
-            buffer.clear();
-            self.0.push(buffer);
+    fn pages(&mut self) -> Pages {
+        self.pages.pop().unwrap_or_else(Pages::new)
+    }
+
+    /// Takes back what a chunk was made of.
+    fn give(&mut self, chunk: Chunk) {
+        match chunk {
+            Chunk::Gathered(mut buffer) if self.buffers.len() < STOCK_MAX => {
+                buffer.clear();
+                self.buffers.push(buffer);
+            }
+            Chunk::Paged(mut pages) if self.pages.len() < STOCK_MAX => {
+                pages.clear();
+                self.pages.push(pages);
+            }
+            _ => {}
         }
     }
 }
@@ -38,6 +53,8 @@ impl Stock {
 enum Chunk {
     /// Pieces copied together; more may follow.
     Gathered(Vec<u8>),
+    /// The same, in pages.
+    Paged(Pages),
     Owned(Vec<u8>),
     Rc(Rc<[u8]>),
     Arc(Arc<[u8]>),
@@ -47,6 +64,7 @@ impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
             Chunk::Gathered(bytes) | Chunk::Owned(bytes) => bytes,
+            Chunk::Paged(pages) => pages.bytes(),
             Chunk::Rc(bytes) => bytes,
             Chunk::Arc(bytes) => bytes,
         }
@@ -87,21 +105,28 @@ impl<M> Writer<M> {
             Payload::Owned(bytes) if len > COPIED_MAX => self.enqueue(Chunk::Owned(bytes)),
             Payload::Rc(bytes) if len > COPIED_MAX => self.enqueue(Chunk::Rc(bytes)),
             Payload::Arc(bytes) if len > COPIED_MAX => self.enqueue(Chunk::Arc(bytes)),
-            payload if len > GATHERED_MAX => self.enqueue(Chunk::Owned(payload.into_vec())),
             payload => self.gather(payload.as_bytes(), stock),
         }
     }
 
-    fn gather(&mut self, bytes: &[u8], stock: &mut Stock) {
-        if let Some(Chunk::Gathered(last)) = self.rest.back_mut().or(self.head.as_mut()) {
-            if last.len() + bytes.len() <= GATHERED_MAX {
-                last.extend_from_slice(bytes);
-                return;
+    fn gather(&mut self, mut bytes: &[u8], stock: &mut Stock) {
+        match self.rest.back_mut().or(self.head.as_mut()) {
+            Some(Chunk::Gathered(last)) if last.len() + bytes.len() <= GATHERED_MAX => {
+                return last.extend_from_slice(bytes);
             }
+            Some(Chunk::Paged(last)) => bytes = &bytes[last.fill(bytes)..],
+            None if bytes.len() <= GATHERED_MAX => {
+                let mut buffer = stock.buffer();
+                buffer.extend_from_slice(bytes);
+                return self.enqueue(Chunk::Gathered(buffer));
+            }
+            _ => {}
         }
-        let mut buffer = stock.take();
-        buffer.extend_from_slice(bytes);
-        self.enqueue(Chunk::Gathered(buffer));
+        while !bytes.is_empty() {
+            let mut pages = stock.pages();
+            bytes = &bytes[pages.fill(bytes)..];
+            self.enqueue(Chunk::Paged(pages));
+        }
     }
 
     fn enqueue(&mut self, chunk: Chunk) {
@@ -151,8 +176,8 @@ impl<M> Writer<M> {
                 break;
             }
             self.offset -= len;
-            if let Some(Chunk::Gathered(buffer)) = std::mem::replace(&mut self.head, self.rest.pop_front()) {
-                stock.give(buffer);
+            if let Some(chunk) = std::mem::replace(&mut self.head, self.rest.pop_front()) {
+                stock.give(chunk);
             }
         }
         // A burst of thousands of chunks would otherwise keep their places for ever.
@@ -177,7 +202,7 @@ impl<M> Writer<M> {
         let rest = buffer.len() - self.offset;
         if rest * 4 < buffer.capacity() {
             let small = buffer[self.offset..].to_vec();
-            stock.give(std::mem::replace(buffer, small));
+            stock.give(Chunk::Gathered(std::mem::replace(buffer, small)));
             self.offset = 0;
         }
     }
@@ -203,9 +228,7 @@ impl<M> Writer<M> {
     /// Gives up what is queued.
     pub(crate) fn clear(&mut self, stock: &mut Stock) {
         for chunk in self.head.take().into_iter().chain(std::mem::take(&mut self.rest)) {
-            if let Chunk::Gathered(buffer) = chunk {
-                stock.give(buffer);
-            }
+            stock.give(chunk);
         }
         self.offset = 0;
         self.queued = 0;
@@ -329,13 +352,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_more_than_a_buffer_holds_fills_pages() {
+        let (mut writer, mut stock) = (Writer::<u32>::default(), Stock::default());
+        for _ in 0..100 {
+            writer.push(vec![1_u8; 3000][..].into(), &mut stock);
+        }
+        writer.verify();
+        let mut pieces = [IoSlice::new(&[]); 10];
+        let (count, bytes) = writer.pieces(&mut pieces);
+        assert_eq!((count, bytes), (6, 300_000), "one buffer, and pages that are full but the last");
+        writer.advance(300_000, &mut stock);
+        assert_eq!((stock.buffers.len(), stock.pages.len()), (1, 5));
+    }
+
+    #[test]
     fn a_small_rest_does_not_hold_a_large_buffer() {
         let (mut writer, mut stock) = (Writer::<u32>::default(), Stock::default());
-        writer.push(vec![1_u8; 40_000][..].into(), &mut stock);
-        writer.advance(39_990, &mut stock);
+        writer.push(vec![1_u8; 10_000][..].into(), &mut stock);
+        writer.advance(9_990, &mut stock);
         writer.settle(&mut stock);
         writer.verify();
-        assert_eq!(stock.0.len(), 1);
+        assert_eq!(stock.buffers.len(), 1);
         assert_eq!(send(&mut writer, &mut stock, 100), [1; 10]);
     }
 }

@@ -5,6 +5,7 @@ mod bell;
 mod clock;
 mod file;
 mod interest;
+mod pages;
 mod pool;
 mod signal;
 mod socket;
@@ -26,6 +27,7 @@ use std::{
 
 pub(crate) use bell::{Bell, Mailbox, ReceiveError, Refused, Rejected};
 pub(crate) use file::Descriptor;
+pub(crate) use pages::Pages;
 pub(crate) use signal::numbers as signal_numbers;
 pub(crate) use socket::{AcceptTrouble, PIECES_MAX, Socket, SocketOptions, accept_trouble};
 
