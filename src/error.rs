@@ -12,7 +12,9 @@ use crate::handle::{Handle, Kind};
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 /// Why an act did not succeed.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its `Debug` form is its `Display` form, because that is what a `main` that returns it prints.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The handle is closed, or closing. Ids are copies, so this happens in correct programs.
@@ -196,6 +198,12 @@ from_foreign_errors!(
     String,
     &str,
 );
+
+impl fmt::Debug for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {

@@ -326,3 +326,47 @@ fn a_loop_that_was_replaced_inside_a_wake_or_a_closed_event_panicked() {
     let ran = catch_unwind(AssertUnwindSafe(|| run(&mut lp)));
     assert_eq!(ran.unwrap(), ["closed"]);
 }
+
+/// A limit that held within one poll batch, before anything had been sent, dropped a peer who read as fast
+/// as he could.
+#[test]
+fn a_broadcast_of_much_in_one_batch_dropped_a_peer_who_reads() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    let (from, mut sender) = pair(&mut lp);
+    let (to, mut reader) = pair(&mut lp);
+    to.set_queue_limit(&mut lp, 100_000).unwrap();
+    from.start(&mut lp, move |lp, log, event| {
+        match event? {
+            Event::Data(bytes) if ringback::net::broadcast(lp, [to], &*bytes) == 0 => {
+                log.push("refused".into())
+            }
+            Event::End => {
+                from.finish(lp)?;
+                to.finish(lp)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    })
+    .unwrap();
+    let bytes = vec![7; 1 << 20];
+    let reader = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).unwrap();
+        bytes.len()
+    });
+    std::io::Write::write_all(&mut sender, &bytes).unwrap();
+    drop(sender);
+    let log = run(&mut lp);
+    let read = reader.join().unwrap();
+    // What the system itself does not take may be refused; what it takes must not be.
+    assert!(log.is_empty() && read == bytes.len(), "{log:?}, {read} bytes");
+}
+
+/// What `main` printed was made for machines.
+#[test]
+fn the_debug_form_of_an_error_was_unreadable() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    let error = TcpListener::bind(&mut lp, "localhost:80").unwrap_err();
+    assert_eq!(format!("{error:?}"), error.to_string());
+}

@@ -19,7 +19,7 @@ use crate::{
 pub(crate) const CLOSE: &str = "close a file";
 
 typed_handle! {
-    /// An open file.
+    /// An open file. Its name, until it is given another, is its path.
     ///
     /// It does not hold the loop by being open; the operations in flight do. Several may be in flight at
     /// a time, and they may be carried out in any order: start one in the callback of another where the
@@ -130,12 +130,15 @@ impl OpenOptions {
     ) -> Result<Request> {
         let started = Location::caller();
         let writes = self.write || self.append;
+        let name = path.as_ref().display().to_string();
         let job = Job::Open { path: path.as_ref().to_owned(), options: self };
         let opened = |outcome| if let Outcome::File(file) = outcome { Some(file) } else { None };
         let adopt = move |lp: &mut Loop<S>, state: &mut S, file: Result<Descriptor>| match file {
             Ok(file) => {
                 let body = Body::File(State { file: Some(Arc::new(file)), writes });
                 let file = File(lp.core.insert(body, started));
+                // So that what goes wrong with it later says which file that was.
+                lp.core.table.set_name(file.0, name);
                 // As with a connection that was accepted: if the callback fails, nobody has the file.
                 callback(lp, state, Ok(file)).inspect_err(|_| file.close(lp))
             }

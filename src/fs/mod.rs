@@ -123,6 +123,8 @@ fn submit<S, T: 'static>(
         Box::new(move |lp, state, result| {
             // Never `None`: the job and its conversion are named together.
             let result = result.and_then(|outcome| convert(outcome).ok_or(Error::Canceled { act }));
+            let name = owner.and_then(|owner| lp.core.table.name(owner));
+            let result = result.map_err(|error| error.with_subject(name.unwrap_or_default()));
             callback(lp, state, result)
         }),
     );

@@ -147,6 +147,13 @@ impl State {
         self.connecting.is_some() || (self.blocked && self.error.is_none())
     }
 
+    /// Much is queued that nobody has tried to send yet: it would be refused, or kept from being read, only
+    /// because the poll batch is long.
+    fn should_send_first(&self) -> bool {
+        let queued = self.writer.queued();
+        (queued >= self.high as usize || queued > self.limit) && !self.blocked && self.connecting.is_none()
+    }
+
     /// `finish` was asked for, and nothing more is expected from the peer.
     fn is_over(&self) -> bool {
         self.finishing && (self.ended || !self.reading)
@@ -319,6 +326,9 @@ pub(crate) fn set_reading(core: &mut Core, handle: Handle, reading: bool, act: &
 
 /// Queues bytes, or sends them at once if they are borrowed and many.
 pub(crate) fn write(core: &mut Core, handle: Handle, payload: Payload<'_>, act: &'static str) -> Result {
+    if state_mut(core, handle, act)?.should_send_first() {
+        flush(core, handle);
+    }
     let Core { table, stock, unsent, counters, now, delivering, .. } = core;
     let state = match &mut table.open(handle, act)?.body {
         Body::Stream(state) => state,

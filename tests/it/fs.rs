@@ -86,7 +86,9 @@ fn a_directory_opens_but_cannot_be_read() {
         let file = file?;
         file.read_at(lp, 0, Vec::with_capacity(10), move |lp, log, result| {
             file.close(lp);
-            note(log, format!("{:?}", result.unwrap_err().io_kind().unwrap()))
+            let error = result.unwrap_err();
+            assert!(error.to_string().starts_with("read /"), "it names the path: {error}");
+            note(log, format!("{:?}", error.io_kind().unwrap()))
         })?;
         Ok(())
     })

@@ -171,6 +171,7 @@ fn a_write_to_a_queue_over_its_limit_queues_nothing() {
     let (stream, _peer) = pair(&mut lp);
     stream.set_queue_limit(&mut lp, 100).unwrap();
     stream.write(&mut lp, vec![7; 64 << 20]).unwrap(); // one write may pass it
+    stream.flush(&mut lp).unwrap(); // what the system takes has gone
     let queued = stream.queued(&lp);
     let error = stream.write(&mut lp, "x").unwrap_err();
     assert!(matches!(error, Error::QueueFull { limit: 100, .. }), "{error}");
