@@ -436,6 +436,37 @@ fn ten_thousand_queued_writes_arrive_in_order_and_are_answered_in_order() {
 }
 
 #[test]
+fn of_ten_thousand_queued_writes_closed_midway_a_first_part_is_answered_as_sent_and_the_rest_as_canceled() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    let line = "0123456789".repeat(100);
+    for number in 0..10_000 {
+        let told = move |_: &mut Loop<Log>, log: &mut Log, result: ringback::Result| {
+            note(log, format!("{number} {}", result.map_or_else(|error| kind(&error), |()| "sent".into())))
+        };
+        stream.write_then(&mut lp, line.as_str(), told).unwrap();
+    }
+    stream.close_then(&mut lp, |_, log| note(log, "closed"));
+    let mut log = Log::new();
+    // What the system took is with the peer; nobody reads it before the close.
+    log.extend(run(&mut lp));
+    assert_eq!(log.pop().unwrap(), "closed");
+    let sent = log.iter().filter(|line| line.ends_with(" sent")).count();
+    assert!(sent < 10_000, "{sent}");
+    for (number, line) in log.iter().enumerate() {
+        assert_eq!(*line, format!("{number} {}", if number < sent { "sent" } else { "canceled" }));
+    }
+    assert_eq!(log.len(), 10_000);
+    // Every line that was answered as sent arrives; of the next, a part may.
+    let arrived = drain(&mut peer).unwrap();
+    assert!(
+        arrived.len() >= sent * line.len() && arrived.len() < (sent + 1) * line.len(),
+        "{}",
+        arrived.len()
+    );
+}
+
+#[test]
 fn connecting_can_be_given_up() {
     let mut lp = world();
     lp.on_failure(|_, _, _| Ok(()));
