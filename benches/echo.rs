@@ -18,9 +18,6 @@
 //!     perf record -- $BENCH --bench --serve ringback     # or epoll; prints its address
 //!     $BENCH --bench --drive 127.0.0.1:PORT --connections 50 --seconds 5
 
-// The clock and the threads belong to the backend, but this is no part of a loop.
-#![allow(clippy::disallowed_methods)]
-
 #[cfg(target_os = "linux")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `cargo test --benches` runs this file as well, without the argument that `cargo bench` gives.

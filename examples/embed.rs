@@ -32,7 +32,6 @@ fn wait(lp: &Loop<u32>, socket: Option<&UnixStream>, timeout: Option<Duration>) 
     }
 }
 
-#[allow(clippy::disallowed_methods)] // The thread is the foreign world's.
 fn main() -> Result {
     // Inside: what it does not know is that it is not in charge.
     let mut lp = Loop::new()?;

@@ -26,7 +26,6 @@ struct Tally {
     reports: Vec<String>,
 }
 
-#[allow(clippy::disallowed_methods)] // Threads are what this is about.
 fn main() -> Result {
     let mut lp = Loop::new()?;
     let work_done = Arc::new(AtomicU64::new(0));

@@ -2,7 +2,6 @@
 //!
 //! A plain `cargo test` builds them as programs. With `--test`, `--examples` or `--all-targets` it does not,
 //! and would test old ones; then it takes `cargo build --examples` first, of the same profile.
-#![allow(clippy::disallowed_methods)] // What is tested is another process.
 
 use std::{
     ffi::OsStr,

@@ -151,7 +151,7 @@ fn a_write_that_had_left_was_not_told_while_the_next_one_was_stuck() {
             log.push(outcome(&result).into());
             Ok(())
         })?;
-        ours.write(lp, &vec![0; 12 << 20])
+        ours.write(lp, vec![0; 12 << 20].as_slice())
     });
     let mut log = Log::new();
     lp.run_for(&mut log, Duration::from_millis(20)).unwrap();
