@@ -115,7 +115,9 @@ impl<M> Writer<M> {
                 return last.extend_from_slice(bytes);
             }
             Some(Chunk::Paged(last)) => bytes = &bytes[last.fill(bytes)..],
-            None if bytes.len() <= GATHERED_MAX => {
+            // Full: there is much to wait for.
+            Some(Chunk::Gathered(_)) => {}
+            _ if bytes.len() <= GATHERED_MAX => {
                 let mut buffer = stock.buffer();
                 buffer.extend_from_slice(bytes);
                 return self.enqueue(Chunk::Gathered(buffer));
