@@ -1,7 +1,7 @@
 //! What once went wrong: one test each, named for what happened.
 
 use std::{
-    io::Read,
+    io::{Read, Write},
     net,
     os::unix::net::UnixStream,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,7 +11,7 @@ use std::{
 
 use ringback::{
     Check, Error, Idle, Kind, Loop, Poll, Timer, Wake,
-    net::{Event, ListenOptions, TcpListener, TcpStream},
+    net::{Event, ListenOptions, TcpListener, TcpStream, broadcast},
 };
 
 type Log = Vec<String>;
@@ -121,6 +121,57 @@ fn a_write_that_was_lost_with_its_connection_is_not_told_that_it_left() {
     let mut log = run(&mut lp);
     log.sort();
     assert_eq!(log, ["canceled", "canceled", "failure tcp stream"]);
+}
+
+/// A broadcast found the queue full. What was written until the callback was told of that was swallowed,
+/// what the callback itself wrote was sent: the peer got a text with a hole.
+#[test]
+fn what_was_written_when_told_of_a_full_queue_followed_upon_a_gap() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    let (ours, mut peer) = pair(&mut lp);
+    ours.set_queue_limit(&mut lp, 1).unwrap();
+    ours.start(&mut lp, move |lp, log, event| {
+        if let Err(error) = event {
+            log.push(error.to_string());
+            ours.set_queue_limit(lp, 1 << 30)?;
+            ours.write(lp, "two")?;
+            ours.flush(lp)?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    // Just more than the system takes.
+    while ours.queued(&lp) == 0 {
+        ours.write(&mut lp, vec![0; 10_000]).unwrap();
+        ours.flush(&mut lp).unwrap();
+    }
+    let (other, mut trigger) = pair(&mut lp);
+    other
+        .start(&mut lp, move |lp, _, _| {
+            broadcast(lp, [ours], "one");
+            Ok(())
+        })
+        .unwrap();
+    let mut log = Log::new();
+    lp.run_for(&mut log, Duration::from_millis(20)).unwrap();
+    assert!(ours.queued(&lp) > 0, "the test needs a queue");
+    // In one batch: first somebody finds the queue full, then there is room.
+    trigger.write_all(b"x").unwrap();
+    let mut read = vec![0; 1 << 20];
+    peer.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    while peer.read(&mut read).is_ok() {}
+    lp.run_for(&mut log, Duration::from_millis(20)).unwrap();
+    assert_eq!(log.len(), 1, "{log:?}");
+    lp.close(other);
+    drop(trigger);
+    run(&mut lp);
+    let mut rest = Vec::new();
+    let _ = peer.read_to_end(&mut rest);
+    assert!(
+        rest.iter().all(|&byte| byte == 0),
+        "the end: {:?}",
+        String::from_utf8_lossy(&rest[rest.len() - 3..])
+    );
 }
 
 /// Its bytes were with the peer, and it was told that it was cancelled.
@@ -369,4 +420,28 @@ fn the_debug_form_of_an_error_was_unreadable() {
     let mut lp = Loop::<Log>::new().unwrap();
     let error = TcpListener::bind(&mut lp, "localhost:80").unwrap_err();
     assert_eq!(format!("{error:?}"), error.to_string());
+}
+
+/// There was no callback to give them to.
+#[test]
+fn a_stream_that_was_resumed_before_it_was_started_threw_its_first_bytes_away() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    let listener = TcpListener::bind(&mut lp, "127.0.0.1:0").unwrap();
+    assert!(matches!(listener.resume(&mut lp), Err(Error::Invalid { .. })));
+    listener.close(&mut lp);
+    let (ours, mut peer) = pair(&mut lp);
+    peer.write_all(b"first").unwrap();
+    drop(peer);
+    assert!(matches!(ours.resume(&mut lp), Err(Error::Invalid { .. })));
+    run(&mut lp);
+    ours.start(&mut lp, move |lp, log, event| {
+        match event? {
+            Event::Data(bytes) => log.push(String::from_utf8_lossy(bytes).into()),
+            Event::End => ours.close(lp),
+            _ => {}
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(run(&mut lp), ["first"]);
 }

@@ -92,6 +92,7 @@ impl ListenOptions {
             Socket::listen(addr, self.socket).map_err(|error| Error::system_on("listen on", addr, error))?;
         let state = State {
             socket: Some(socket),
+            has_callback: false,
             started: false,
             limit: self.limit,
             open: 0,
@@ -110,6 +111,8 @@ impl ListenOptions {
 pub(crate) struct State {
     /// `None` once it is closed.
     socket: Option<Socket>,
+    /// It was given a callback.
+    has_callback: bool,
     started: bool,
     limit: Option<usize>,
     open: usize,
@@ -161,7 +164,8 @@ pub(crate) fn start<S>(
     started: &'static Location<'static>,
 ) -> Result {
     let act = "start a listener";
-    state_mut(&mut lp.core, handle, act)?.started = true;
+    let state = state_mut(&mut lp.core, handle, act)?;
+    (state.has_callback, state.started) = (true, true);
     lp.core.open(handle, act)?.started = started;
     lp.install(
         handle,
@@ -175,7 +179,11 @@ pub(crate) fn start<S>(
 }
 
 pub(crate) fn set_started(core: &mut Core, handle: Handle, started: bool, act: &'static str) -> Result {
-    state_mut(core, handle, act)?.started = started;
+    let state = state_mut(core, handle, act)?;
+    if started && !state.has_callback {
+        return Err(Error::invalid(act, "it was never started: nobody would get what is accepted"));
+    }
+    state.started = started;
     update(core, handle);
     Ok(())
 }

@@ -77,6 +77,8 @@ pub(crate) struct State {
     socket: Option<Socket>,
     writer: Writer<Request>,
     write_side: Side,
+    /// It was given a callback.
+    started: bool,
     /// The callback wants to hear of data.
     reading: bool,
     /// The peer has ended.
@@ -97,7 +99,10 @@ pub(crate) struct State {
     /// `finish`: close when both sides have ended.
     finishing: bool,
     connecting: Option<Request>,
-    /// What broke the connection, until the callback is told.
+    /// Something broke the connection: nothing is read or sent any more, and it is closed when the callback
+    /// has been told. What is written meanwhile is lost, for what was written before it may be.
+    broken: bool,
+    /// What it was, until the callback is told.
     error: Option<Box<Error>>,
     low: u32,
     high: u32,
@@ -117,6 +122,7 @@ impl State {
             socket: Some(socket),
             writer: Writer::default(),
             write_side: Side::Open,
+            started: false,
             reading: false,
             ended: false,
             paused: false,
@@ -128,6 +134,7 @@ impl State {
             telling: false,
             finishing: false,
             connecting: None,
+            broken: false,
             error: None,
             low: LOW_WATERMARK as u32,
             high: HIGH_WATERMARK as u32,
@@ -140,11 +147,11 @@ impl State {
     }
 
     fn wants_to_read(&self) -> bool {
-        self.reading && !self.ended && !self.paused && self.connecting.is_none() && self.error.is_none()
+        self.reading && !self.ended && !self.paused && self.connecting.is_none() && !self.broken
     }
 
     fn wants_to_write(&self) -> bool {
-        self.connecting.is_some() || (self.blocked && self.error.is_none())
+        self.connecting.is_some() || (self.blocked && !self.broken)
     }
 
     /// Much is queued that nobody has tried to send yet: it would be refused, or kept from being read, only
@@ -297,7 +304,8 @@ pub(crate) fn start<S>(
     started: &'static Location<'static>,
 ) -> Result {
     let act = "start a stream";
-    state_mut(&mut lp.core, handle, act)?.reading = true;
+    let state = state_mut(&mut lp.core, handle, act)?;
+    (state.started, state.reading) = (true, true);
     lp.core.open(handle, act)?.started = started;
     lp.install(
         handle,
@@ -312,6 +320,9 @@ pub(crate) fn start<S>(
 
 pub(crate) fn set_reading(core: &mut Core, handle: Handle, reading: bool, act: &'static str) -> Result {
     let state = state_mut(core, handle, act)?;
+    if reading && !state.started {
+        return Err(Error::invalid(act, "it was never started: nobody would get what is read"));
+    }
     state.reading = reading;
     // It may be over with this: the flush closes it.
     if state.is_over() && !state.listed {
@@ -341,7 +352,7 @@ pub(crate) fn write(core: &mut Core, handle: Handle, payload: Payload<'_>, act: 
     if queued > state.limit {
         return Err(Error::QueueFull { act, queued, limit: state.limit });
     }
-    if state.error.is_some() {
+    if state.broken {
         // The connection is broken, and its callback will be told. What is written now is lost with
         // what was written before.
         return Ok(());
@@ -416,7 +427,7 @@ pub(crate) fn write_then(
     write(core, handle, payload, "write")?;
     let request = core.request(Some(handle), Kind::Write, "write", started);
     match find(core, handle) {
-        Some(state) if state.error.is_none() => {
+        Some(state) if !state.broken => {
             state.writer.mark(request);
             // With nothing to send, or everything sent, only the flush will notice.
             if !state.listed {
@@ -446,7 +457,7 @@ pub(crate) fn try_write(core: &mut Core, handle: Handle, bytes: &[u8]) -> Result
     if state.write_side != Side::Open {
         return Err(Error::invalid(act, "the stream was shut down for writing"));
     }
-    if state.writer.queued() > 0 || state.connecting.is_some() || state.error.is_some() || bytes.is_empty() {
+    if state.writer.queued() > 0 || state.connecting.is_some() || state.broken || bytes.is_empty() {
         return Ok(0);
     }
     let Some(socket) = &state.socket else { return Err(Error::Closed { act }) };
@@ -463,7 +474,7 @@ pub(crate) fn flush(core: &mut Core, handle: Handle) {
     let Some(slot) = table.find_open(handle) else { return };
     let owing = slot.state().owing;
     let Body::Stream(state) = &mut slot.body else { return };
-    if state.connecting.is_some() || state.blocked || state.error.is_some() {
+    if state.connecting.is_some() || state.blocked || state.broken {
         return after_sending(core, handle);
     }
     while state.writer.queued() > 0 {
@@ -539,7 +550,7 @@ fn after_sending(core: &mut Core, handle: Handle) {
         tell(core, handle);
     }
     let Some(state) = find(core, handle) else { return };
-    if state.writer.queued() == 0 && state.connecting.is_none() && state.error.is_none() {
+    if state.writer.queued() == 0 && state.connecting.is_none() && !state.broken {
         // Both are over: closing says the same as shutting down, in one call.
         if state.is_over() {
             if !state.ended && state.write_side != Side::Ended {
@@ -649,7 +660,8 @@ pub(crate) fn broken(core: &mut Core, handle: Handle, act: &'static str, error: 
 /// The callback is to be told of an error that it did not cause just now.
 fn fail_later(core: &mut Core, handle: Handle, error: Error) {
     let Some(state) = find(core, handle) else { return };
-    if state.error.is_none() {
+    if !state.broken {
+        state.broken = true;
         state.error = Some(Box::new(error));
         tell(core, handle);
         update(core, handle);

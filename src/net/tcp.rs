@@ -111,7 +111,7 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`].
+    /// [`Error::Closed`]; [`Error::Invalid`] if it was never started.
     pub fn resume<S>(self, lp: &mut Loop<S>) -> Result {
         listener::set_started(&mut lp.core, self.0, true, "resume a listener")
     }
@@ -218,7 +218,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`].
+    /// [`Error::Closed`]; [`Error::Invalid`] if it was never started.
     pub fn resume<S>(self, lp: &mut Loop<S>) -> Result {
         stream::set_reading(&mut lp.core, self.0, true, "resume a stream")
     }
