@@ -1,0 +1,321 @@
+//! An echo server in this process, and everything that peers may do to it, with every byte looked at and
+//! the loop verified again and again.
+
+use std::{
+    net::SocketAddr,
+    sync::mpsc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use ringback::{
+    Check, Error, Kind, Loop, Remote, Result, Timer,
+    net::{Event, ListenOptions, TcpStream},
+};
+
+use crate::{
+    client::{self, Manner, Plan},
+    random::{Bytes, Random, seed},
+};
+
+/// What the server counts.
+#[derive(Debug, Default)]
+pub(crate) struct Served {
+    pub(crate) accepted: usize,
+    pub(crate) open: usize,
+    pub(crate) closed: usize,
+    pub(crate) failures: usize,
+    pub(crate) verified: usize,
+    /// The most that were open at a time, not counting those that were closing.
+    pub(crate) peak: usize,
+}
+
+/// An echo server in a thread, that answers questions by `Remote`.
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
+    pub(crate) remote: Remote<Served>,
+    thread: JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) fn start(options: ListenOptions) -> Server {
+        let (tell, told) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let mut lp = Loop::<Served>::new().unwrap();
+            lp.on_failure(|_, served, _| {
+                served.failures += 1;
+                Ok(())
+            });
+            let listener = options.bind(&mut lp, "127.0.0.1:0").unwrap();
+            listener.start(&mut lp, accept).unwrap();
+            let mut turns = 0;
+            // It takes time, the more the more there is.
+            Check::every_turn(&mut lp, move |lp, served| {
+                turns += 1;
+                if turns % (1 + served.open / 4) == 0 {
+                    lp.verify();
+                    served.verified += 1;
+                }
+                Ok(())
+            })
+            .unwrap()
+            .unref(&mut lp)
+            .unwrap();
+            let addr = listener.local_addr(&mut lp).unwrap();
+            tell.send((addr, lp.remote())).unwrap();
+            lp.run(&mut Served::default()).unwrap();
+            lp.verify();
+        });
+        let (addr, remote) = told.recv().unwrap();
+        Server { addr, remote, thread }
+    }
+
+    /// Asks the loop's thread.
+    pub(crate) fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Loop<Served>, &mut Served) -> T + Send + 'static,
+    ) -> T {
+        let (tell, told) = mpsc::channel();
+        self.remote
+            .post(move |lp, served| {
+                tell.send(question(lp, served)).map_err(|_| Error::other("nobody waits for the answer"))
+            })
+            .unwrap();
+        told.recv().unwrap()
+    }
+
+    /// Waits until every connection is closed, and ends the server.
+    pub(crate) fn finish(self) -> Served {
+        let patience = Instant::now();
+        while self.ask(|_, served| served.open) > 0 {
+            assert!(
+                patience.elapsed() < Duration::from_secs(20),
+                "{}",
+                self.ask(|lp, _| lp.why_alive().to_string())
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+        let served = self.ask(|lp, served| {
+            // The listener, the hook, and nobody else.
+            assert_eq!(lp.handles().len(), 2, "{:?}", lp.handles());
+            lp.verify();
+            lp.stop();
+            std::mem::take(served)
+        });
+        self.thread.join().unwrap();
+        served
+    }
+}
+
+fn accept(lp: &mut Loop<Served>, served: &mut Served, conn: TcpStream) -> Result {
+    served.accepted += 1;
+    served.open += 1;
+    let open = |entry: &ringback::Entry| entry.kind == Kind::TcpStream && !entry.closing;
+    served.peak = served.peak.max(lp.handles().iter().filter(|entry| open(entry)).count());
+    let mut closed = false;
+    // Some with little patience, some that are told when their writes are done, some that write to others.
+    let manner = served.accepted % 4;
+    conn.start(lp, move |lp, served, event| {
+        assert!(!closed, "nothing comes after the end");
+        if let Ok(Event::Closed) = event {
+            closed = true;
+            served.open -= 1;
+            served.closed += 1;
+            return Ok(());
+        }
+        match event? {
+            Event::Data(bytes) if manner == 1 => {
+                conn.write_then(lp, bytes, |_, _, result| match result {
+                    Err(error) if !error.is_canceled() => Err(error),
+                    _ => Ok(()),
+                })?;
+            }
+            Event::Data(bytes) if manner == 2 => {
+                // Later, by somebody else's callback.
+                let bytes = bytes.to_vec();
+                lp.defer(move |lp, _| if conn.is_open(lp) { conn.write(lp, bytes) } else { Ok(()) });
+            }
+            Event::Data(bytes) if manner == 3 => {
+                for piece in bytes.chunks(1 + bytes.len() / 3) {
+                    conn.write(lp, piece.to_vec())?;
+                }
+            }
+            Event::Data(bytes) => conn.write(lp, bytes)?,
+            // Behind what was deferred.
+            Event::End => {
+                lp.defer(move |lp, _| if conn.is_open(lp) { conn.finish(lp) } else { Ok(()) });
+            }
+            _ => {}
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn every_byte_comes_back_while_others_reset_stall_and_leave() {
+    let seed = seed("every_byte_comes_back_while_others_reset_stall_and_leave");
+    let server = Server::start(ListenOptions::new());
+    let plan = Plan {
+        addr: server.addr,
+        total: 1500,
+        at_once: 120,
+        bytes_max: 4 << 20,
+        chunk_max: 1 << 20,
+        manners: &[
+            Manner::Fair,
+            Manner::Fair,
+            Manner::Fair,
+            Manner::Sips,
+            Manner::Stalls,
+            Manner::EndsEarly,
+            Manner::Resets,
+            Manner::Leaves,
+            Manner::Visits,
+        ],
+        patience: Duration::from_secs(20),
+    };
+    let begun = Instant::now();
+    let tally = client::run(&plan, seed, |_| {});
+    println!("{tally:?} in {:?}", begun.elapsed());
+    let served = server.finish();
+    println!("{served:?}");
+    assert_eq!((served.accepted, served.closed), (1500, 1500));
+    assert!(served.verified > 10);
+}
+
+#[test]
+fn a_listener_with_a_limit_serves_everybody_in_the_end() {
+    let seed = seed("a_listener_with_a_limit_serves_everybody_in_the_end");
+    let server = Server::start(ListenOptions::new().limit(7));
+    let plan = Plan {
+        addr: server.addr,
+        total: 300,
+        at_once: 60,
+        bytes_max: 64 << 10,
+        chunk_max: 4096,
+        manners: &[Manner::Fair, Manner::Fair, Manner::Sips, Manner::Resets, Manner::Leaves, Manner::Visits],
+        patience: Duration::from_secs(20),
+    };
+    client::run(&plan, seed, |_| {});
+    let served = server.finish();
+    assert_eq!((served.accepted, served.closed), (300, 300));
+    assert_eq!(served.peak, 7);
+}
+
+/// The client is a loop, too: connections that are made, written to, given up and made again in callbacks.
+#[test]
+fn two_loops_talk_to_each_other() {
+    let seed = seed("two_loops_talk_to_each_other");
+    let server = Server::start(ListenOptions::new());
+    let mut lp = Loop::<Caller>::new().unwrap();
+    lp.on_failure(|_, _, failure| panic!("{failure}"));
+    let mut caller = Caller {
+        random: Random::new(seed),
+        bytes: Bytes::new(),
+        addr: server.addr,
+        to_come: 1000,
+        open: 0,
+        complete: 0,
+        given_up: 0,
+    };
+    for _ in 0..80 {
+        call(&mut lp, &mut caller).unwrap();
+    }
+    let patience = Instant::now();
+    let mut turns = 0_u32;
+    while lp.run_once(&mut caller).unwrap() {
+        turns += 1;
+        if turns % 64 == 0 {
+            lp.verify();
+            assert!(patience.elapsed() < Duration::from_secs(60), "{}", lp.why_alive());
+        }
+    }
+    assert!(lp.handles().is_empty());
+    println!("{} complete, {} given up", caller.complete, caller.given_up);
+    assert_eq!((caller.to_come, caller.open), (0, 0));
+    assert_eq!(caller.complete + caller.given_up, 1000);
+    let served = server.finish();
+    assert_eq!(served.accepted, served.closed);
+}
+
+struct Caller {
+    random: Random,
+    bytes: Bytes,
+    addr: SocketAddr,
+    to_come: usize,
+    open: usize,
+    complete: usize,
+    given_up: usize,
+}
+
+/// One connection, and the next when it is over.
+fn call(lp: &mut Loop<Caller>, caller: &mut Caller) -> Result {
+    if caller.to_come == 0 {
+        return Ok(());
+    }
+    caller.to_come -= 1;
+    caller.open += 1;
+    let id = caller.to_come as u64;
+    let total = caller.random.size(1 << 20) as u64;
+    let (mut sent, mut received, mut ended) = (0, 0, false);
+    let give_up = caller.random.one_in(5).then(|| caller.random.below(total as usize) as u64);
+    let reset = caller.random.one_in(2);
+    let conn = TcpStream::connect(lp, caller.addr, |_, _, _| Ok(()))?;
+    // Before it is connected: what is written waits.
+    let mut write = move |lp: &mut Loop<Caller>, caller: &mut Caller| -> Result {
+        while sent < total && conn.queued(lp) < 300_000 {
+            let len = caller.random.size(100_000).min((total - sent) as usize);
+            let piece = caller.bytes.at(id, sent, len);
+            match caller.random.below(3) {
+                0 => conn.write(lp, piece)?,
+                1 => conn.write(lp, piece.to_vec())?,
+                _ => conn.write_then(lp, std::rc::Rc::<[u8]>::from(piece), |_, _, _| Ok(()))?,
+            }
+            sent += len as u64;
+        }
+        if sent == total && !ended {
+            ended = true;
+            conn.finish(lp)?;
+        }
+        Ok(())
+    };
+    conn.set_watermarks(lp, 50_000, 200_000)?;
+    conn.set_idle_timeout(lp, Some(Duration::from_secs(20)))?;
+    write(lp, caller)?;
+    conn.start(lp, move |lp, caller, event| {
+        match event? {
+            Event::Data(bytes) => {
+                assert!(caller.bytes.check(id, received, bytes), "a wrong byte after {received}");
+                received += bytes.len() as u64;
+                if give_up.is_some_and(|limit| received > limit) {
+                    if reset {
+                        conn.close_reset(lp)?
+                    } else {
+                        conn.close(lp)
+                    }
+                    return Ok(());
+                }
+                write(lp, caller)?;
+            }
+            Event::Drained => write(lp, caller)?,
+            Event::End => assert_eq!(received, total, "the end came before the last byte"),
+            Event::Closed => {
+                caller.open -= 1;
+                if received == total {
+                    caller.complete += 1;
+                } else {
+                    assert!(give_up.is_some());
+                    caller.given_up += 1;
+                }
+                // Some at once, some a little later.
+                if caller.random.one_in(2) {
+                    call(lp, caller)?;
+                } else {
+                    Timer::after(lp, Duration::from_micros(500), call)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    })
+}
