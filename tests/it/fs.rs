@@ -378,7 +378,8 @@ fn an_operation_holds_the_loop_and_one_that_fails_unheard_is_no_panic() {
 fn reading_a_pipe_does_not_disturb_its_writer_and_does_not_block_the_loop() {
     let dir = dir();
     let path = dir.path().join("pipe");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_bits_truncate(0o600)).unwrap();
+    // The command, because not every system has a call that is wrapped.
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
     let mut lp = world();
     let read = Rc::new(std::cell::Cell::new(false));
     let seen = read.clone();

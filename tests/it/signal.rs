@@ -57,6 +57,7 @@ fn a_signal_that_is_watched_once_is_stopped_before_the_callback() {
 }
 
 /// What the process does at a signal, from the system: whether it is caught.
+#[cfg(target_os = "linux")]
 fn caught(number: Number) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
