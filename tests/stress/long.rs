@@ -50,9 +50,6 @@ impl Server {
         );
         let mut process = Command::new(&path)
             .arg("127.0.0.1:0")
-            // So that what is freed goes back to the system. Otherwise the C library keeps all of a heap whose
-            // last piece is in use, and resident memory tells nothing about the loop.
-            .env("MALLOC_MMAP_THRESHOLD_", "4096")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
