@@ -105,6 +105,8 @@ struct Track {
     closed: bool,
     writes: VecDeque<u64>,
     write_failed: bool,
+    /// `shutdown` or `finish` was called: everything until here arrives before the end.
+    shut_down: bool,
 }
 
 /// What another thread may play with.
@@ -735,8 +737,21 @@ fn happened(lp: &mut Loop<World>, world: &mut World, stream: TcpStream, event: R
         Ok(Event::End) => {
             assert!(!track.stopped && !track.ended, "the end, though {stream:?} was stopped or had ended");
             track.ended = true;
+            let (receives, received) = (track.receives, track.received);
+            // The latest: ports come back.
+            if let Some((peer, sender)) =
+                world.streams.iter().rev().find(|(_, other)| other.sends == receives)
+            {
+                let gone = sender.close_called || sender.failed || sender.closed || !lp.is_open(*peer);
+                assert!(
+                    gone || (sender.shut_down && received == sender.sent),
+                    "the end of {stream:?} came after {received} of {} bytes",
+                    sender.sent
+                );
+            }
             if world.random().one_in(2) {
-                let _ = stream.finish(lp);
+                let finished = stream.finish(lp);
+                world.streams.get_mut(&stream).unwrap().shut_down |= finished.is_ok();
             }
         }
         Ok(Event::Closed) => {
@@ -806,8 +821,8 @@ fn stream_act(lp: &mut Loop<World>, world: &mut World) {
             }
         }
         24 => drop(stream.flush(lp)),
-        25 => drop(stream.shutdown(lp)),
-        26 => drop(stream.finish(lp)),
+        25 => track.shut_down |= stream.shutdown(lp).is_ok(),
+        26 => track.shut_down |= stream.finish(lp).is_ok(),
         27 => {
             track.close_called = true;
             stream.close(lp);

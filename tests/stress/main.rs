@@ -14,3 +14,4 @@ mod client;
 mod long;
 mod quick;
 mod random;
+mod threads;

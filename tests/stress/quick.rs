@@ -52,7 +52,7 @@ impl Server {
             // It takes time, the more the more there is.
             Check::every_turn(&mut lp, move |lp, served| {
                 turns += 1;
-                if turns % (1 + served.open / 4) == 0 {
+                if turns % (1 + served.open / 16) == 0 {
                     lp.verify();
                     served.verified += 1;
                 }
@@ -180,7 +180,7 @@ fn every_byte_comes_back_while_others_reset_stall_and_leave() {
     let served = server.finish();
     println!("{served:?}");
     assert_eq!((served.accepted, served.closed), (1500, 1500));
-    assert!(served.verified > 10);
+    assert!(served.verified > 0);
 }
 
 #[test]
