@@ -123,12 +123,13 @@ pub(crate) fn run(plan: &Plan, seed: u64, mut watch: impl FnMut(usize)) -> Tally
         } else if quiet_since.elapsed() > plan.patience {
             let peer = peers.first().expect("somebody is being waited for");
             panic!(
-                "nothing moves; {} left, the first: {:?}, sent {} of {}, received {}",
+                "nothing moves; {} left, the first: {:?}, sent {} of {}, received {}; the system says:\n{}",
                 peers.len(),
                 peer.manner,
                 peer.sent,
                 peer.total,
-                peer.received
+                peer.received,
+                peer.in_the_system()
             );
         }
     }
@@ -169,6 +170,14 @@ impl Peer {
             _ => None,
         };
         Peer { stream, id, manner, total, sent: 0, received: 0, chunk: 0, reads_from, write_ended: false }
+    }
+
+    /// Both ends: states, queues (sent and not acknowledged : received and not read), timers.
+    fn in_the_system(&self) -> String {
+        let text = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        let port = self.stream.local_addr().map_or(0, |addr| addr.port());
+        let about = |line: &&str| line.contains(&format!(":{port:04X} "));
+        text.lines().take(1).chain(text.lines().filter(about)).map(|line| format!("{line}\n")).collect()
     }
 
     fn reads(&self) -> bool {
