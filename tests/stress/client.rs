@@ -150,7 +150,6 @@ impl Peer {
     fn connect(plan: &Plan, id: u64, random: &mut Random) -> Peer {
         let stream = TcpStream::connect(plan.addr).expect("the server listens");
         stream.set_nonblocking(true).unwrap();
-        stream.set_nodelay(true).unwrap();
         let manner = *random.pick(plan.manners).expect("there is a manner");
         let total = match manner {
             // More than the system holds for them, or it would not be noticed.
@@ -163,6 +162,10 @@ impl Peer {
             Manner::Sips => random.size(plan.bytes_max / 16) as u64,
             _ => random.size(plan.bytes_max) as u64,
         };
+        // Not where there is much: a receiver that does not read runs out of room for many small packets before
+        // its window closes, and drops what comes, window updates included. That is over when they are sent
+        // again, which may take minutes, and is between the two systems.
+        stream.set_nodelay(total < 256 << 10).unwrap();
         let reads_from = match manner {
             Manner::Stalls | Manner::EndsEarly => {
                 Some(Instant::now() + Duration::from_millis(random.between(20, 300) as u64))
