@@ -7,15 +7,18 @@
 //! A round that is broken off (an error, a panic) goes on where it stopped.
 
 const ABSENT: u32 = u32::MAX;
+/// Room that is kept when a crowd has left.
+const KEPT: usize = 1024;
 
 /// Members by small integer, each at most once.
 ///
-/// 1. `places[m] == p  ⇔  list[p] == Some(m)`.
-/// 2. `cursor <= end <= list.len()`; `holes` of `list` are `None`.
+/// 1. `places[m] == p  ⇔  list[p] == m`; `ABSENT` for who is no member, and for a hole in the list.
+/// 2. `len` is the number of members; `cursor <= end <= list.len()`.
 #[derive(Default, Debug)]
 pub(crate) struct Rounds {
-    list: Vec<Option<u32>>,
-    places: std::collections::BTreeMap<u32, u32>,
+    list: Vec<u32>,
+    places: Vec<u32>,
+    len: usize,
     cursor: usize,
     end: usize,
 }
@@ -23,23 +26,33 @@ pub(crate) struct Rounds {
 impl Rounds {
     /// Adds a member at the end, unless it is there.
     pub(crate) fn join(&mut self, member: u32) {
-        if self.places.contains_key(&member) {
-            return;
+        let index = member as usize;
+        if index >= self.places.len() {
+            self.places.resize(index + 1, ABSENT);
         }
-        self.places.insert(member, self.list.len() as u32);
-        self.list.push(Some(member));
+        if self.places[index] == ABSENT {
+            self.places[index] = self.list.len() as u32;
+            self.list.push(member);
+            self.len += 1;
+        }
     }
 
     /// Removes a member, if it is there.
     pub(crate) fn leave(&mut self, member: u32) {
-        let place = self.places.remove(&member).unwrap_or(ABSENT);
-        if place != ABSENT {
-            self.list[place as usize] = None;
+        if !self.is_member(member) {
+            return;
+        }
+        let place = std::mem::replace(&mut self.places[member as usize], ABSENT);
+        self.list[place as usize] = ABSENT;
+        self.len -= 1;
+        if self.len == 0 && self.places.len() > KEPT {
+            // A crowd has left. (The list goes when the round begins that follows.)
+            self.places = Vec::new();
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.len == 0
     }
 
     /// Begins a round with those who are members now, or resumes one that was broken off.
@@ -48,10 +61,13 @@ impl Rounds {
             return;
         }
         // Holes are taken out between rounds, and only when they are many: the walk stays O(members).
-        if self.places.len() * 2 < self.list.len() {
-            self.list.retain(Option::is_some);
-            for (place, member) in self.list.iter().flatten().enumerate() {
-                self.places.insert(*member, place as u32);
+        if self.len * 2 < self.list.len() {
+            self.list.retain(|&member| member != ABSENT);
+            if self.list.capacity() > KEPT {
+                self.list.shrink_to(self.list.len() * 2);
+            }
+            for (place, &member) in self.list.iter().enumerate() {
+                self.places[member as usize] = place as u32;
             }
         }
         self.cursor = 0;
@@ -62,7 +78,8 @@ impl Rounds {
     pub(crate) fn visit(&mut self) -> Option<u32> {
         while self.cursor < self.end {
             self.cursor += 1;
-            if let Some(member) = self.list[self.cursor - 1] {
+            let member = self.list[self.cursor - 1];
+            if member != ABSENT {
                 return Some(member);
             }
         }
@@ -70,20 +87,17 @@ impl Rounds {
     }
 
     pub(crate) fn is_member(&self, member: u32) -> bool {
-        self.places.contains_key(&member)
-    }
-
-    fn members(&self) -> impl Iterator<Item = u32> + '_ {
-        self.list.iter().flatten().copied()
+        self.places.get(member as usize).is_some_and(|&place| place != ABSENT)
     }
 
     /// Panics unless both invariants hold.
     pub(crate) fn verify(&self) {
         assert!(self.cursor <= self.end && self.end <= self.list.len(), "a round lies within its list");
-        assert_eq!(self.members().count(), self.places.len(), "each member has one place");
-        for (&member, &place) in &self.places {
-            assert_eq!(self.list[place as usize], Some(member), "a member is where it is said to be");
-        }
+        let members = self.list.iter().filter(|&&member| member != ABSENT).count();
+        assert_eq!(members, self.len, "members are counted");
+        let placed = (0_u32..).zip(&self.places).filter(|(_, place)| **place != ABSENT);
+        let found = placed.map(|(member, &place)| assert_eq!(self.list[place as usize], member)).count();
+        assert_eq!(found, self.len, "each member has one place");
     }
 }
 
