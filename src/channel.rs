@@ -137,13 +137,10 @@ fn make<S, T: Send + 'static>(
     let mailbox: Arc<Mailbox<T>> = made.expect("a mailbox is made with its handle");
     lp.core.set_active(handle, true);
     let inbox = mailbox.clone();
-    lp.install(
-        handle,
-        Box::new(move |lp, state, _| match inbox.take() {
-            Ok(message) => callback(lp, state, message),
-            Err(ReceiveError::Empty | ReceiveError::Abandoned) => Ok(()),
-        }),
-    );
+    lp.install(handle, move |lp, state, _| match inbox.take() {
+        Ok(message) => callback(lp, state, message),
+        Err(ReceiveError::Empty | ReceiveError::Abandoned) => Ok(()),
+    });
     mailbox.add_sender();
     (Channel(handle), Sender { mailbox })
 }

@@ -66,7 +66,7 @@ macro_rules! hook {
                 mut callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
             ) -> Result {
                 lp.core.open(self.0, "start a hook")?.started = Location::caller();
-                lp.install(self.0, Box::new(move |lp, state, _| callback(lp, state)));
+                lp.install(self.0, move |lp, state, _| callback(lp, state));
                 lp.core.hooks[Phase::$name as usize].join(self.0.index);
                 lp.core.set_active(self.0, true);
                 Ok(())

@@ -178,13 +178,10 @@ impl Poll {
             .map_err(|error| Error::system("watch a descriptor", error))?;
         state.wish = interest.0;
         lp.core.set_active(self.0, true);
-        lp.install(
-            self.0,
-            Box::new(move |lp, state, occurrence| match occurrence {
-                Occurrence::Ready(ready) => callback(lp, state, ready),
-                _ => Ok(()),
-            }),
-        );
+        lp.install(self.0, move |lp, state, occurrence| match occurrence {
+            Occurrence::Ready(ready) => callback(lp, state, ready),
+            _ => Ok(()),
+        });
         Ok(())
     }
 

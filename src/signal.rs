@@ -144,13 +144,10 @@ impl Signal {
         }
         *state_mut(core, self.0)? = State { signum: Some(signum), once };
         core.set_active(self.0, true);
-        lp.install(
-            self.0,
-            Box::new(move |lp, state, occurrence| match occurrence {
-                Occurrence::Signal(signum) => callback(lp, state, signum),
-                _ => Ok(()),
-            }),
-        );
+        lp.install(self.0, move |lp, state, occurrence| match occurrence {
+            Occurrence::Signal(signum) => callback(lp, state, signum),
+            _ => Ok(()),
+        });
         Ok(())
     }
 

@@ -53,12 +53,13 @@ typed_handle! {
 /// 1. A timer is active if and only if it has a deadline.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// From the last start. `None` if there was none.
-    delay: Option<Nanos>,
+    /// From the last start.
+    delay: Nanos,
     /// Zero if it does not repeat.
     period: Nanos,
     /// It was made to fire once, and closes itself when it does.
     once: bool,
+    was_started: bool,
 }
 
 impl Timer {
@@ -71,12 +72,9 @@ impl Timer {
         delay: Duration,
         callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result + 'static,
     ) -> Result<Timer> {
-        let mut callback = Some(callback);
-        let timer = make(lp, State { delay: None, period: 0, once: true }, Location::caller());
-        lp.install(
-            timer.0,
-            Box::new(move |lp, state, _| callback.take().map_or(Ok(()), |callback| callback(lp, state))),
-        );
+        let state = State { delay: 0, period: 0, once: true, was_started: false };
+        let timer = make(lp, state, Location::caller());
+        lp.install_once(timer.0, callback);
         arm(&mut lp.core, timer.0, delay);
         Ok(timer)
     }
@@ -95,7 +93,8 @@ impl Timer {
         period: Duration,
         callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
     ) -> Result<Timer> {
-        let state = State { delay: None, period: checked_period("every", period)?, once: false };
+        let state =
+            State { delay: 0, period: checked_period("every", period)?, once: false, was_started: false };
         let timer = make(lp, state, Location::caller());
         install(lp, timer.0, callback);
         arm(&mut lp.core, timer.0, period);
@@ -118,7 +117,8 @@ impl Timer {
     /// ```
     #[track_caller]
     pub fn new<S>(lp: &mut Loop<S>) -> Result<Timer> {
-        Ok(make(lp, State { delay: None, period: 0, once: false }, Location::caller()))
+        let state = State { delay: 0, period: 0, once: false, was_started: false };
+        Ok(make(lp, state, Location::caller()))
     }
 
     /// Starts the timer, or starts it anew: `callback` is called after `delay`, and then again each
@@ -164,9 +164,31 @@ impl Timer {
     /// [`Error::Closed`]; [`Error::Invalid`] if it was never started.
     pub fn again<S>(self, lp: &mut Loop<S>) -> Result {
         let act = "start a timer again";
-        let state = state_mut(&mut lp.core, self.0, act)?;
-        let delay = state.delay.ok_or_else(|| Error::invalid(act, "it was never started"))?;
-        let delay = Duration::from_nanos(if state.period > 0 { state.period } else { delay });
+        let state = started_before(&mut lp.core, self.0, act)?;
+        let delay = Duration::from_nanos(if state.period > 0 { state.period } else { state.delay });
+        arm(&mut lp.core, self.0, delay);
+        Ok(())
+    }
+
+    /// The same after a delay of its own, which is that of the last start from now on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ringback::{Loop, Timer};
+    ///
+    /// let mut lp = Loop::<()>::new()?;
+    /// let limit = Timer::after(&mut lp, Duration::from_secs(60), |_, _| Ok(()))?;
+    /// limit.again_in(&mut lp, Duration::from_millis(1))?; // it will not take that long
+    /// lp.run(&mut ())?;
+    /// # Ok::<(), ringback::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`]; [`Error::Invalid`] if it was never started.
+    pub fn again_in<S>(self, lp: &mut Loop<S>, delay: Duration) -> Result {
+        let act = "start a timer again";
+        started_before(&mut lp.core, self.0, act)?;
         arm(&mut lp.core, self.0, delay);
         Ok(())
     }
@@ -212,12 +234,12 @@ fn install<S>(
     handle: Handle,
     mut callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
 ) {
-    lp.install(handle, Box::new(move |lp, state, _| callback(lp, state)));
+    lp.install(handle, move |lp, state, _| callback(lp, state));
 }
 
 fn arm(core: &mut Core, handle: Handle, delay: Duration) {
     if let Ok(state) = state_mut(core, handle, "start a timer") {
-        state.delay = Some(nanos(delay));
+        (state.delay, state.was_started) = (nanos(delay), true);
     }
     let deadline = core.deadline(delay);
     core.deadlines.set(handle.index, deadline);
@@ -238,13 +260,20 @@ fn state_mut<'a>(core: &'a mut Core, handle: Handle, act: &'static str) -> Resul
     }
 }
 
+fn started_before<'a>(core: &'a mut Core, handle: Handle, act: &'static str) -> Result<&'a mut State> {
+    let state = state_mut(core, handle, act)?;
+    if state.was_started { Ok(state) } else { Err(Error::invalid(act, "it was never started")) }
+}
+
 /// The deadline has passed, and is taken out of the queue.
 pub(crate) fn due<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
     let core = &mut lp.core;
     let Ok(&mut State { period, once, .. }) = state_mut(core, handle, "fire") else { return Ok(()) };
     if once {
         core.close(handle);
-    } else if period > 0 {
+        return lp.call_last(state, handle, Occurrence::Plain);
+    }
+    if period > 0 {
         // Before the callback, which may then stop it, or close it.
         core.deadlines.set(handle.index, core.now.saturating_add(period));
     } else {

@@ -62,7 +62,7 @@ impl Wake {
         let bell = |handle: Handle| Body::Wake(State { bell: Arc::new(core.backend.bell(handle.key())) });
         let handle = core.table.insert_with(Location::caller(), bell);
         core.set_active(handle, true);
-        lp.install(handle, Box::new(move |lp, state, _| callback(lp, state)));
+        lp.install(handle, move |lp, state, _| callback(lp, state));
         Ok(Wake(handle))
     }
 

@@ -65,6 +65,7 @@ mod net {
 mod queue {
     pub(crate) mod deadlines;
     pub(crate) mod rounds;
+    mod wheel;
 }
 
 /// So many cases, unless `PROPTEST_CASES` says otherwise. What failed is printed, made as small as can be.

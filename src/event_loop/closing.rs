@@ -22,12 +22,9 @@ impl<S> Loop<S> {
             let Some(&handle) = self.core.closing.front() else { break };
             // Taken out before the call, and the handle only after it: if this is broken off, the next
             // turn finds the handle without a callback, and goes on from there.
-            if let Some(mut callback) = self.take_callback(handle) {
-                let words = self.core.table.get(handle).and_then(|slot| body::last_words(&slot.body));
-                if let Some(words) = words {
-                    let whose = self.whose(handle);
-                    self.call_once(state, whose, |lp, state| callback(lp, state, words))?;
-                }
+            match self.core.table.get(handle).and_then(|slot| body::last_words(&slot.body)) {
+                Some(words) => self.call_last(state, handle, words)?,
+                None => drop(self.take_callback(handle)),
             }
             if self.core.lp != lp {
                 // The application has exchanged the loop for another inside the callback.

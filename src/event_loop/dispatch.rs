@@ -17,7 +17,39 @@ use crate::{
 };
 
 /// A handle's callback, behind the wrapper that its kind has put around it.
-pub(crate) type Callback<S> = Box<dyn FnMut(&mut Loop<S>, &mut S, Occurrence<'_>) -> Result>;
+pub(crate) type Callback<S> = Box<dyn Call<S>>;
+
+/// What can be called, any number of times, and then once more.
+pub(crate) trait Call<S> {
+    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Result;
+
+    /// The last call, which consumes it.
+    fn call_last(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Result;
+}
+
+impl<S, F: FnMut(&mut Loop<S>, &mut S, Occurrence<'_>) -> Result> Call<S> for F {
+    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Result {
+        self(lp, state, occurrence)
+    }
+
+    fn call_last(mut self: Box<Self>, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Result {
+        self(lp, state, occurrence)
+    }
+}
+
+/// What can be called once. Not an `Option` in a closure that is called often: ten million timers whose callbacks
+/// capture nothing would take a block of the heap each.
+struct Once<F>(F);
+
+impl<S, F: FnOnce(&mut Loop<S>, &mut S) -> Result> Call<S> for Once<F> {
+    fn call(&mut self, _: &mut Loop<S>, _: &mut S, _: Occurrence<'_>) -> Result {
+        unreachable!("what can be called once is called last")
+    }
+
+    fn call_last(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, _: Occurrence<'_>) -> Result {
+        (self.0)(lp, state)
+    }
+}
 
 /// What a request calls when it is answered.
 pub(crate) type Answer<S> = Box<dyn FnOnce(&mut Loop<S>, &mut S, Result<Outcome>) -> Result>;
@@ -49,8 +81,8 @@ struct Calling<'a, S> {
 
 impl<S> Drop for Calling<'_, S> {
     fn drop(&mut self) {
-        let nothing: Callback<S> = Box::new(|_, _, _| Ok(()));
-        let callback = std::mem::replace(&mut self.callback, nothing);
+        let nothing = |_: &mut Loop<S>, _: &mut S, _: Occurrence<'_>| Ok(());
+        let callback = std::mem::replace(&mut self.callback, Box::new(nothing));
         self.lp.restore(self.handle, callback);
         if !self.returned {
             self.lp.core.close(self.victim);
@@ -60,7 +92,24 @@ impl<S> Drop for Calling<'_, S> {
 
 impl<S> Loop<S> {
     /// Gives a handle its callback, in place of the one that it had.
-    pub(crate) fn install(&mut self, handle: Handle, callback: Callback<S>) {
+    pub(crate) fn install(
+        &mut self,
+        handle: Handle,
+        callback: impl FnMut(&mut Loop<S>, &mut S, Occurrence<'_>) -> Result + 'static,
+    ) {
+        self.put_callback(handle, Box::new(callback));
+    }
+
+    /// The same with one for [`call_last`](Self::call_last) alone.
+    pub(crate) fn install_once(
+        &mut self,
+        handle: Handle,
+        callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result + 'static,
+    ) {
+        self.put_callback(handle, Box::new(Once(callback)));
+    }
+
+    fn put_callback(&mut self, handle: Handle, callback: Callback<S>) {
         let index = handle.index as usize;
         if index >= self.callbacks.len() {
             self.callbacks.resize_with(index + 1, || None);
@@ -107,7 +156,7 @@ impl<S> Loop<S> {
         let begun = self.begin_call();
         let result = {
             let mut calling = Calling { lp: self, handle, victim, callback, returned: false };
-            let result = (calling.callback)(calling.lp, state, occurrence);
+            let result = calling.callback.call(calling.lp, state, occurrence);
             calling.returned = true;
             result
         };
@@ -122,6 +171,13 @@ impl<S> Loop<S> {
             }
         }
         Ok(result)
+    }
+
+    /// Calls a handle's callback for the last time. The handle is closing.
+    pub(crate) fn call_last(&mut self, state: &mut S, handle: Handle, occurrence: Occurrence<'_>) -> Result {
+        let Some(callback) = self.take_callback(handle) else { return Ok(()) };
+        let whose = self.whose(handle);
+        self.call_once(state, whose, |lp, state| callback.call_last(lp, state, occurrence))
     }
 
     /// Answers a request: calls what waited for it, once.

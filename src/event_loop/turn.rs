@@ -100,8 +100,13 @@ impl<S> Loop<S> {
 
     fn poll(&mut self, state: &mut S, block: Block, progress: bool) -> Result {
         stream::flush_unsent(&mut self.core);
-        let timeout = self.how_long_to_block(block, progress);
-        self.wait(timeout)?;
+        loop {
+            let timeout = self.how_long_to_block(block, progress);
+            self.wait(timeout)?;
+            if timeout == Some(0) || !self.woke_early(block) {
+                break;
+            }
+        }
         self.ready(state)?;
         self.bells(state)?;
         self.posts(state)?;
@@ -133,6 +138,13 @@ impl<S> Loop<S> {
         core.counters.resume(core.now);
         core.counters.events += core.ready.len() as u64;
         waited.map_err(|error| Error::system("wait for events", error))
+    }
+
+    /// Nothing has come, and no deadline either: the one that was waited for was put off or cancelled.
+    fn woke_early(&mut self, block: Block) -> bool {
+        let core = &mut self.core;
+        let limit_has_come = matches!(block, Block::Until(limit) if core.now >= limit);
+        core.ready.is_empty() && !limit_has_come && core.deadlines.come_near(core.now)
     }
 
     fn ready(&mut self, state: &mut S) -> Result {

@@ -167,13 +167,10 @@ pub(crate) fn start<S>(
     let state = state_mut(&mut lp.core, handle, act)?;
     (state.has_callback, state.started) = (true, true);
     lp.core.open(handle, act)?.started = started;
-    lp.install(
-        handle,
-        Box::new(move |lp, state, occurrence| match occurrence {
-            Occurrence::Accepted(stream) => callback(lp, state, stream),
-            _ => Ok(()),
-        }),
-    );
+    lp.install(handle, move |lp, state, occurrence| match occurrence {
+        Occurrence::Accepted(stream) => callback(lp, state, stream),
+        _ => Ok(()),
+    });
     update(&mut lp.core, handle);
     Ok(())
 }

@@ -307,13 +307,10 @@ pub(crate) fn start<S>(
     let state = state_mut(&mut lp.core, handle, act)?;
     (state.started, state.reading) = (true, true);
     lp.core.open(handle, act)?.started = started;
-    lp.install(
-        handle,
-        Box::new(move |lp, state, occurrence| match occurrence {
-            Occurrence::Stream(event) => callback(lp, state, event),
-            _ => Ok(()),
-        }),
-    );
+    lp.install(handle, move |lp, state, occurrence| match occurrence {
+        Occurrence::Stream(event) => callback(lp, state, event),
+        _ => Ok(()),
+    });
     update(&mut lp.core, handle);
     Ok(())
 }

@@ -1,84 +1,117 @@
 //! Which of many owners is due next.
 //!
-//! A 4-ary min-heap of (deadline, order of arrival, owner). An owner is a small integer, the index
-//! of a slot, and has at most one deadline; `positions` finds it in the heap, so that cancelling is
-//! O(log n) and leaves nothing behind. Equal deadlines come out in the order they went in.
+//! An owner is a small integer, the index of a slot, and has at most one deadline. Deadlines that are not near are
+//! in the wheel (`wheel.rs`), which costs O(1) and is exact to a tick. Those of the tick that has come are
+//! exact: they leave the wheel together and are sorted into `run`, which costs next to nothing when they were
+//! set in their order; those that are set for it afterwards are in `heap`, small as a rule, with four
+//! children a node so that the entries that a sift compares lie in two cache lines.
 //!
-//! Four children a node, because a sift then touches half the levels, and the four entries that it
-//! compares lie in two cache lines.
+//! Equal deadlines come out in the order they went in. A cancelled one leaves nothing behind. Measured against a
+//! heap alone, for ten million timers and for a million idle time-outs: see `docs/PERFORMANCE.md`.
+
+use super::wheel::{Node, Place, TICK_BITS, Wheel};
 
 /// Nanoseconds on the loop's clock.
 pub(crate) type Nanos = u64;
 
 const ARITY: usize = 4;
-const ABSENT: u32 = u32::MAX;
+/// Up to so many deadlines, `next` is exact. Beyond, it may be early by one that was put off or cancelled, because
+/// to find the next best would be a walk each time.
+const EXACT_MAX: usize = 64;
+/// Room that an empty run keeps, for the next tick.
+const RUN_KEPT: usize = 16 << 10;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     deadline: Nanos,
-    /// Counts arrivals, so that equal deadlines keep their order. Never wraps in practice: 2⁶⁴.
     arrival: u64,
     owner: u32,
 }
 
 impl Entry {
+    fn key(&self) -> (Nanos, u64) {
+        (self.deadline, self.arrival)
+    }
+
     fn before(&self, other: &Entry) -> bool {
-        (self.deadline, self.arrival) < (other.deadline, other.arrival)
+        self.key() < other.key()
     }
 }
 
 /// The queue of deadlines.
 ///
-/// 1. `positions[e.owner] == p  ⇔  heap[p].owner == e.owner`; `ABSENT` for every other owner.
-/// 2. `!heap[p].before(&heap[(p - 1) / 4])` for each `p > 0`.
+/// 1. A deadline whose tick is after `far.elapsed()` is in `far`, any other in `run` or in `heap`.
+/// 2. `nodes[owner].place` says where. An entry of `run` is dead if it is not its owner's latest arrival, or its
+///    owner is elsewhere. The last entry of `run` is not dead.
+/// 3. `run` is sorted, the first to be due at its end.
+/// 4. `!heap[p].before(&heap[(p - 1) / 4])` for each `p > 0`.
 #[derive(Default, Debug)]
 pub(crate) struct Deadlines {
+    nodes: Vec<Node>,
+    run: Vec<Entry>,
     heap: Vec<Entry>,
-    positions: Vec<u32>,
+    far: Wheel,
+    len: usize,
     arrivals: u64,
-    /// What `arrivals` was when `positions` last gave its room back.
+    /// What `arrivals` was when `nodes` last gave its room back.
     emptied: u64,
 }
 
 impl Deadlines {
     /// Sets the deadline of `owner`, in place of the one that it had.
     pub(crate) fn set(&mut self, owner: u32, deadline: Nanos) {
-        let entry = Entry { deadline, arrival: self.arrivals, owner };
-        self.arrivals += 1;
         let index = owner as usize;
-        if index >= self.positions.len() {
-            self.positions.resize(index + 1, ABSENT);
+        if index >= self.nodes.len() {
+            self.nodes.resize(index + 1, Node::ABSENT);
         }
-        match self.positions[index] {
-            ABSENT => {
-                self.heap.push(entry);
-                self.sift_up(self.heap.len() - 1, entry);
-            }
-            position => self.settle(position as usize, entry),
+        let arrival = self.arrivals;
+        self.arrivals += 1;
+        let place = self.nodes[index].place;
+        if self.len > EXACT_MAX && self.far.may_stay(place, deadline) {
+            (self.nodes[index].deadline, self.nodes[index].arrival) = (deadline, arrival);
+            return;
+        }
+        let entry = Entry { deadline, arrival, owner };
+        let is_near = deadline >> TICK_BITS <= self.far.elapsed();
+        if let (Place::Near(position), true) = (place, is_near) {
+            return self.settle(position as usize, entry);
+        }
+        if place != Place::Absent {
+            self.take_out(owner);
+        }
+        self.len += 1;
+        if is_near {
+            self.heap.push(entry);
+            self.sift_up(self.heap.len() - 1, entry);
+        } else {
+            (self.nodes[index].deadline, self.nodes[index].arrival) = (deadline, arrival);
+            self.far.link(&mut self.nodes, owner);
         }
     }
 
     /// Takes the deadline of `owner` back. Says whether there was one.
     pub(crate) fn cancel(&mut self, owner: u32) -> bool {
-        let Some(&position) = self.positions.get(owner as usize) else { return false };
-        if position == ABSENT {
+        if self.get(owner).is_none() {
             return false;
         }
-        self.remove_at(position as usize);
+        self.take_out(owner);
+        self.give_room_back();
         true
     }
 
     /// When `owner` is due.
     pub(crate) fn get(&self, owner: u32) -> Option<Nanos> {
-        match *self.positions.get(owner as usize)? {
-            ABSENT => None,
-            position => Some(self.heap[position as usize].deadline),
-        }
+        let node = self.nodes.get(owner as usize)?;
+        (node.place != Place::Absent).then_some(node.deadline)
     }
 
-    /// The nearest deadline.
+    /// The nearest deadline, or, if there are many, a time that is not after it.
     pub(crate) fn next(&self) -> Option<Nanos> {
-        self.heap.first().map(|entry| entry.deadline)
+        match self.nearest() {
+            Some((entry, _)) => Some(entry.deadline),
+            None if self.len == 0 => None,
+            None => self.far.bound(),
+        }
     }
 
     /// How many deadlines were ever set: a mark, for `pop_due`.
@@ -92,57 +125,129 @@ impl Deadlines {
     /// the first one that is too young ends the pass: a timer that starts itself with no delay waits
     /// for the next.
     pub(crate) fn pop_due(&mut self, now: Nanos, mark: u64) -> Option<u32> {
-        let first = *self.heap.first()?;
-        if first.deadline > now || first.arrival >= mark {
+        if self.len == 0 {
             return None;
         }
-        self.remove_at(0);
-        Some(first.owner)
+        self.come_near(now);
+        let (entry, from_run) = self.nearest()?;
+        if entry.deadline > now || entry.arrival >= mark {
+            return None;
+        }
+        if from_run {
+            self.run.pop();
+            self.nodes[entry.owner as usize].place = Place::Absent;
+            self.len -= 1;
+            self.drop_dead();
+        } else {
+            self.take_out(entry.owner);
+        }
+        self.give_room_back();
+        Some(entry.owner)
+    }
+
+    /// The time has come to look closer at those who may be due. Says whether there are deadlines, but none that is
+    /// due yet.
+    pub(crate) fn come_near(&mut self, now: Nanos) -> bool {
+        while self.nearest().is_none() && self.bring_near(now) {}
+        self.len > 0 && self.nearest().is_none_or(|(first, _)| first.deadline > now)
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.heap.len()
+        self.len
     }
 
-    /// Panics unless both invariants hold.
+    /// Panics unless the invariants hold.
     pub(crate) fn verify(&self) {
+        let mut alive = self.far.verify(&self.nodes) + self.heap.len();
         for (position, entry) in self.heap.iter().enumerate() {
-            assert_eq!(
-                self.positions[entry.owner as usize] as usize, position,
-                "a deadline's owner finds it"
-            );
-            if position > 0 {
-                assert!(
-                    !entry.before(&self.heap[(position - 1) / ARITY]),
-                    "a parent is due before its children"
-                );
+            let node = &self.nodes[entry.owner as usize];
+            assert_eq!(node.place, Place::Near(position as u32), "a deadline's owner finds it");
+            assert_eq!((node.deadline, node.arrival), entry.key(), "an owner knows its deadline");
+            assert!(node.tick() <= self.far.elapsed(), "what is near has come near");
+            let parent = &self.heap[position.saturating_sub(1) / ARITY];
+            assert!(position == 0 || !entry.before(parent), "a parent is due before its children");
+        }
+        assert!(self.run.is_sorted_by(|a, b| b.before(a)), "a run is in order");
+        assert!(self.run.last().is_none_or(|last| self.is_alive(last)), "a run does not end with a dead one");
+        alive += self.run.iter().filter(|entry| self.is_alive(entry)).count();
+        let present = self.nodes.iter().filter(|node| node.place != Place::Absent).count();
+        assert_eq!((alive, present), (self.len, self.len), "each deadline has one owner and one place");
+    }
+
+    /// The first of those that are near, and whether it is in the run.
+    fn nearest(&self) -> Option<(Entry, bool)> {
+        match (self.run.last(), self.heap.first()) {
+            (Some(run), Some(heap)) if heap.before(run) => Some((*heap, false)),
+            (Some(run), _) => Some((*run, true)),
+            (None, heap) => heap.map(|entry| (*entry, false)),
+        }
+    }
+
+    /// Nobody is near: brings nearer those who may be due by now. Says whether there may be more.
+    fn bring_near(&mut self, now: Nanos) -> bool {
+        let Deadlines { nodes, run, far, .. } = self;
+        let more = far.advance(nodes, now >> TICK_BITS, |owner, node| {
+            node.place = Place::Run;
+            run.push(Entry { deadline: node.deadline, arrival: node.arrival, owner });
+        });
+        // In their order already, as a rule, if the other way round: one pass finds that.
+        run.sort_unstable_by(|a, b| b.key().cmp(&a.key()));
+        more
+    }
+
+    fn is_alive(&self, entry: &Entry) -> bool {
+        let node = &self.nodes[entry.owner as usize];
+        node.place == Place::Run && node.arrival == entry.arrival
+    }
+
+    fn drop_dead(&mut self) {
+        while let Some(last) = self.run.last() {
+            if self.is_alive(last) {
+                break;
+            }
+            self.run.pop();
+        }
+    }
+
+    /// Takes out a deadline that is there, wherever it is.
+    fn take_out(&mut self, owner: u32) {
+        self.len -= 1;
+        let place = std::mem::replace(&mut self.nodes[owner as usize].place, Place::Absent);
+        match place {
+            Place::Absent => {}
+            Place::Far { .. } => {
+                self.nodes[owner as usize].place = place;
+                self.far.unlink(&mut self.nodes, owner, self.len <= EXACT_MAX);
+            }
+            Place::Run => self.drop_dead(),
+            Place::Near(position) => {
+                // The last entry fills the hole, unless the hole is the last.
+                let Some(last) = self.heap.pop() else { return };
+                if (position as usize) < self.heap.len() {
+                    self.settle(position as usize, last);
+                }
             }
         }
-        let present = self.positions.iter().filter(|&&position| position != ABSENT).count();
-        assert_eq!(present, self.heap.len(), "each deadline has one owner");
     }
 
-    fn remove_at(&mut self, position: usize) {
-        self.positions[self.heap[position].owner as usize] = ABSENT;
-        // The last entry fills the hole, unless the hole is the last.
-        let Some(last) = self.heap.pop() else { return };
-        if position < self.heap.len() {
-            self.settle(position, last);
+    /// After ten million timers their room would stay taken for ever.
+    fn give_room_back(&mut self) {
+        if self.run.is_empty() && self.run.capacity() > RUN_KEPT {
+            self.run = Vec::new();
         }
-        // After ten million timers their room would stay taken for ever.
         if self.heap.len() * 8 < self.heap.capacity() && self.heap.capacity() > 1024 {
             self.heap.shrink_to(self.heap.len() * 2);
         }
-        // Not each time that the heap is empty: once in as many arrivals as there were owners.
+        // Not each time that there is no deadline: once in as many arrivals as there were owners.
         let arrived = self.arrivals - self.emptied;
-        if self.heap.is_empty() && self.positions.len() > 1024 && arrived >= self.positions.len() as u64 {
-            self.positions = Vec::new();
+        if self.len == 0 && self.nodes.len() > 1024 && arrived >= self.nodes.len() as u64 {
+            self.nodes = Vec::new();
             self.emptied = self.arrivals;
         }
     }
 
-    /// Puts `entry` where it belongs, starting from the free place `position`.
+    /// Puts `entry` where it belongs in the heap, starting from the free place `position`.
     fn settle(&mut self, position: usize, entry: Entry) {
         if position > 0 && entry.before(&self.heap[(position - 1) / ARITY]) {
             self.sift_up(position, entry);
@@ -187,7 +292,9 @@ impl Deadlines {
 
     fn place(&mut self, position: usize, entry: Entry) {
         self.heap[position] = entry;
-        self.positions[entry.owner as usize] = position as u32;
+        let node = &mut self.nodes[entry.owner as usize];
+        (node.deadline, node.arrival) = entry.key();
+        node.place = Place::Near(position as u32);
     }
 }
 
@@ -276,7 +383,54 @@ mod tests {
             queue.set(owner, 1);
         }
         while queue.pop_due(1, u64::MAX).is_some() {}
+        assert!(queue.run.capacity() <= RUN_KEPT, "{}", queue.run.capacity());
         assert!(queue.heap.capacity() <= 2048, "{}", queue.heap.capacity());
-        assert!(queue.positions.capacity() <= 1024, "{}", queue.positions.capacity());
+        assert!(queue.nodes.capacity() <= 1024, "{}", queue.nodes.capacity());
+    }
+
+    const SECOND: Nanos = 1_000_000_000;
+
+    #[test]
+    fn the_far_future_comes_nearer_in_its_order() {
+        let mut queue = Deadlines::default();
+        let distances = [1, 1_000, 1_000_000, SECOND, 100 * SECOND, 100_000 * SECOND, 1 << 62, u64::MAX];
+        for (owner, distance) in distances.into_iter().enumerate().rev() {
+            queue.set(owner as u32, distance);
+            queue.verify();
+        }
+        for (owner, distance) in distances.into_iter().enumerate() {
+            assert_eq!(queue.next(), Some(distance));
+            assert_eq!(queue.pop_due(distance - 1, u64::MAX), None);
+            assert_eq!(queue.pop_due(distance, u64::MAX), Some(owner as u32));
+            queue.verify();
+        }
+    }
+
+    #[test]
+    fn among_many_one_that_is_put_off_again_and_again_fires_when_it_was_last_put_off_to() {
+        let mut queue = Deadlines::default();
+        for owner in 0..1000 {
+            queue.set(owner, SECOND);
+        }
+        for step in 0..100 {
+            queue.set(7, 2 * SECOND + step);
+        }
+        assert_eq!(drain(&mut queue, SECOND).len(), 999);
+        assert_eq!(queue.pop_due(2 * SECOND + 98, u64::MAX), None);
+        assert_eq!(queue.pop_due(2 * SECOND + 99, u64::MAX), Some(7));
+    }
+
+    #[test]
+    fn what_is_next_may_be_said_early_but_never_late() {
+        let mut queue = Deadlines::default();
+        for owner in 0..1000 {
+            queue.set(owner, SECOND + u64::from(owner));
+        }
+        queue.cancel(0);
+        queue.set(1, 3 * SECOND);
+        assert!(queue.next() <= Some(SECOND + 2));
+        // Whoever waits until then, and finds nobody, learns better.
+        assert_eq!(queue.pop_due(SECOND, u64::MAX), None);
+        assert_eq!(queue.next(), Some(SECOND + 2));
     }
 }

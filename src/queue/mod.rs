@@ -2,3 +2,4 @@
 
 pub(crate) mod deadlines;
 pub(crate) mod rounds;
+mod wheel;
