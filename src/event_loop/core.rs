@@ -271,6 +271,7 @@ impl Core {
         !self.pending.is_empty()
             || !self.closing.is_empty()
             || self.rung_done < self.rung.len()
+            || self.backend.has_rung()
             || !self.delivered.is_empty()
             || !self.unsent.is_empty()
             || !self.hooks[crate::hook::Phase::Idle as usize].is_empty()

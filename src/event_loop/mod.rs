@@ -131,6 +131,7 @@ impl<S> Drop for Running<'_, S> {
         core.stopping = false;
         core.read_clock();
         core.counters.rest(core.now);
+        core.backend.leave();
     }
 }
 

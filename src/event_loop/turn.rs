@@ -144,7 +144,8 @@ impl<S> Loop<S> {
     fn woke_early(&mut self, block: Block) -> bool {
         let core = &mut self.core;
         let limit_has_come = matches!(block, Block::Until(limit) if core.now >= limit);
-        core.ready.is_empty() && !limit_has_come && core.deadlines.come_near(core.now)
+        let nothing_came = core.ready.is_empty() && !core.backend.has_rung();
+        nothing_came && !limit_has_come && core.deadlines.come_near(core.now)
     }
 
     fn ready(&mut self, state: &mut S) -> Result {
@@ -155,7 +156,6 @@ impl<S> Loop<S> {
         }
         while let Some((key, readiness)) = self.core.ready.pop_front() {
             match key {
-                Key::BELL => self.core.backend.answer_bells(&mut self.core.rung),
                 Key::SIGNALS => crate::signal::collect(&mut self.core),
                 // A handle that is gone, or whose slot is another's by now, is not found.
                 _ => {
@@ -170,6 +170,9 @@ impl<S> Loop<S> {
 
     fn bells(&mut self, state: &mut S) -> Result {
         let lp = self.core.lp;
+        if self.core.backend.has_rung() {
+            self.core.backend.answer_bells(&mut self.core.rung);
+        }
         // Those that ring themselves again meanwhile have their turn in the next one.
         for _ in self.core.rung_done..self.core.rung.len() {
             let key = self.core.rung[self.core.rung_done];

@@ -132,3 +132,46 @@ fn an_application_may_have_many_loops() {
         assert_eq!(run(lp), ["timer"]);
     }
 }
+
+#[test]
+fn a_wake_is_seen_by_whoever_waits_on_the_descriptor_whenever_it_came() {
+    let mut lp = world();
+    let wake = ringback::Wake::new(&mut lp, |_, log| note(log, "woken")).unwrap();
+    let waker = wake.waker(&lp).unwrap();
+    let mut log = Log::new();
+    // While nobody runs it.
+    waker.wake().unwrap();
+    assert!(readable(&lp));
+    lp.poll_once(&mut log).unwrap();
+    assert_eq!(log, ["woken"]);
+    assert!(!readable(&lp), "an alarm that was heard is quiet");
+
+    // While it runs, after it last looked.
+    let within = waker.clone();
+    let check = ringback::Check::every_turn(&mut lp, move |_, _| within.wake()).unwrap();
+    lp.poll_once(&mut log).unwrap();
+    check.close(&mut lp);
+    assert!(readable(&lp));
+    while log.len() < 2 {
+        assert!(wait(&mut lp) || lp.timeout() == Some(Duration::ZERO));
+        lp.poll_once(&mut log).unwrap();
+    }
+
+    // In a turn that failed, so that what had come was not dispatched.
+    let within = waker.clone();
+    ringback::Prepare::every_turn(&mut lp, move |_, _| {
+        within.wake()?;
+        Err(ringback::Error::other("broken off"))
+    })
+    .unwrap();
+    lp.poll_once(&mut log).unwrap_err();
+    assert!(readable(&lp));
+    lp.poll_once(&mut log).unwrap();
+    assert_eq!(log, ["woken"; 3]);
+    wake.close(&mut lp);
+    run(&mut lp);
+}
+
+fn readable(lp: &Loop<Log>) -> bool {
+    poll(&mut [PollFd::new(lp, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
+}

@@ -166,3 +166,23 @@ fn a_timer_started_from_a_timer_callback_with_a_deadline_in_this_pass_waits_for_
     .unwrap();
     assert_eq!(run(&mut lp), ["outer", "deferred of the outer turn", "inner"]);
 }
+
+#[test]
+fn a_wait_goes_on_when_the_timer_that_it_was_for_has_been_put_off() {
+    let mut lp = world();
+    // So many that the loop does not look for the next one each time.
+    let crowd: Vec<_> = (0..200).map(|_| Timer::after(&mut lp, LONG, never).unwrap()).collect();
+    let put_off = Timer::after(&mut lp, 2 * MS, |_, log| note(log, "put off")).unwrap();
+    put_off.again_in(&mut lp, 30 * MS).unwrap();
+    let cancelled = Timer::after(&mut lp, 3 * MS, never).unwrap();
+    cancelled.close(&mut lp);
+    let mut log = Log::new();
+    lp.poll_once(&mut log).unwrap();
+    let before = std::time::Instant::now();
+    // One turn, which waits as long as it has to.
+    lp.run_once(&mut log).unwrap();
+    assert_eq!(log, ["put off"]);
+    assert!(before.elapsed() >= 25 * MS);
+    crowd.iter().for_each(|timer| timer.close(&mut lp));
+    run(&mut lp);
+}

@@ -2,6 +2,8 @@
 //!
 //! An eventfd where there is one, a pipe elsewhere. Ringing is one `write`, which is all that a signal
 //! handler may do; any number of rings before the loop looks are one.
+//!
+//! Where epoll waits it is watched for edges: each ring is one, so it need not be read to be quiet again.
 
 use std::{
     io,

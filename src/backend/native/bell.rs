@@ -1,14 +1,18 @@
 //! How other threads reach the loop: bells that wake it, mailboxes that bring it something.
 //!
-//! One alarm for the whole loop. Whoever rings puts his key on a list, once until the loop has looked,
-//! and sets off the alarm only if the list was empty: so the loop learns who rang in O(rings), and a
-//! thousand rings cost one system call.
+//! One alarm for the whole loop. Whoever rings puts his key on a list, once until the loop has looked, and
+//! sets off the alarm only if the loop sleeps: so the loop learns who rang in O(rings), a thousand rings cost one
+//! system call, and those that come while it is awake cost none.
+//!
+//! The two sides meet as in Dekker's algorithm: the loop says that it sleeps and then looks at the list, the other
+//! thread puts itself on the list and then looks whether the loop sleeps. In one order for all, so that one of the
+//! two sees the other.
 
 use std::{
     collections::VecDeque,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence},
     },
 };
 
@@ -27,16 +31,27 @@ struct Rung {
     open: bool,
 }
 
+/// The loop runs callbacks. It looks at the list before it sleeps.
+const AWAKE: u8 = 0;
+/// The loop waits for the system, or is not running: only the alarm wakes it.
+const ASLEEP: u8 = 1;
+/// Somebody has set off the alarm, and the loop has not heard it yet.
+const ALARMED: u8 = 2;
+
 /// The loop's side: one for each loop.
 #[derive(Debug)]
 pub(crate) struct Doorbell {
     alarm: Alarm,
+    state: AtomicU8,
+    /// Whether there are keys on the list: outside the lock, because the loop asks every turn.
+    any: AtomicBool,
     rung: Mutex<Rung>,
 }
 
 impl Doorbell {
     pub(crate) fn new(alarm: Alarm) -> Doorbell {
-        Doorbell { alarm, rung: Mutex::new(Rung { keys: Vec::new(), open: true }) }
+        let rung = Mutex::new(Rung { keys: Vec::new(), open: true });
+        Doorbell { alarm, state: AtomicU8::new(ASLEEP), any: AtomicBool::new(false), rung }
     }
 
     pub(crate) fn alarm(&self) -> &Alarm {
@@ -48,20 +63,60 @@ impl Doorbell {
         if !rung.open {
             return false;
         }
-        let first = rung.keys.is_empty();
         rung.keys.push(key);
-        if first {
-            // Under the lock: the descriptor cannot be closed meanwhile, and a loop that is woken
-            // between the two finds the key.
-            self.alarm.ring();
-        }
+        self.any.store(true, Ordering::SeqCst);
+        drop(rung);
+        self.wake();
         true
     }
 
-    /// Takes the list of who rang. After the alarm is quiet again, so that no ring is lost.
+    fn wake(&self) {
+        let change = (Ordering::SeqCst, Ordering::SeqCst);
+        if self.state.compare_exchange(ASLEEP, ALARMED, change.0, change.1).is_ok() {
+            self.alarm.ring();
+        }
+    }
+
+    /// The loop is going to sleep. Says whether it may: nobody has rung.
+    pub(crate) fn sleep(&self) -> bool {
+        let change = (Ordering::SeqCst, Ordering::SeqCst);
+        // Alarmed already, it does not sleep long.
+        let _ = self.state.compare_exchange(AWAKE, ASLEEP, change.0, change.1);
+        !self.any.load(Ordering::SeqCst)
+    }
+
+    /// The loop has woken up.
+    pub(crate) fn rise(&self) {
+        let _ = self.state.compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The loop stops running, and somebody else may wait for it: a ring that it has not answered is for him.
+    pub(crate) fn leave(&self) {
+        if !self.sleep() {
+            self.wake();
+        }
+    }
+
+    /// The alarm was heard.
+    pub(crate) fn hear(&self) {
+        self.state.store(AWAKE, Ordering::Relaxed);
+    }
+
+    /// Whether the alarm cannot have been set off.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == AWAKE
+    }
+
+    /// Whether anybody has rung.
+    pub(crate) fn has_rung(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    /// Takes the list of who rang.
     pub(crate) fn answer(&self, keys: &mut Vec<Key>) {
-        self.alarm.reset();
-        keys.append(&mut lock(&self.rung).keys);
+        let mut rung = lock(&self.rung);
+        self.any.store(false, Ordering::Relaxed);
+        keys.append(&mut rung.keys);
     }
 
     /// The loop is gone: from now on ringing says so.
@@ -91,8 +146,11 @@ impl Bell {
         if self.closed.load(Ordering::Acquire) {
             return false;
         }
-        // Everything before a ring is seen by the loop after `hear`, whichever ring got through.
-        if self.pending.swap(true, Ordering::AcqRel) {
+        // Everything before a ring is seen by the loop after `hear`, whichever ring got through: the fences see
+        // to that. Looked at before it is written to, because many that ring at once would take the cache
+        // line from one another.
+        fence(Ordering::SeqCst);
+        if self.pending.load(Ordering::Relaxed) || self.pending.swap(true, Ordering::AcqRel) {
             return true;
         }
         self.doorbell.ring(self.key)
@@ -101,6 +159,7 @@ impl Bell {
     /// The loop is about to look: a ring from now on is a new one.
     pub(crate) fn hear(&self) {
         self.pending.swap(false, Ordering::AcqRel);
+        fence(Ordering::SeqCst);
     }
 
     /// Nobody listens any more.

@@ -16,7 +16,7 @@ use std::{
     ptr,
 };
 
-use super::{cvt, interest::Change};
+use super::{alarm::Alarm, cvt, interest::Change};
 use crate::{
     backend::{Interest, Readiness},
     handle::Key,
@@ -57,6 +57,18 @@ impl Waiter {
         cvt(unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd.as_raw_fd(), &mut event) })?;
         Ok(())
     }
+
+    /// Watches the alarm: for edges, so that it says each ring once and need not be read.
+    pub(crate) fn watch_alarm(&mut self, alarm: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: key.0 };
+        let epoll = self.epoll.as_raw_fd();
+        // SAFETY: `event` lives through the call; both descriptors are open, being borrowed.
+        cvt(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, alarm.as_raw_fd(), &mut event) })?;
+        Ok(())
+    }
+
+    /// The alarm has been heard.
+    pub(crate) fn hush(&self, _: &Alarm) {}
 
     /// Waits until something is ready or `timeout` has passed; `None` waits for ever.
     pub(crate) fn wait(

@@ -24,10 +24,12 @@ pub(crate) enum Change {
 /// All descriptors.
 ///
 /// 1. `wanted != installed` only of those that are `listed`, and those are in `changed`, once.
+/// 2. `installed` is the number of those that the system watches.
 #[derive(Debug, Default)]
 pub(crate) struct Interests {
     sources: Vec<Source>,
     changed: Vec<i32>,
+    installed: usize,
 }
 
 impl Interests {
@@ -52,6 +54,7 @@ impl Interests {
     pub(crate) fn forget(&mut self, fd: i32) -> bool {
         let Some(source) = self.sources.get_mut(fd as usize) else { return false };
         let watched = source.installed != Interest::NONE;
+        self.installed -= usize::from(watched);
         // `listed` stays: the entry in `changed` is passed over when its turn comes.
         *source = Source { listed: source.listed, ..Source::default() };
         watched
@@ -67,11 +70,17 @@ impl Interests {
             if wanted == installed {
                 continue;
             }
-            return Some(match (installed, wanted) {
-                (Interest::NONE, interest) => (fd, Change::Add { key, interest }),
-                (_, Interest::NONE) => (fd, Change::Delete),
-                (_, interest) => (fd, Change::Modify { key, interest }),
-            });
+            let change = match (installed, wanted) {
+                (Interest::NONE, interest) => Change::Add { key, interest },
+                (_, Interest::NONE) => Change::Delete,
+                (_, interest) => Change::Modify { key, interest },
+            };
+            match change {
+                Change::Add { .. } => self.installed += 1,
+                Change::Delete => self.installed -= 1,
+                Change::Modify { .. } => {}
+            }
+            return Some((fd, change));
         }
         None
     }
@@ -79,13 +88,21 @@ impl Interests {
     /// The system refused the change: it watches nothing, and nothing is wanted. Gives the key.
     pub(crate) fn refused(&mut self, fd: i32) -> u64 {
         let source = &mut self.sources[fd as usize];
+        self.installed -= usize::from(source.installed != Interest::NONE);
         source.installed = Interest::NONE;
         source.wanted = Interest::NONE;
         source.key
     }
 
-    /// Panics unless the invariant holds.
+    /// Whether the system watches nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.installed == 0
+    }
+
+    /// Panics unless the invariants hold.
     pub(crate) fn verify(&self) {
+        let installed = self.sources.iter().filter(|source| source.installed != Interest::NONE).count();
+        assert_eq!(installed, self.installed, "what the system watches is counted");
         for (fd, source) in self.sources.iter().enumerate() {
             assert!(source.wanted == source.installed || source.listed, "a change of interest is listed");
             let listed = self.changed.iter().filter(|&&changed| changed == fd as i32).count();

@@ -68,10 +68,11 @@ pub(crate) struct Backend {
 
 impl Backend {
     pub(crate) fn new(workers: usize) -> io::Result<Backend> {
-        let waiter = waiter::Waiter::new()?;
+        let mut waiter = waiter::Waiter::new()?;
         let doorbell = Arc::new(Doorbell::new(Alarm::new()?));
         let done = Arc::new(Mailbox::new(Bell::new(doorbell.clone(), Key::JOBS), usize::MAX));
-        let mut backend = Backend {
+        waiter.watch_alarm(doorbell.alarm().as_fd(), Key::BELL)?;
+        Ok(Backend {
             pool: Pool::new(workers, done.clone()),
             clock: Clock::start(),
             waiter,
@@ -80,10 +81,7 @@ impl Backend {
             done,
             signals: None,
             refused: Vec::new(),
-        };
-        let bell = backend.doorbell.clone();
-        backend.watch_now(bell.alarm().as_fd(), Key::BELL, Interest::READ)?;
-        Ok(backend)
+        })
     }
 
     pub(crate) fn now(&self) -> Nanos {
@@ -99,9 +97,42 @@ impl Backend {
         ready: impl FnMut(Key, Readiness),
     ) -> io::Result<()> {
         self.install();
-        // Those whose registration was refused must hear of it now.
+        // Those whose registration was refused must hear of it now, and so must those who rang.
         let timeout = if self.refused.is_empty() { timeout } else { Some(0) };
-        self.waiter.wait(timeout, ready)
+        if timeout == Some(0) || !self.doorbell.sleep() {
+            self.doorbell.rise();
+            // Nothing is watched, so there is nothing that the system could say.
+            if self.interests.is_empty() && self.doorbell.is_quiet() {
+                return Ok(());
+            }
+            return self.wait_for_the_system(Some(0), ready);
+        }
+        let waited = self.wait_for_the_system(timeout, ready);
+        self.doorbell.rise();
+        waited
+    }
+
+    fn wait_for_the_system(
+        &mut self,
+        timeout: Option<Nanos>,
+        mut ready: impl FnMut(Key, Readiness),
+    ) -> io::Result<()> {
+        let mut alarmed = false;
+        let waited = self.waiter.wait(timeout, |key, readiness| match key {
+            Key::BELL => alarmed = true,
+            _ => ready(key, readiness),
+        });
+        // At once, not in its turn: the system says it once, and a batch may be broken off.
+        if alarmed {
+            self.waiter.hush(self.doorbell.alarm());
+            self.doorbell.hear();
+        }
+        waited
+    }
+
+    /// The loop has stopped running: whoever waits on its descriptor shall hear of what comes meanwhile.
+    pub(crate) fn leave(&mut self) {
+        self.doorbell.leave();
     }
 
     /// Installs what changed, so that the loop's descriptor is readable when something is ready.
@@ -161,6 +192,11 @@ impl Backend {
     /// A bell that tells this key.
     pub(crate) fn bell(&self, key: Key) -> Bell {
         Bell::new(self.doorbell.clone(), key)
+    }
+
+    /// Whether a bell has rung.
+    pub(crate) fn has_rung(&self) -> bool {
+        self.doorbell.has_rung()
     }
 
     /// Takes the keys of the bells that rang.

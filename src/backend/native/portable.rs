@@ -11,7 +11,7 @@ use std::{
 
 use polling::{Event, Events, PollMode, Poller};
 
-use super::interest::Change;
+use super::{alarm::Alarm, interest::Change};
 use crate::{
     backend::{Interest, Readiness},
     handle::Key,
@@ -53,6 +53,16 @@ impl Waiter {
             }
             Change::Delete => self.poller.delete(fd),
         }
+    }
+
+    /// Watches the alarm.
+    pub(crate) fn watch_alarm(&mut self, alarm: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+        self.apply(alarm, Change::Add { key: key.0, interest: Interest::READ })
+    }
+
+    /// The alarm has been heard.
+    pub(crate) fn hush(&self, alarm: &Alarm) {
+        alarm.reset();
     }
 
     /// Waits until something is ready or `timeout` has passed; `None` waits for ever.
