@@ -63,10 +63,10 @@ macro_rules! hook {
             pub fn start<S>(
                 self,
                 lp: &mut Loop<S>,
-                mut callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
+                callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
             ) -> Result {
                 lp.core.open(self.0, "start a hook")?.started = Location::caller();
-                lp.install(self.0, move |lp, state, _| callback(lp, state));
+                lp.install_plain(self.0, callback);
                 lp.core.hooks[Phase::$name as usize].join(self.0.index);
                 lp.core.set_active(self.0, true);
                 Ok(())

@@ -232,9 +232,9 @@ fn make<S>(lp: &mut Loop<S>, state: State, started: &'static Location<'static>) 
 fn install<S>(
     lp: &mut Loop<S>,
     handle: Handle,
-    mut callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
+    callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
 ) {
-    lp.install(handle, move |lp, state, _| callback(lp, state));
+    lp.install_plain(handle, callback);
 }
 
 fn arm(core: &mut Core, handle: Handle, delay: Duration) {
@@ -279,11 +279,7 @@ pub(crate) fn due<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result 
     } else {
         core.set_active(handle, false);
     }
-    lp.call(state, handle, Occurrence::Plain)
-}
-
-pub(crate) fn release(core: &mut Core, handle: Handle) {
-    core.deadlines.cancel(handle.index);
+    lp.call_plainly(state, handle.index)
 }
 
 pub(crate) fn describe(state: &State, core: &Core, handle: Handle) -> String {

@@ -6,7 +6,7 @@ use crate::{
     Loop,
     backend::Bell,
     error::{Error, Result},
-    event_loop::body::{Body, Occurrence},
+    event_loop::body::Body,
     handle::{Handle, typed_handle},
 };
 
@@ -56,13 +56,13 @@ impl Wake {
     #[track_caller]
     pub fn new<S>(
         lp: &mut Loop<S>,
-        mut callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
+        callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
     ) -> Result<Wake> {
         let core = &mut lp.core;
         let bell = |handle: Handle| Body::Wake(State { bell: Arc::new(core.backend.bell(handle.key())) });
         let handle = core.table.insert_with(Location::caller(), bell);
         core.set_active(handle, true);
-        lp.install(handle, move |lp, state, _| callback(lp, state));
+        lp.install_plain(handle, callback);
         Ok(Wake(handle))
     }
 
@@ -98,5 +98,5 @@ pub(crate) fn rung<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result
     if let Some(Body::Wake(wake)) = lp.core.table.get(handle).map(|slot| &slot.body) {
         wake.bell.hear();
     }
-    lp.call(state, handle, Occurrence::Plain)
+    lp.call_plainly(state, handle.index)
 }

@@ -134,7 +134,8 @@ pub(crate) fn answered(core: &mut Core, handle: Handle) {
 /// Lets go of everything a handle has of the system, and cancels its requests. It is open until now.
 pub(crate) fn release(core: &mut Core, handle: Handle) {
     match core.table.get(handle).map(|slot| &slot.body) {
-        Some(Body::Timer(_)) => timer::release(core, handle),
+        // Its deadline goes with the handle.
+        Some(Body::Timer(_)) => {}
         Some(Body::Hook(phase)) => hook::release(core, handle, *phase),
         Some(Body::Wake(state)) => state.release(),
         Some(Body::Channel(state)) => state.release(),

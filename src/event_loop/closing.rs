@@ -24,7 +24,7 @@ impl<S> Loop<S> {
             // turn finds the handle without a callback, and goes on from there.
             match self.core.table.get(handle).and_then(|slot| body::last_words(&slot.body)) {
                 Some(words) => self.call_last(state, handle, words)?,
-                None => drop(self.take_callback(handle)),
+                None => drop(self.take_callback(handle.index)),
             }
             if self.core.lp != lp {
                 // The application has exchanged the loop for another inside the callback.
@@ -36,7 +36,9 @@ impl<S> Loop<S> {
                 self.callbacks.truncate(slots);
                 self.callbacks.shrink_to_fit();
             }
-            self.tell_waiters(state, handle)?;
+            if !self.core.close_waiters.is_empty() {
+                self.tell_waiters(state, handle)?;
+            }
         }
         Ok(())
     }

@@ -143,7 +143,7 @@ impl Core {
 
     /// Closes a handle: what it has of the system goes now, the rest in the closing phase.
     pub(crate) fn close(&mut self, handle: Handle) {
-        if self.table.open(handle, "close").is_err() {
+        if self.table.find_open(handle).is_none() {
             return;
         }
         body::release(self, handle);

@@ -23,6 +23,11 @@ pub(crate) type Callback<S> = Box<dyn Call<S>>;
 pub(crate) trait Call<S> {
     fn call(&mut self, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Result;
 
+    /// The same where there is nothing to say but that the time has come.
+    fn call_plainly(&mut self, lp: &mut Loop<S>, state: &mut S) -> Result {
+        self.call(lp, state, Occurrence::Plain)
+    }
+
     /// The last call, which consumes it.
     fn call_last(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Result;
 }
@@ -34,6 +39,23 @@ impl<S, F: FnMut(&mut Loop<S>, &mut S, Occurrence<'_>) -> Result> Call<S> for F 
 
     fn call_last(mut self: Box<Self>, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Result {
         self(lp, state, occurrence)
+    }
+}
+
+/// What takes no occurrence.
+struct Plain<F>(F);
+
+impl<S, F: FnMut(&mut Loop<S>, &mut S) -> Result> Call<S> for Plain<F> {
+    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, _: Occurrence<'_>) -> Result {
+        (self.0)(lp, state)
+    }
+
+    fn call_plainly(&mut self, lp: &mut Loop<S>, state: &mut S) -> Result {
+        (self.0)(lp, state)
+    }
+
+    fn call_last(mut self: Box<Self>, lp: &mut Loop<S>, state: &mut S, _: Occurrence<'_>) -> Result {
+        (self.0)(lp, state)
     }
 }
 
@@ -68,25 +90,57 @@ pub(crate) struct Whose {
     pub(crate) started: &'static Location<'static>,
 }
 
+impl Whose {
+    const NOBODY: Whose = Whose { handle: None, kind: Kind::Deferred, started: Location::caller() };
+}
+
 /// Puts the callback back when the call is over, also by a panic. The handle of one that panicked is
 /// closed, as that of one that failed is.
 struct Calling<'a, S> {
     lp: &'a mut Loop<S>,
-    handle: Handle,
-    /// Whom a failure closes.
-    victim: Handle,
-    callback: Callback<S>,
-    returned: bool,
+    /// Which loop it was: the application may exchange it for another inside the callback.
+    id: u32,
+    index: u32,
+    /// Whom a failure closes, if not the handle whose callback it is.
+    victim: Option<Handle>,
+    callback: Option<Callback<S>>,
 }
 
+impl<S> Calling<'_, S> {
+    #[inline(always)]
+    fn call(
+        mut self,
+        state: &mut S,
+        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> Result,
+    ) -> Result {
+        let result = match &mut self.callback {
+            Some(callback) => how(&mut **callback, self.lp, state),
+            None => Ok(()),
+        };
+        self.put_back();
+        // There is nothing left to drop, but to find that out would take a third of the whole call.
+        std::mem::forget(self);
+        result
+    }
+
+    /// No slot is given to another handle before the closing phase, so this is still the handle's own place;
+    /// empty, unless it was given another callback.
+    #[inline(always)]
+    fn put_back(&mut self) {
+        if self.lp.core.lp == self.id {
+            if let Some(place @ None) = self.lp.callbacks.get_mut(self.index as usize) {
+                *place = self.callback.take();
+            }
+        }
+        self.callback = None;
+    }
+}
+
+/// The callback has panicked.
 impl<S> Drop for Calling<'_, S> {
     fn drop(&mut self) {
-        let nothing = |_: &mut Loop<S>, _: &mut S, _: Occurrence<'_>| Ok(());
-        let callback = std::mem::replace(&mut self.callback, Box::new(nothing));
-        self.lp.restore(self.handle, callback);
-        if !self.returned {
-            self.lp.core.close(self.victim);
-        }
+        self.put_back();
+        self.lp.close_victim(self.index, self.victim);
     }
 }
 
@@ -98,6 +152,15 @@ impl<S> Loop<S> {
         callback: impl FnMut(&mut Loop<S>, &mut S, Occurrence<'_>) -> Result + 'static,
     ) {
         self.put_callback(handle, Box::new(callback));
+    }
+
+    /// The same with one that is told nothing but that its time has come.
+    pub(crate) fn install_plain(
+        &mut self,
+        handle: Handle,
+        callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
+    ) {
+        self.put_callback(handle, Box::new(Plain(callback)));
     }
 
     /// The same with one for [`call_last`](Self::call_last) alone.
@@ -117,18 +180,8 @@ impl<S> Loop<S> {
         self.callbacks[index] = Some(callback);
     }
 
-    /// Puts a callback back after its call, unless the handle is gone or was given another.
-    fn restore(&mut self, handle: Handle, callback: Callback<S>) {
-        if self.core.table.get(handle).is_none() {
-            return;
-        }
-        if let Some(place @ None) = self.callbacks.get_mut(handle.index as usize) {
-            *place = Some(callback);
-        }
-    }
-
-    pub(crate) fn take_callback(&mut self, handle: Handle) -> Option<Callback<S>> {
-        self.callbacks.get_mut(handle.index as usize)?.take()
+    pub(crate) fn take_callback(&mut self, index: u32) -> Option<Callback<S>> {
+        self.callbacks.get_mut(index as usize)?.take()
     }
 
     pub(crate) fn has_callback(&self, handle: Handle) -> bool {
@@ -138,44 +191,93 @@ impl<S> Loop<S> {
     /// Calls a handle's callback, if it has one. What it returns as an error closes the handle and is
     /// a failure.
     pub(crate) fn call(&mut self, state: &mut S, handle: Handle, occurrence: Occurrence<'_>) -> Result {
-        match self.call_for(state, handle, handle, occurrence)? {
-            Ok(()) => Ok(()),
-            Err(error) => self.fail(state, handle, error),
+        self.call_at(state, handle.index, |callback, lp, state| callback.call(lp, state, occurrence))
+    }
+
+    /// The same for the handle in a slot, with nothing to say: hooks are known by their slot, and called too often
+    /// to look them up.
+    pub(crate) fn call_plainly(&mut self, state: &mut S, index: u32) -> Result {
+        self.call_at(state, index, |callback, lp, state| callback.call_plainly(lp, state))
+    }
+
+    #[inline]
+    fn call_at(
+        &mut self,
+        state: &mut S,
+        index: u32,
+        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> Result,
+    ) -> Result {
+        let begun = self.begin_call();
+        let Some(calling) = self.calling(index, None) else { return Ok(()) };
+        let result = calling.call(state, how);
+        if result.is_ok() && begun.is_none() {
+            return Ok(());
         }
+        self.after_call_at(state, index, begun, result)
+    }
+
+    #[cold]
+    fn after_call_at(&mut self, state: &mut S, index: u32, begun: Option<u64>, result: Result) -> Result {
+        self.after_call(state, index, None, begun, result)?.or_else(|error| match self.core.table.at(index) {
+            Some(handle) => self.fail(state, handle, error),
+            // Only if the application has exchanged the loop for another inside the callback.
+            None => self.fail_as(state, Whose::NOBODY, error),
+        })
     }
 
     /// The same, but a panic closes `victim`, and what the callback returned is given back.
     pub(crate) fn call_for(
         &mut self,
         state: &mut S,
-        handle: Handle,
+        index: u32,
         victim: Handle,
         occurrence: Occurrence<'_>,
     ) -> Result<Result> {
-        let Some(callback) = self.take_callback(handle) else { return Ok(Ok(())) };
         let begun = self.begin_call();
-        let result = {
-            let mut calling = Calling { lp: self, handle, victim, callback, returned: false };
-            let result = calling.callback.call(calling.lp, state, occurrence);
-            calling.returned = true;
-            result
-        };
-        if let Some(begun) = begun {
-            let whose = self.whose(handle);
-            if let Err(stopped) = self.end_call(state, whose, begun) {
-                // The callback's own error is not lost for that of the reporter.
-                if let Err(error) = result {
-                    self.fail(state, victim, error)?;
-                }
-                return Err(stopped);
+        let Some(calling) = self.calling(index, Some(victim)) else { return Ok(Ok(())) };
+        let result = calling.call(state, |callback, lp, state| callback.call(lp, state, occurrence));
+        self.after_call(state, index, Some(victim), begun, result)
+    }
+
+    /// Takes a callback out for a call.
+    #[inline]
+    fn calling(&mut self, index: u32, victim: Option<Handle>) -> Option<Calling<'_, S>> {
+        let callback = self.callbacks.get_mut(index as usize)?.take()?;
+        let id = self.core.lp;
+        Some(Calling { lp: self, id, index, victim, callback: Some(callback) })
+    }
+
+    /// Reports a slow callback, and gives back what it returned.
+    fn after_call(
+        &mut self,
+        state: &mut S,
+        index: u32,
+        victim: Option<Handle>,
+        begun: Option<u64>,
+        result: Result,
+    ) -> Result<Result> {
+        let Some(begun) = begun else { return Ok(result) };
+        let handle = self.core.table.at(index);
+        let whose = handle.map_or(Whose::NOBODY, |handle| self.whose(handle));
+        if let Err(stopped) = self.end_call(state, whose, begun) {
+            // The callback's own error is not lost for that of the reporter.
+            if let (Err(error), Some(victim)) = (result, victim.or(handle)) {
+                self.fail(state, victim, error)?;
             }
+            return Err(stopped);
         }
         Ok(result)
     }
 
+    fn close_victim(&mut self, index: u32, victim: Option<Handle>) {
+        if let Some(victim) = victim.or_else(|| self.core.table.at(index)) {
+            self.core.close(victim);
+        }
+    }
+
     /// Calls a handle's callback for the last time. The handle is closing.
     pub(crate) fn call_last(&mut self, state: &mut S, handle: Handle, occurrence: Occurrence<'_>) -> Result {
-        let Some(callback) = self.take_callback(handle) else { return Ok(()) };
+        let Some(callback) = self.take_callback(handle.index) else { return Ok(()) };
         let whose = self.whose(handle);
         self.call_once(state, whose, |lp, state| callback.call_last(lp, state, occurrence))
     }
@@ -261,7 +363,7 @@ impl<S> Loop<S> {
         match self.core.table.get(handle) {
             Some(slot) => Whose { handle: Some(handle), kind: slot.body.kind(), started: slot.started },
             // Only if the application has exchanged the loop for another inside the callback.
-            None => Whose { handle: Some(handle), kind: Kind::Deferred, started: Location::caller() },
+            None => Whose::NOBODY,
         }
     }
 

@@ -6,12 +6,7 @@
 //! Each phase takes what is there when it begins, one by one, from a list in the loop: what is added
 //! meanwhile waits for the next time, and what is broken off goes on then.
 
-use super::{
-    Loop,
-    body::{self, Occurrence},
-    core::Pending,
-    dispatch::Whose,
-};
+use super::{Loop, body, core::Pending, dispatch::Whose};
 use crate::{
     error::{Error, Result},
     handle::{Key, Kind},
@@ -74,15 +69,15 @@ impl<S> Loop<S> {
 
     fn deferred(&mut self, state: &mut S, rounds: usize) -> Result {
         for _ in 0..rounds {
+            if self.core.pending.is_empty() {
+                break;
+            }
             for _ in 0..self.core.pending.len() {
                 match self.core.pending.pop_front() {
                     Some(Pending::Answer(request, result)) => self.answer(state, request, result)?,
                     Some(Pending::Stream(handle)) => stream::told(self, state, handle)?,
                     None => break,
                 }
-            }
-            if self.core.pending.is_empty() {
-                break;
             }
         }
         Ok(())
@@ -91,9 +86,7 @@ impl<S> Loop<S> {
     fn hooks(&mut self, state: &mut S, phase: Phase) -> Result {
         self.core.hooks[phase as usize].begin();
         while let Some(index) = self.core.hooks[phase as usize].visit() {
-            if let Some(handle) = self.core.table.at(index) {
-                self.call(state, handle, Occurrence::Plain)?;
-            }
+            self.call_plainly(state, index)?;
         }
         Ok(())
     }

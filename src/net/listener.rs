@@ -224,7 +224,7 @@ fn accepted<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, socket: Socket) 
     }
     let stream = stream::insert(&mut lp.core, socket, Some(handle), started);
     // What a listener's callback does wrong is the new stream's end, not the listener's.
-    let answered = lp.call_for(state, handle, stream, Occurrence::Accepted(TcpStream(stream)));
+    let answered = lp.call_for(state, handle.index, stream, Occurrence::Accepted(TcpStream(stream)));
     // At its limit now? Whatever the answer, or it would be told of the next one without end.
     update(&mut lp.core, handle);
     match answered? {

@@ -575,6 +575,9 @@ fn end_writing(core: &mut Core, handle: Handle) {
 
 /// Sends what was written by others' callbacks: once a stream, whatever was written how often.
 pub(crate) fn flush_unsent(core: &mut Core) {
+    if core.unsent.is_empty() {
+        return;
+    }
     let mut unsent = mem::take(&mut core.unsent);
     for handle in unsent.drain(..) {
         if let Some(state) = find(core, handle) {

@@ -192,7 +192,7 @@ impl Deadlines {
             run.push(Entry { deadline: node.deadline, arrival: node.arrival, owner });
         });
         // In their order already, as a rule, if the other way round: one pass finds that.
-        run.sort_unstable_by(|a, b| b.key().cmp(&a.key()));
+        run.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.key()));
         more
     }
 

@@ -57,7 +57,7 @@ impl Rounds {
 
     /// Begins a round with those who are members now, or resumes one that was broken off.
     pub(crate) fn begin(&mut self) {
-        if self.cursor < self.end {
+        if self.cursor < self.end || self.list.is_empty() {
             return;
         }
         // Holes are taken out between rounds, and only when they are many: the walk stays O(members).
