@@ -1,0 +1,91 @@
+//! One stream asks, all of them are told: `broadcast`.
+
+use std::{
+    error::Error,
+    os::fd::OwnedFd,
+    thread,
+    time::{Duration, Instant},
+};
+
+use ringback_peers::Arguments;
+use rustix::event::epoll::EventFlags;
+
+use crate::{
+    measuring::{Load, Stint},
+    sockets::{CONNECTING_MAX, Poller, Target, receive, send_whole, wake_from},
+};
+
+/// What each stream gets in a burst.
+const MESSAGES: usize = 20;
+const BURST_BYTES: usize = MESSAGES * 64;
+/// For the server to accept a batch of connections. It cannot say when it has.
+const ACCEPTING: Duration = Duration::from_millis(50);
+
+struct Stream {
+    socket: OwnedFd,
+    /// Bytes of the burst that have come.
+    received: usize,
+}
+
+pub struct Broadcast {
+    poller: Poller,
+    streams: Vec<Stream>,
+    buffer: Vec<u8>,
+}
+
+impl Broadcast {
+    pub fn new(arguments: &Arguments) -> Result<Broadcast, Box<dyn Error>> {
+        let count = arguments.get("streams");
+        let mut target = Target::new(arguments);
+        let poller = Poller::new()?;
+        let mut streams = Vec::with_capacity(count);
+        while streams.len() < count {
+            for socket in target.connect_many(CONNECTING_MAX.min(count - streams.len()))? {
+                wake_from(&socket, BURST_BYTES)?;
+                poller.add(&socket, streams.len(), EventFlags::IN)?;
+                streams.push(Stream { socket, received: 0 });
+            }
+            thread::sleep(ACCEPTING);
+        }
+        let mut broadcast = Broadcast { poller, streams, buffer: vec![0; BURST_BYTES + 1] };
+        broadcast.burst()?;
+        Ok(broadcast)
+    }
+
+    /// Asks, and receives until every stream has got what it should.
+    fn burst(&mut self) -> Result<(), Box<dyn Error>> {
+        send_whole(&self.streams[0].socket, b"!")?;
+        let mut missing = self.streams.len();
+        while missing > 0 {
+            for event in 0..self.poller.wait()? {
+                let stream = &mut self.streams[self.poller.key(event)];
+                stream.received += receive(&stream.socket, &mut self.buffer)?;
+                if stream.received > BURST_BYTES {
+                    return Err("a stream got more than was sent to it".into());
+                }
+                missing -= usize::from(stream.received == BURST_BYTES);
+            }
+        }
+        for stream in &mut self.streams {
+            stream.received = 0;
+        }
+        Ok(())
+    }
+}
+
+impl Load for Broadcast {
+    fn ops_per_exchange(&self) -> u64 {
+        (self.streams.len() * MESSAGES) as u64
+    }
+
+    fn run(&mut self, stint: &mut Stint) -> Result<(), Box<dyn Error>> {
+        let mut now = Instant::now();
+        while stint.begins(now) {
+            let begun = now;
+            self.burst()?;
+            now = Instant::now();
+            stint.done(now - begun);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! Connections to the server, and waiting for them.
+
+use std::{
+    error::Error,
+    net::{Ipv4Addr, SocketAddrV4},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
+
+use ringback_peers::Arguments;
+use rustix::{
+    buffer::spare_capacity,
+    event::{PollFd, PollFlags, Timespec, epoll, poll},
+    io::{Errno, Result},
+    net::{
+        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, recv, send, socket_with,
+        sockopt::{set_tcp_nodelay, socket_error},
+    },
+};
+
+/// Connections that may wait for the server to accept them. Its backlog is twice as long.
+pub const CONNECTING_MAX: usize = 512;
+/// From one address. An address has 28,000 ports, if nobody has changed that.
+const CONNECTIONS_PER_ADDR: u64 = 20_000;
+/// Enough that the ports of the first are free again when its turn comes again: they rest for a minute.
+const ADDRS: u64 = 200;
+const EVENTS_PER_WAIT: usize = 1024;
+const SILENCE_MAX: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// The server, and how many connections to it there have been.
+pub struct Target {
+    addr: SocketAddrV4,
+    connections: u64,
+}
+
+impl Target {
+    pub fn new(arguments: &Arguments) -> Target {
+        Target { addr: SocketAddrV4::new(Ipv4Addr::LOCALHOST, arguments.get("port")), connections: 0 }
+    }
+
+    /// Begins to connect. Whether it is done already is the second of the answer.
+    pub fn connect(&mut self) -> Result<(OwnedFd, bool)> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+        // The port is chosen when it connects: it need be free only towards this server.
+        set_option(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+        let addr = (self.connections / CONNECTIONS_PER_ADDR % ADDRS) as u8 + 1;
+        self.connections += 1;
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, addr), 0))?;
+        match connect(&socket, &self.addr) {
+            Ok(()) => Ok((socket, true)),
+            Err(Errno::INPROGRESS) => Ok((socket, false)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Connects `count` at a time, and waits for all of them.
+    pub fn connect_many(&mut self, count: usize) -> Result<Vec<OwnedFd>> {
+        let begun = (0..count).map(|_| self.connect()).collect::<Result<Vec<_>>>()?;
+        for (socket, connected) in &begun {
+            set_tcp_nodelay(socket, true)?;
+            if !connected {
+                let mut wanted = [PollFd::new(socket, PollFlags::OUT)];
+                if poll(&mut wanted, Some(&SILENCE_MAX))? == 0 {
+                    return Err(Errno::TIMEDOUT);
+                }
+                socket_error(socket)??;
+            }
+        }
+        Ok(begun.into_iter().map(|(socket, _)| socket).collect())
+    }
+}
+
+/// `epoll`, with a place for its events.
+pub struct Poller {
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+}
+
+impl Poller {
+    pub fn new() -> Result<Poller> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Poller { epoll, events: Vec::with_capacity(EVENTS_PER_WAIT) })
+    }
+
+    pub fn add(&self, socket: impl AsFd, key: usize, interest: epoll::EventFlags) -> Result<()> {
+        epoll::add(&self.epoll, socket, epoll::EventData::new_u64(key as u64), interest)
+    }
+
+    pub fn modify(&self, socket: impl AsFd, key: usize, interest: epoll::EventFlags) -> Result<()> {
+        epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(key as u64), interest)
+    }
+
+    /// Waits for events; those are [`key`](Self::key)s `0..` of the answer. A server that is silent is an
+    /// error.
+    pub fn wait(&mut self) -> std::result::Result<usize, Box<dyn Error>> {
+        loop {
+            self.events.clear();
+            match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&SILENCE_MAX)) {
+                Ok(0) => return Err("the server has said nothing for ten seconds".into()),
+                Ok(count) => return Ok(count),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    pub fn key(&self, event: usize) -> usize {
+        let data = self.events[event].data;
+        data.u64() as usize
+    }
+}
+
+/// Not before so many bytes have come is `socket` ready to be read: one wake for an answer that comes in
+/// pieces, so that the client costs little and a server's writes do not pay for waking it each time.
+pub fn wake_from(socket: &OwnedFd, bytes: usize) -> Result<()> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, bytes as libc::c_int)
+}
+
+fn set_option(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> Result<()> {
+    let size = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the pointer is to a value of the size that is told.
+    let status =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size) };
+    let error = std::io::Error::last_os_error();
+    if status == 0 { Ok(()) } else { Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL)) }
+}
+
+/// Sends what always fits: nothing else is under way.
+pub fn send_whole(socket: &OwnedFd, bytes: &[u8]) -> std::result::Result<(), Box<dyn Error>> {
+    match send(socket, bytes, SendFlags::NOSIGNAL) {
+        Ok(count) if count == bytes.len() => Ok(()),
+        Ok(_) => Err("a message did not leave in one piece".into()),
+        Err(error) => Err(format!("a message could not be sent: {error}").into()),
+    }
+}
+
+/// Receives what is there, if something is. The end of the stream is an error.
+pub fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> std::result::Result<usize, Box<dyn Error>> {
+    match recv(socket, buffer, RecvFlags::empty()) {
+        Ok((0, _)) => Err("the server closed a connection".into()),
+        Ok((count, _)) => Ok(count),
+        Err(Errno::AGAIN) => Ok(0),
+        Err(error) => Err(format!("a connection broke: {error}").into()),
+    }
+}

@@ -1,0 +1,86 @@
+//! How far it is, on the standard error: one line that is written again and again on a terminal; elsewhere a
+//! line for each part.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Instant,
+};
+
+use crate::format::about;
+
+pub struct Progress {
+    parts: usize,
+    part: usize,
+    what: String,
+    /// How long what was done, and all of it, was thought to take.
+    expected_done: f64,
+    expected: f64,
+    begun: Instant,
+    is_terminal: bool,
+}
+
+impl Progress {
+    pub fn new(parts: usize, expected_seconds: f64) -> Progress {
+        Progress {
+            parts,
+            part: 0,
+            what: String::new(),
+            expected_done: 0.0,
+            expected: expected_seconds,
+            begun: Instant::now(),
+            is_terminal: io::stderr().is_terminal(),
+        }
+    }
+
+    /// The next part begins.
+    pub fn part(&mut self, what: String) {
+        self.part += 1;
+        self.what = what;
+        if !self.is_terminal {
+            eprintln!("[{}/{}] {} · {} left", self.part, self.parts, self.what, about(self.left()));
+        }
+    }
+
+    /// The next run of it begins, and will take about so long.
+    pub fn run(&mut self, what: &str, seconds: f64) {
+        let left = self.left();
+        self.expected_done += seconds;
+        if self.is_terminal {
+            let line =
+                format!("[{}/{}] {} · {what} · {} left", self.part, self.parts, self.what, about(left));
+            let line: String = line.chars().take(width().saturating_sub(1)).collect();
+            eprint!("\r\x1b[K{line}");
+            let _ = io::stderr().flush();
+        }
+    }
+
+    /// Something to be read that stays.
+    pub fn say(&self, line: &str) {
+        eprintln!("{}{line}", if self.is_terminal { "\r\x1b[K" } else { "" });
+    }
+
+    pub fn end(&self) {
+        if self.is_terminal {
+            eprint!("\r\x1b[K");
+        }
+    }
+
+    /// The estimate, corrected by how long everything took so far.
+    fn left(&self) -> f64 {
+        // The first runs say little: until then the estimate has some weight.
+        let weight = 10.0;
+        let pace = (self.begun.elapsed().as_secs_f64() + weight) / (self.expected_done + weight);
+        (self.expected - self.expected_done).max(0.0) * pace
+    }
+}
+
+/// The columns of the terminal.
+fn width() -> usize {
+    // SAFETY: a size of all zeros is valid, and the pointer is to a place for the answer.
+    let size = unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &mut size);
+        size
+    };
+    if size.ws_col == 0 { 100 } else { size.ws_col.into() }
+}

@@ -1,0 +1,196 @@
+//! Servers: `echo`, `pipelined`, `broadcast`, `pound`.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{Ipv4Addr, SocketAddr},
+    os::fd::AsRawFd,
+};
+
+use mio::{
+    Events, Interest, Poll, Registry, Token,
+    net::{TcpListener, TcpStream},
+};
+use ringback_peers::announce;
+
+use crate::Result;
+
+const LISTENER: Token = Token(usize::MAX);
+const BACKLOG: i32 = 1024;
+const BUFFER_BYTES: usize = 64 << 10;
+const MESSAGE: [u8; 64] = [b'm'; 64];
+/// What each stream gets in a burst of `broadcast`.
+const MESSAGES_PER_BURST: usize = 20;
+
+struct Connection {
+    stream: TcpStream,
+    /// What the system did not take yet. Nothing is read until it has.
+    unsent: Vec<u8>,
+    /// A piece of a request.
+    left_over: Vec<u8>,
+}
+
+/// By descriptor.
+type Connections = [Option<Connection>];
+
+impl Connection {
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut sent = 0;
+        while self.unsent.is_empty() && sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.unsent.extend_from_slice(&bytes[sent..]);
+        Ok(())
+    }
+
+    /// Whether all of it is gone.
+    fn flush(&mut self) -> io::Result<bool> {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// How many bytes came, 0 of them at the end; none when the system would block.
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match self.stream.read(buffer) {
+                Ok(count) => return Ok(Some(count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Serves until it is killed. `came` is told the connection that bytes came on, and the bytes; an error from
+/// it is the end of that connection.
+fn serve(mut came: impl FnMut(&mut Connections, usize, &[u8]) -> io::Result<()>) -> Result {
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(1024);
+    let mut listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    // Again, because mio's backlog is 128.
+    rustix::net::listen(&listener, BACKLOG)?;
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    announce(&format!("listening {}", listener.local_addr()?.port()));
+    let mut connections: Vec<Option<Connection>> = Vec::new();
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match poll.poll(&mut events, None) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            other => other?,
+        }
+        for event in &events {
+            if event.token() == LISTENER {
+                accept_all(&listener, poll.registry(), &mut connections)?;
+                continue;
+            }
+            let place = event.token().0;
+            if !matches!(proceed(&mut connections, place, &mut buffer, &mut came), Ok(true)) {
+                connections[place] = None;
+            }
+        }
+    }
+}
+
+fn accept_all(
+    listener: &TcpListener,
+    registry: &Registry,
+    connections: &mut Vec<Option<Connection>>,
+) -> io::Result<()> {
+    loop {
+        let mut stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        stream.set_nodelay(true)?;
+        let place = stream.as_raw_fd() as usize;
+        // Both at once: with edges it costs nothing to be told of what is not waited for.
+        registry.register(&mut stream, Token(place), Interest::READABLE | Interest::WRITABLE)?;
+        if place >= connections.len() {
+            connections.resize_with(place + 1, || None);
+        }
+        connections[place] = Some(Connection { stream, unsent: Vec::new(), left_over: Vec::new() });
+    }
+}
+
+/// Sends what is to be sent and reads what there is, until the system would block. Whether the connection
+/// stays.
+fn proceed(
+    connections: &mut Connections,
+    place: usize,
+    buffer: &mut [u8],
+    came: &mut impl FnMut(&mut Connections, usize, &[u8]) -> io::Result<()>,
+) -> io::Result<bool> {
+    while let Some(connection) = &mut connections[place] {
+        if !connection.flush()? {
+            return Ok(true);
+        }
+        match connection.receive(buffer)? {
+            None => return Ok(true),
+            Some(0) => return Ok(false),
+            Some(count) => came(connections, place, &buffer[..count])?,
+        }
+    }
+    Ok(false)
+}
+
+fn at(connections: &mut Connections, place: usize) -> &mut Connection {
+    connections[place].as_mut().expect("it was just read")
+}
+
+pub fn echo() -> Result {
+    serve(|connections, place, bytes| at(connections, place).send(bytes))
+}
+
+pub fn pipelined() -> Result {
+    serve(|connections, place, mut bytes| {
+        let connection = at(connections, place);
+        if !connection.left_over.is_empty() {
+            let (begin, rest) = bytes.split_at(bytes.len().min(MESSAGE.len() - connection.left_over.len()));
+            connection.left_over.extend_from_slice(begin);
+            bytes = rest;
+            if connection.left_over.len() < MESSAGE.len() {
+                return Ok(());
+            }
+            connection.left_over.clear();
+            connection.send(&MESSAGE)?;
+        }
+        let requests = bytes.chunks_exact(MESSAGE.len());
+        connection.left_over.extend_from_slice(requests.remainder());
+        for _ in requests {
+            connection.send(&MESSAGE)?;
+        }
+        Ok(())
+    })
+}
+
+pub fn broadcast() -> Result {
+    serve(|connections, _, bytes| {
+        for _ in 0..bytes.len() * MESSAGES_PER_BURST {
+            for connection in connections.iter_mut().flatten() {
+                // Who is gone will be closed when he is read.
+                let _ = connection.send(&MESSAGE);
+            }
+        }
+        Ok(())
+    })
+}
+
+pub fn pound() -> Result {
+    serve(|connections, place, _| {
+        connections[place] = None;
+        Ok(())
+    })
+}

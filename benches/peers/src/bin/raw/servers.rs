@@ -1,0 +1,208 @@
+//! Servers: `echo`, `pipelined`, `broadcast`, `pound`, `sink`.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::{
+    event::epoll::EventFlags,
+    io::Errno,
+    net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send},
+};
+
+use crate::{
+    Result,
+    sockets::{Poller, listener},
+};
+
+const LISTENER: usize = usize::MAX;
+const BUFFER_BYTES: usize = 64 << 10;
+const MESSAGE: [u8; 64] = [b'm'; 64];
+/// What each stream gets in a burst of `broadcast`.
+const MESSAGES_PER_BURST: usize = 20;
+
+/// By descriptor, as the kernel has them.
+type Streams = [Option<OwnedFd>];
+
+trait Service {
+    /// Whether a stream that was just accepted stays.
+    fn accepted(&mut self, _stream: &OwnedFd) -> bool {
+        true
+    }
+
+    /// Whether a stream that can be read stays.
+    fn readable(&mut self, streams: &Streams, stream: &OwnedFd) -> bool;
+}
+
+fn serve(mut service: impl Service) -> Result {
+    let listener = listener()?;
+    let mut poller = Poller::new()?;
+    poller.add(&listener, LISTENER, EventFlags::IN)?;
+    let mut streams = Vec::new();
+    loop {
+        for event in 0..poller.wait()? {
+            let key = poller.key(event);
+            if key == LISTENER {
+                accept_all(&listener, &poller, &mut streams, &mut service)?;
+                continue;
+            }
+            let Some(stream) = &streams[key] else { continue };
+            if !service.readable(&streams, stream) {
+                streams[key] = None;
+            }
+        }
+    }
+}
+
+fn accept_all(
+    listener: &OwnedFd,
+    poller: &Poller,
+    streams: &mut Vec<Option<OwnedFd>>,
+    service: &mut impl Service,
+) -> Result {
+    loop {
+        let stream = match accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+            Ok(stream) => stream,
+            Err(Errno::AGAIN) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if !service.accepted(&stream) {
+            continue;
+        }
+        let place = stream.as_raw_fd() as usize;
+        poller.add(&stream, place, EventFlags::IN)?;
+        if place >= streams.len() {
+            streams.resize_with(place + 1, || None);
+        }
+        streams[place] = Some(stream);
+    }
+}
+
+/// How many bytes came; none at the end of the stream or when it broke.
+fn receive(stream: &OwnedFd, buffer: &mut [u8], flags: RecvFlags) -> Option<usize> {
+    match recv(stream, buffer, flags) {
+        Ok((0, _)) => None,
+        Ok((count, _)) => Some(count),
+        Err(Errno::AGAIN) => Some(0),
+        Err(_) => None,
+    }
+}
+
+fn send_whole(stream: &OwnedFd, bytes: &[u8]) -> bool {
+    send(stream, bytes, SendFlags::NOSIGNAL) == Ok(bytes.len())
+}
+
+// ---- echo
+
+struct Echo {
+    buffer: Vec<u8>,
+}
+
+pub fn echo() -> Result {
+    serve(Echo { buffer: vec![0; BUFFER_BYTES] })
+}
+
+impl Service for Echo {
+    fn readable(&mut self, _: &Streams, stream: &OwnedFd) -> bool {
+        match receive(stream, &mut self.buffer, RecvFlags::empty()) {
+            Some(0) => true,
+            Some(count) => send_whole(stream, &self.buffer[..count]),
+            None => false,
+        }
+    }
+}
+
+// ---- pipelined
+
+struct Pipelined {
+    buffer: Vec<u8>,
+    answers: Vec<u8>,
+    /// By descriptor: how much there is of a request that is not whole yet. Nobody asks what it says.
+    left_over: Vec<usize>,
+}
+
+/// Gathers the answers to all that one read brought into one send: the floor. Others have a write for each
+/// answer.
+pub fn pipelined() -> Result {
+    let answers = vec![b'a'; BUFFER_BYTES + MESSAGE.len()];
+    serve(Pipelined { buffer: vec![0; BUFFER_BYTES], answers, left_over: Vec::new() })
+}
+
+impl Service for Pipelined {
+    fn accepted(&mut self, stream: &OwnedFd) -> bool {
+        let place = stream.as_raw_fd() as usize;
+        if place >= self.left_over.len() {
+            self.left_over.resize(place + 1, 0);
+        }
+        self.left_over[place] = 0;
+        true
+    }
+
+    fn readable(&mut self, _: &Streams, stream: &OwnedFd) -> bool {
+        let Some(count) = receive(stream, &mut self.buffer, RecvFlags::empty()) else { return false };
+        let left_over = &mut self.left_over[stream.as_raw_fd() as usize];
+        let there = *left_over + count;
+        *left_over = there % MESSAGE.len();
+        let whole = there - *left_over;
+        whole == 0 || send_whole(stream, &self.answers[..whole])
+    }
+}
+
+// ---- broadcast
+
+struct Broadcast {
+    burst: Vec<u8>,
+}
+
+/// Gathers what a stream gets in a burst into one send: the floor. Others have a write for each message.
+pub fn broadcast() -> Result {
+    serve(Broadcast { burst: MESSAGE.repeat(MESSAGES_PER_BURST) })
+}
+
+impl Service for Broadcast {
+    fn readable(&mut self, streams: &Streams, stream: &OwnedFd) -> bool {
+        let mut asked = [0; 64];
+        let Some(bursts) = receive(stream, &mut asked, RecvFlags::empty()) else { return false };
+        for _ in 0..bursts {
+            for listening in streams.iter().flatten() {
+                // Who is gone will be closed when he is read.
+                send_whole(listening, &self.burst);
+            }
+        }
+        true
+    }
+}
+
+// ---- pound
+
+struct Pound;
+
+pub fn pound() -> Result {
+    serve(Pound)
+}
+
+impl Service for Pound {
+    /// What a client asks has mostly come when it is accepted. Then it is never given to `epoll`.
+    fn accepted(&mut self, stream: &OwnedFd) -> bool {
+        receive(stream, &mut [0; 64], RecvFlags::empty()) == Some(0)
+    }
+
+    fn readable(&mut self, _: &Streams, stream: &OwnedFd) -> bool {
+        self.accepted(stream)
+    }
+}
+
+// ---- sink
+
+struct Sink {
+    buffer: Vec<u8>,
+}
+
+pub fn sink() -> Result {
+    serve(Sink { buffer: vec![0; 4 << 20] })
+}
+
+impl Service for Sink {
+    fn readable(&mut self, _: &Streams, stream: &OwnedFd) -> bool {
+        // With this flag TCP throws away what came, without a copy.
+        receive(stream, &mut self.buffer, RecvFlags::TRUNC).is_some()
+    }
+}

@@ -1,0 +1,208 @@
+//! A loop that nothing but an eventfd wakes: `loop_count`, `async_pummel`, `post`, `queue_work`, `start_up`.
+
+use std::{
+    hint::black_box,
+    mem::{self, MaybeUninit},
+    os::fd::OwnedFd,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use ringback_peers::{Arguments, Meter, result};
+use rustix::{
+    event::{EventfdFlags, Timespec, epoll, eventfd},
+    io::{Errno, write},
+};
+
+use crate::Result;
+
+/// Threads that work when there is more than one job at a time.
+const WORKERS: usize = 4;
+const QUEUED_MAX: usize = 100_000;
+
+/// What a loop waits for. Nobody reads the eventfd: each write to it is an edge, and 2⁶⁴ of them fit.
+struct Bell {
+    epoll: OwnedFd,
+    eventfd: OwnedFd,
+}
+
+impl Bell {
+    fn new() -> Result<Bell> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let eventfd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        epoll::add(
+            &epoll,
+            &eventfd,
+            epoll::EventData::new_u64(0),
+            epoll::EventFlags::IN | epoll::EventFlags::ET,
+        )?;
+        Ok(Bell { epoll, eventfd })
+    }
+
+    fn ring(&self) {
+        // It refuses only when it is full.
+        let _ = write(&self.eventfd, &1_u64.to_ne_bytes());
+    }
+
+    /// Whether it rang.
+    fn wait(&self, timeout: Option<&Timespec>) -> Result<bool> {
+        let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; 8];
+        match epoll::wait(&self.epoll, &mut events, timeout) {
+            Ok((ready, _)) => Ok(!ready.is_empty()),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+const AT_ONCE: Option<&Timespec> = Some(&Timespec { tv_sec: 0, tv_nsec: 0 });
+
+pub fn loop_count(arguments: &Arguments) -> Result {
+    let count: u64 = arguments.get("count");
+    let bell = Bell::new()?;
+    arguments.ready();
+    let meter = Meter::start();
+    let mut turns = 0;
+    while turns < count {
+        bell.wait(AT_ONCE)?;
+        turns = black_box(turns + 1);
+    }
+    meter.report(turns);
+    Ok(())
+}
+
+/// A loop that waits once, for nothing.
+pub fn start_up(arguments: &Arguments) -> Result {
+    let count: u64 = arguments.get("count");
+    arguments.ready();
+    let meter = Meter::start();
+    for _ in 0..count {
+        Bell::new()?.wait(AT_ONCE)?;
+    }
+    meter.report(count);
+    Ok(())
+}
+
+/// Every wake goes to the system. To remember that the loop has been woken already, and spare the call, gives
+/// more wakes and fewer callbacks: the threads then fight for that memory with the loop.
+pub fn async_pummel(arguments: &Arguments) -> Result {
+    let count: u64 = arguments.get("count");
+    let threads: usize = arguments.get("threads");
+    let bell = Bell::new()?;
+    let (over, sends) = (AtomicBool::new(false), AtomicU64::new(0));
+    let ring_until_over = || {
+        let mut sent = 0;
+        while !over.load(Ordering::Relaxed) {
+            bell.ring();
+            sent += 1;
+        }
+        sends.fetch_add(sent, Ordering::Relaxed);
+    };
+    arguments.ready();
+    let meter = Meter::start();
+    thread::scope(|scope| -> Result {
+        for _ in 0..threads {
+            scope.spawn(ring_until_over);
+        }
+        let mut callbacks = 0;
+        while callbacks < count {
+            callbacks += u64::from(bell.wait(None)?);
+        }
+        over.store(true, Ordering::Relaxed);
+        meter.report(callbacks);
+        Ok(())
+    })?;
+    result("sends", sends.into_inner());
+    Ok(())
+}
+
+pub fn post(arguments: &Arguments) -> Result {
+    let count: u64 = arguments.get("count");
+    let threads: u64 = arguments.get("threads");
+    let (bell, posted) = (Bell::new()?, Mutex::new(Vec::new()));
+    let post_one = |value: u64| {
+        loop {
+            let mut queue = posted.lock().expect("nobody panics with it");
+            if queue.len() < QUEUED_MAX {
+                queue.push(value);
+                let first = queue.len() == 1;
+                drop(queue);
+                if first {
+                    bell.ring();
+                }
+                return;
+            }
+            drop(queue);
+            thread::yield_now();
+        }
+    };
+    arguments.ready();
+    let meter = Meter::start();
+    thread::scope(|scope| -> Result {
+        for index in 0..threads {
+            scope.spawn(move || (index..count).step_by(threads as usize).for_each(post_one));
+        }
+        let (mut received, mut sum) = (0, 0_u64);
+        let mut batch = Vec::new();
+        while received < count {
+            bell.wait(None)?;
+            mem::swap(&mut batch, &mut posted.lock().expect("nobody panics with it"));
+            received += batch.len() as u64;
+            sum = batch.drain(..).fold(sum, u64::wrapping_add);
+        }
+        meter.report(received);
+        assert_eq!(sum, count * (count - 1) / 2);
+        Ok(())
+    })
+}
+
+pub fn queue_work(arguments: &Arguments) -> Result {
+    let (depth, count): (u64, u64) = (arguments.get("depth"), arguments.get("count"));
+    let workers = if depth == 1 { 1 } else { WORKERS };
+    let (bell, done) = (Bell::new()?, Mutex::new(Vec::new()));
+    let (jobs, taken) = mpsc::channel::<u64>();
+    let taken = Mutex::new(taken);
+    let work = || {
+        loop {
+            let job = taken.lock().expect("nobody panics with it").recv();
+            let Ok(state) = job else { return };
+            let answer =
+                state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let mut answers = done.lock().expect("nobody panics with it");
+            answers.push(answer);
+            let first = answers.len() == 1;
+            drop(answers);
+            if first {
+                bell.ring();
+            }
+        }
+    };
+    thread::scope(|scope| -> Result {
+        (0..workers).for_each(|_| drop(scope.spawn(work)));
+        arguments.ready();
+        let meter = Meter::start();
+        let mut queued = depth.min(count);
+        (0..queued).try_for_each(|seed| jobs.send(seed))?;
+        let mut finished = 0;
+        let mut batch = Vec::new();
+        while finished < count {
+            bell.wait(None)?;
+            mem::swap(&mut batch, &mut done.lock().expect("nobody panics with it"));
+            for answer in batch.drain(..) {
+                finished += 1;
+                if queued < count {
+                    queued += 1;
+                    jobs.send(answer)?;
+                }
+            }
+        }
+        meter.report(finished);
+        // The workers end when nobody can send any more.
+        drop(jobs);
+        Ok(())
+    })
+}
