@@ -80,9 +80,10 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(workers: usize, buffer_size: usize) -> Result<Core> {
+    pub(crate) fn new(workers: usize, buffer_size: usize, busy_poll: Nanos) -> Result<Core> {
         let lp = LOOPS.fetch_add(1, Ordering::Relaxed);
-        let backend = Backend::new(workers).map_err(|error| Error::system("make a loop", error))?;
+        let backend =
+            Backend::new(workers, busy_poll).map_err(|error| Error::system("make a loop", error))?;
         let now = backend.now();
         Ok(Core {
             lp,

@@ -62,6 +62,7 @@ pub struct Loop<S = ()> {
 pub struct Options {
     workers: usize,
     read_buffer: usize,
+    busy_poll: Duration,
 }
 
 impl Default for Options {
@@ -71,9 +72,9 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Four worker threads at most, a read buffer of 64 KiB.
+    /// Four worker threads at most, a read buffer of 64 KiB, no busy polling.
     pub fn new() -> Options {
-        Options { workers: 4, read_buffer: 64 << 10 }
+        Options { workers: 4, read_buffer: 64 << 10, busy_poll: Duration::ZERO }
     }
 
     /// How many worker threads this loop may have. They are made when they are needed. At least one.
@@ -89,13 +90,24 @@ impl Options {
         self
     }
 
+    /// Before it blocks, the loop asks the system again and again for up to `limit`. Zero, as it is by default, for
+    /// never; a few dozen microseconds are what it takes to be woken.
+    ///
+    /// For answers that are needed sooner than a sleeping thread can be woken, at the price of a core: a request
+    /// that comes within `limit` is seen at once. When that was in vain the loop blocks at once, until a wait
+    /// was short again, so that a loop with nothing to do sleeps.
+    pub fn busy_poll(mut self, limit: Duration) -> Options {
+        self.busy_poll = limit;
+        self
+    }
+
     /// Makes the loop.
     ///
     /// # Errors
     ///
     /// [`Error::System`] if the system has no descriptors left.
     pub fn build<S>(self) -> Result<Loop<S>> {
-        let core = Core::new(self.workers, self.read_buffer)?;
+        let core = Core::new(self.workers, self.read_buffer, nanos(self.busy_poll))?;
         let posts = Arc::new(Mailbox::new(core.backend.bell(Key::POSTS), usize::MAX));
         Ok(Loop {
             core,

@@ -175,3 +175,33 @@ fn a_wake_is_seen_by_whoever_waits_on_the_descriptor_whenever_it_came() {
 fn readable(lp: &Loop<Log>) -> bool {
     poll(&mut [PollFd::new(lp, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
 }
+
+#[test]
+fn a_loop_that_polls_before_it_blocks_sees_the_same() {
+    let mut lp: Loop<Log> = ringback::Options::new().busy_poll(20 * MS).build().unwrap();
+    let (stream, mut peer) = pair(&mut lp);
+    let wake = ringback::Wake::new(&mut lp, |_, log| note(log, "woken")).unwrap();
+    let waker = wake.waker(&lp).unwrap();
+    stream
+        .start(&mut lp, move |lp, log, event| {
+            if let Event::Data(_) = event? {
+                note(log, "data")?;
+                stream.close(lp);
+                wake.close(lp);
+            }
+            Ok(())
+        })
+        .unwrap();
+    // A timer sooner than the polling would end, one later, and what comes from elsewhere.
+    Timer::after(&mut lp, MS, move |_, log| {
+        std::thread::spawn(move || waker.wake());
+        note(log, "soon")
+    })
+    .unwrap();
+    Timer::after(&mut lp, 60 * MS, move |_, log| {
+        send(&mut peer, "x");
+        note(log, "late")
+    })
+    .unwrap();
+    assert_eq!(run(&mut lp), ["soon", "woken", "late", "data"]);
+}

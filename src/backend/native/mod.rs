@@ -2,6 +2,7 @@
 
 mod alarm;
 mod bell;
+mod busy;
 mod clock;
 mod file;
 mod interest;
@@ -31,7 +32,10 @@ pub(crate) use pages::Pages;
 pub(crate) use signal::numbers as signal_numbers;
 pub(crate) use socket::{AcceptTrouble, PIECES_MAX, Socket, SocketOptions, accept_trouble};
 
-use self::{alarm::Alarm, bell::Doorbell, clock::Clock, interest::Interests, pool::Pool, signal::Signals};
+use self::{
+    alarm::Alarm, bell::Doorbell, busy::BusyPoll, clock::Clock, interest::Interests, pool::Pool,
+    signal::Signals,
+};
 use super::{
     Interest, Readiness,
     job::{Done, Job, Submitted},
@@ -62,12 +66,13 @@ pub(crate) struct Backend {
     doorbell: Arc<Doorbell>,
     done: Arc<Mailbox<Done>>,
     signals: Option<Signals>,
+    busy: BusyPoll,
     /// Registrations that the system refused, until the loop has told them.
     refused: Vec<(Key, io::Error)>,
 }
 
 impl Backend {
-    pub(crate) fn new(workers: usize) -> io::Result<Backend> {
+    pub(crate) fn new(workers: usize, busy_poll: Nanos) -> io::Result<Backend> {
         let mut waiter = waiter::Waiter::new()?;
         let doorbell = Arc::new(Doorbell::new(Alarm::new()?));
         let done = Arc::new(Mailbox::new(Bell::new(doorbell.clone(), Key::JOBS), usize::MAX));
@@ -80,6 +85,7 @@ impl Backend {
             doorbell,
             done,
             signals: None,
+            busy: BusyPoll::new(busy_poll),
             refused: Vec::new(),
         })
     }
@@ -94,11 +100,43 @@ impl Backend {
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Nanos>,
-        ready: impl FnMut(Key, Readiness),
+        mut ready: impl FnMut(Key, Readiness),
     ) -> io::Result<()> {
         self.install();
         // Those whose registration was refused must hear of it now, and so must those who rang.
         let timeout = if self.refused.is_empty() { timeout } else { Some(0) };
+        if !self.busy.is_off() && timeout != Some(0) {
+            return self.poll_and_wait(timeout, ready);
+        }
+        self.sleep(timeout, &mut ready)
+    }
+
+    /// Polls for as long as may pay, and then waits for the rest of the time.
+    fn poll_and_wait(
+        &mut self,
+        timeout: Option<Nanos>,
+        mut ready: impl FnMut(Key, Readiness),
+    ) -> io::Result<()> {
+        self.doorbell.rise();
+        let begun = self.clock.now();
+        let limit = self.busy.limit(timeout);
+        let mut spent = 0;
+        let mut came = false;
+        while spent < limit && !came && !self.doorbell.has_rung() {
+            self.wait_for_the_system(Some(0), &mut |key, readiness| {
+                came = true;
+                ready(key, readiness);
+            })?;
+            std::hint::spin_loop();
+            spent = self.clock.now() - begun;
+        }
+        let rest = timeout.map(|timeout| timeout.saturating_sub(spent));
+        let waited = if came { Ok(()) } else { self.sleep(rest, &mut ready) };
+        self.busy.waited(self.clock.now() - begun);
+        waited
+    }
+
+    fn sleep(&mut self, timeout: Option<Nanos>, ready: &mut impl FnMut(Key, Readiness)) -> io::Result<()> {
         if timeout == Some(0) || !self.doorbell.sleep() {
             self.doorbell.rise();
             // Nothing is watched, so there is nothing that the system could say.
@@ -115,7 +153,7 @@ impl Backend {
     fn wait_for_the_system(
         &mut self,
         timeout: Option<Nanos>,
-        mut ready: impl FnMut(Key, Readiness),
+        ready: &mut impl FnMut(Key, Readiness),
     ) -> io::Result<()> {
         let mut alarmed = false;
         let waited = self.waiter.wait(timeout, |key, readiness| match key {

@@ -3,7 +3,7 @@
 use std::{rc::Rc, time::Duration};
 
 use ringback::{
-    Loop, Result, Timer,
+    Loop, Options, Result, Timer,
     net::{self, Event, ListenOptions, TcpListener, TcpStream},
 };
 use ringback_peers::{Arguments, Meter, announce};
@@ -20,8 +20,9 @@ fn listen<S>(lp: &mut Loop<S>) -> Result<TcpListener> {
     Ok(listener)
 }
 
-pub fn echo(_: &Arguments) -> Result {
-    let mut lp = Loop::new()?;
+pub fn echo(arguments: &Arguments) -> Result {
+    let busy_poll = Duration::from_micros(arguments.get_or("busy_poll_us", 0));
+    let mut lp = Options::new().busy_poll(busy_poll).build()?;
     listen(&mut lp)?.start(&mut lp, |lp, _, conn| {
         conn.start(lp, move |lp, _, event| {
             match event? {
