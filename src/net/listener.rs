@@ -8,7 +8,7 @@ use std::panic::Location;
 use super::{ToAddr, stream, tcp::TcpListener, tcp::TcpStream};
 use crate::{
     Loop,
-    backend::{AcceptTrouble, Interest, Socket, SocketOptions, accept_trouble},
+    backend::{AcceptTrouble, Interest, Readiness, Socket, SocketOptions, accept_trouble},
     error::{Error, Result},
     event_loop::{
         body::{Body, Occurrence},
@@ -228,7 +228,12 @@ fn accepted<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, socket: Socket) 
     // At its limit now? Whatever the answer, or it would be told of the next one without end.
     update(&mut lp.core, handle);
     match answered? {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            // Whoever connects speaks first, as a rule, and has spoken by now. A connection that is answered and
+            // closed within this turn is never watched at all.
+            lp.core.ready.push_back((stream.key(), Readiness::READ));
+            Ok(())
+        }
         Err(error) => lp.fail(state, stream, error),
     }
 }

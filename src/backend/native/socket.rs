@@ -73,8 +73,14 @@ impl Socket {
     }
 
     fn stream(addr: SocketAddr) -> io::Result<Socket> {
-        let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+        let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
+        #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+        let socket = {
+            let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            socket
+        };
         // Writes are gathered before they leave, so Nagle's waiting for more has no use. Sockets that are
         // accepted inherit it from the one that listens.
         socket.set_tcp_nodelay(true)?;
