@@ -270,7 +270,7 @@ pub(crate) fn due<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result 
     let core = &mut lp.core;
     let Ok(&mut State { period, once, .. }) = state_mut(core, handle, "fire") else { return Ok(()) };
     if once {
-        core.close(handle);
+        core.begin_closing(handle);
         return lp.call_last(state, handle, Occurrence::Plain);
     }
     if period > 0 {

@@ -149,6 +149,11 @@ impl Core {
         }
         body::release(self, handle);
         self.deadlines.cancel(handle.index);
+        self.begin_closing(handle);
+    }
+
+    /// The same for an open handle that has nothing to release, and no deadline.
+    pub(crate) fn begin_closing(&mut self, handle: Handle) {
         self.table.change(handle, |state| {
             state.closing = true;
             state.active = false;

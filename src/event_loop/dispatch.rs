@@ -174,10 +174,13 @@ impl<S> Loop<S> {
 
     fn put_callback(&mut self, handle: Handle, callback: Callback<S>) {
         let index = handle.index as usize;
-        if index >= self.callbacks.len() {
-            self.callbacks.resize_with(index + 1, || None);
+        match self.callbacks.get_mut(index) {
+            Some(place) => *place = Some(callback),
+            None => {
+                self.callbacks.resize_with(index, || None);
+                self.callbacks.push(Some(callback));
+            }
         }
-        self.callbacks[index] = Some(callback);
     }
 
     pub(crate) fn take_callback(&mut self, index: u32) -> Option<Callback<S>> {
@@ -278,8 +281,26 @@ impl<S> Loop<S> {
     /// Calls a handle's callback for the last time. The handle is closing.
     pub(crate) fn call_last(&mut self, state: &mut S, handle: Handle, occurrence: Occurrence<'_>) -> Result {
         let Some(callback) = self.take_callback(handle.index) else { return Ok(()) };
+        let begun = self.begin_call();
+        // A panic in here needs nobody to close the handle.
+        let result = callback.call_last(self, state, occurrence);
+        if result.is_ok() && begun.is_none() {
+            return Ok(());
+        }
         let whose = self.whose(handle);
-        self.call_once(state, whose, |lp, state| callback.call_last(lp, state, occurrence))
+        self.after_last_call(state, whose, begun, result)
+    }
+
+    /// Reports what was called for the last time: its error, and that it was slow.
+    fn after_last_call(&mut self, state: &mut S, whose: Whose, begun: Option<u64>, result: Result) -> Result {
+        let reported = begun.map_or(Ok(()), |begun| self.end_call(state, whose, begun));
+        if let Err(error) = result {
+            if let Some(handle) = whose.handle {
+                self.core.close(handle);
+            }
+            self.fail_as(state, whose, error)?;
+        }
+        reported
     }
 
     /// Answers a request: calls what waited for it, once.
@@ -334,14 +355,7 @@ impl<S> Loop<S> {
             once.1 = None;
             result
         };
-        let reported = begun.map_or(Ok(()), |begun| self.end_call(state, whose, begun));
-        if let Err(error) = result {
-            if let Some(handle) = whose.handle {
-                self.core.close(handle);
-            }
-            self.fail_as(state, whose, error)?;
-        }
-        reported
+        self.after_last_call(state, whose, begun, result)
     }
 
     /// Closes a handle and reports why.
