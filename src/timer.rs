@@ -237,13 +237,18 @@ fn install<S>(
     lp.install_plain(handle, callback);
 }
 
+/// Starts a timer that is open.
 fn arm(core: &mut Core, handle: Handle, delay: Duration) {
-    if let Ok(state) = state_mut(core, handle, "start a timer") {
+    let deadline = core.deadline(delay);
+    let Some(slot) = core.table.find_open(handle) else { return };
+    let was_active = slot.state().active;
+    if let Body::Timer(state) = &mut slot.body {
         (state.delay, state.was_started) = (nanos(delay), true);
     }
-    let deadline = core.deadline(delay);
     core.deadlines.set(handle.index, deadline);
-    core.set_active(handle, true);
+    if !was_active {
+        core.set_active(handle, true);
+    }
 }
 
 fn checked_period(act: &'static str, period: Duration) -> Result<Nanos> {

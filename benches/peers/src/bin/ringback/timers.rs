@@ -46,9 +46,6 @@ pub fn churn(arguments: &Arguments) -> Result {
     for _ in 0..count {
         timers.push(start(&mut lp, &mut random)?);
     }
-    let before = heap_bytes();
-    arguments.ready();
-    let meter = Meter::start();
     let mut done = 0;
     let idle = Idle::new(&mut lp)?;
     idle.start(&mut lp, move |lp, _| {
@@ -67,6 +64,9 @@ pub fn churn(arguments: &Arguments) -> Result {
         }
         Ok(())
     })?;
+    let before = heap_bytes();
+    arguments.ready();
+    let meter = Meter::start();
     lp.run(&mut ())?;
     meter.report(ops);
     result("heap_bytes_before", before);
