@@ -59,7 +59,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         8 => (deadline(), 0..8_u64).prop_map(|(now, age)| Operation::Pop { now, age }),
         4 => (deadline(), 1..5_u32, 0..5_u64)
             .prop_map(|(now, again, delay)| Operation::Pass { now, again, delay }),
-        1 => (0..500_u32, 100..1500_u32, deadline())
+        2 => (0..500_u32, 60..1500_u32, deadline())
             .prop_map(|(first, many, deadline)| Operation::Crowd { first, many, deadline }),
         1 => Just(Operation::Disperse),
     ]

@@ -85,7 +85,10 @@ impl Deadlines {
             self.sift_up(self.heap.len() - 1, entry);
         } else {
             (self.nodes[index].deadline, self.nodes[index].arrival) = (deadline, arrival);
-            self.far.link(&mut self.nodes, owner);
+            match place {
+                Place::Far { .. } if self.len > EXACT_MAX => self.far.link_early(&mut self.nodes, owner),
+                _ => self.far.link(&mut self.nodes, owner),
+            }
         }
     }
 
@@ -432,5 +435,25 @@ mod tests {
         // Whoever waits until then, and finds nobody, learns better.
         assert_eq!(queue.pop_due(SECOND, u64::MAX), None);
         assert_eq!(queue.next(), Some(SECOND + 2));
+    }
+
+    #[test]
+    fn one_that_was_put_off_and_stayed_does_not_hide_those_that_are_due_before_it() {
+        let mut queue = Deadlines::default();
+        // Many, so that one which is put off stays where it is; then few.
+        for owner in 0..100 {
+            queue.set(owner, 10 * SECOND);
+        }
+        queue.set(100, 2 * SECOND);
+        queue.set(101, 2 * SECOND + 1);
+        queue.set(102, 5 * SECOND);
+        queue.set(101, 40 * SECOND);
+        for owner in 0..100 {
+            queue.cancel(owner);
+        }
+        queue.cancel(100);
+        queue.verify();
+        assert!(queue.next() <= Some(5 * SECOND));
+        assert_eq!(queue.pop_due(5 * SECOND, u64::MAX), Some(102));
     }
 }

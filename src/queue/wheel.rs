@@ -108,7 +108,8 @@ impl Level {
 ///
 /// 1. Each node in it has a tick after `elapsed`, and lies in a slot that begins after `elapsed`, not after its
 ///    tick, and less than one round of its level away.
-/// 2. The bound of a slot is not after any deadline in it.
+/// 2. The bound of a slot is not after any deadline in it, nor after the slot's end, beyond which a deadline that was
+///    put off, and stayed, may be: slots that follow have deadlines before it.
 #[derive(Debug, Default)]
 pub(super) struct Wheel {
     elapsed: u64,
@@ -123,14 +124,25 @@ impl Wheel {
 
     /// Puts in a node whose tick is after `elapsed`.
     pub(super) fn link(&mut self, nodes: &mut [Node], owner: u32) {
-        let Node { deadline, .. } = nodes[owner as usize];
-        let (level, slot) = self.place_of(deadline >> TICK_BITS);
+        self.link_at(nodes, owner, nodes[owner as usize].tick());
+    }
+
+    /// The same for one whose deadline keeps being moved: half-way, so that it may stay there the next time, even
+    /// if it is moved to a little earlier than now.
+    pub(super) fn link_early(&mut self, nodes: &mut [Node], owner: u32) {
+        let distance = nodes[owner as usize].tick() - self.elapsed;
+        self.link_at(nodes, owner, self.elapsed + distance.div_ceil(2));
+    }
+
+    fn link_at(&mut self, nodes: &mut [Node], owner: u32, tick: u64) {
+        let (level, slot) = self.place_of(tick);
+        let bound = nodes[owner as usize].deadline.min(self.end_of(level, slot));
         let wheel = self.levels[usize::from(level)].get_or_insert_with(|| Box::new(Level::new()));
         let occupied = wheel.is_occupied(slot);
         wheel.set_occupied(slot, true);
         let list = &mut wheel.slots[usize::from(slot)];
         if !occupied {
-            *list = Slot { first: owner, last: NOBODY, bound: deadline };
+            *list = Slot { first: owner, last: NOBODY, bound };
         }
         let node = &mut nodes[owner as usize];
         node.place = Place::Far { level, slot };
@@ -139,13 +151,14 @@ impl Wheel {
             nodes[list.last as usize].next = owner;
         }
         list.last = owner;
-        list.bound = list.bound.min(deadline);
+        list.bound = list.bound.min(bound);
     }
 
     /// Takes a node out of its slot. `exactly` finds the slot's bound anew, at the cost of a walk.
     pub(super) fn unlink(&mut self, nodes: &mut [Node], owner: u32, exactly: bool) {
         let Node { next, previous, place, .. } = nodes[owner as usize];
         let Place::Far { level, slot } = place else { return };
+        let end = self.end_of(level, slot);
         let Some(wheel) = &mut self.levels[usize::from(level)] else { return };
         nodes[owner as usize].place = Place::Absent;
         let list = &mut wheel.slots[usize::from(slot)];
@@ -160,7 +173,7 @@ impl Wheel {
         if list.first == NOBODY {
             wheel.set_occupied(slot, false);
         } else if exactly {
-            list.bound = walk(nodes, list.first).map(|(_, node)| node.deadline).min().unwrap_or(0);
+            list.bound = walk(nodes, list.first).map(|(_, node)| node.deadline).fold(end, Nanos::min);
         }
     }
 
@@ -168,10 +181,7 @@ impl Wheel {
     /// be early when the slot begins, and moves then, once for however often it was put off.
     pub(super) fn may_stay(&mut self, place: Place, deadline: Nanos) -> bool {
         let Place::Far { level, slot } = place else { return false };
-        let shift = SLOT_BITS * u32::from(level);
-        let current = self.elapsed >> shift;
-        let start = (current + u64::from(slot).wrapping_sub(current) % SLOTS) << shift;
-        let stays = deadline >> TICK_BITS >= start;
+        let stays = deadline >> TICK_BITS >= self.start_of(level, slot);
         if let (true, Some(wheel)) = (stays, &mut self.levels[usize::from(level)]) {
             let bound = &mut wheel.slots[usize::from(slot)].bound;
             *bound = (*bound).min(deadline);
@@ -233,6 +243,20 @@ impl Wheel {
         }
     }
 
+    /// The tick at which a slot begins that is not over.
+    fn start_of(&self, level: u8, slot: u16) -> u64 {
+        let shift = SLOT_BITS * u32::from(level);
+        let current = self.elapsed >> shift;
+        (current + u64::from(slot).wrapping_sub(current) % SLOTS) << shift
+    }
+
+    /// The first time that is after a slot. Slots after it may hold deadlines from there on.
+    fn end_of(&self, level: u8, slot: u16) -> Nanos {
+        let ticks = 1 << (SLOT_BITS * u32::from(level));
+        let end = u128::from(self.start_of(level, slot) + ticks) << TICK_BITS;
+        Nanos::try_from(end).unwrap_or(Nanos::MAX)
+    }
+
     /// The level and the slot for a tick after `elapsed`.
     fn place_of(&self, tick: u64) -> (u8, u16) {
         let mut level = 0;
@@ -251,9 +275,11 @@ impl Wheel {
             let Some(wheel) = wheel else { continue };
             for slot in (0..SLOTS as u16).filter(|&slot| wheel.is_occupied(slot)) {
                 let list = &wheel.slots[usize::from(slot)];
-                let shift = SLOT_BITS * level as u32;
-                let current = self.elapsed >> shift;
-                let start = (current + u64::from(slot).wrapping_sub(current) % SLOTS) << shift;
+                let start = self.start_of(level as u8, slot);
+                assert!(
+                    list.bound <= self.end_of(level as u8, slot),
+                    "a bound does not hide the slots that follow"
+                );
                 assert!(start > self.elapsed, "a slot begins in the future");
                 let mut last = NOBODY;
                 for (owner, node) in walk(nodes, list.first) {
