@@ -16,17 +16,18 @@
 //! # Ok::<(), ringback::Error>(())
 //! ```
 
-use std::{fmt, panic::Location, sync::Arc};
+use std::{fmt, panic::Location, rc::Rc, sync::Arc};
 
 use crate::{
     Loop,
-    backend::{Mailbox, ReceiveError, Refused, Rejected},
+    backend::{Inbox, Mailbox, Refused, Rejected},
     error::{Error, Result},
-    event_loop::body::{Body, Occurrence},
+    event_loop::body::Body,
     handle::{Handle, typed_handle},
 };
 
-/// Messages delivered to one channel in one turn, so that a fast sender does not starve the others.
+/// Messages taken from one channel in one turn, so that a fast sender does not starve the others. They make room for
+/// as many, so this is also how far a bounded channel may hold more than its capacity.
 const MESSAGES_MAX: usize = 1024;
 
 typed_handle! {
@@ -51,33 +52,48 @@ pub struct SendError<T> {
 
 /// What the loop does with a channel, whatever it carries.
 trait Mail: fmt::Debug {
-    fn hear(&self);
+    fn take(&self, most: usize);
+    fn due(&self) -> usize;
+    fn is_ready(&self) -> bool;
+    fn rest(&self) -> bool;
     fn len(&self) -> usize;
     fn senders(&self) -> usize;
     fn close(&self);
 }
 
-impl<T> Mail for Mailbox<T> {
-    fn hear(&self) {
-        Mailbox::hear(self);
+impl<T> Mail for Inbox<T> {
+    fn take(&self, most: usize) {
+        Inbox::take(self, most);
+    }
+
+    fn due(&self) -> usize {
+        Inbox::due(self)
+    }
+
+    fn is_ready(&self) -> bool {
+        Inbox::is_ready(self)
+    }
+
+    fn rest(&self) -> bool {
+        Inbox::rest(self)
     }
 
     fn len(&self) -> usize {
-        Mailbox::len(self)
+        Inbox::len(self)
     }
 
     fn senders(&self) -> usize {
-        Mailbox::senders(self)
+        Inbox::senders(self)
     }
 
     fn close(&self) {
-        Mailbox::close(self);
+        Inbox::close(self);
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct State {
-    mail: Arc<dyn Mail>,
+    mail: Rc<dyn Mail>,
 }
 
 impl State {
@@ -90,7 +106,8 @@ impl State {
     }
 }
 
-/// A channel that holds up to `capacity` messages that the loop has not taken yet, at least one.
+/// A channel that holds up to `capacity` messages that the loop has not taken yet, at least one. The loop takes up to
+/// 1024 at a time, when their turn has come, and delivers them one by one.
 ///
 /// `callback` is called with each message, in the order of sending, in the poll phase. An error that
 /// it returns closes the channel.
@@ -130,16 +147,20 @@ fn make<S, T: Send + 'static>(
 ) -> (Channel, Sender<T>) {
     let mut made = None;
     let handle = lp.core.table.insert_with(started, |handle| {
-        let mailbox = Arc::new(Mailbox::new(lp.core.backend.bell(handle.key()), capacity));
-        made = Some(mailbox.clone());
-        Body::Channel(State { mail: mailbox })
+        let inbox = Rc::new(Inbox::new(lp.core.backend.bell(handle.key()), capacity));
+        made = Some(inbox.clone());
+        Body::Channel(State { mail: inbox })
     });
-    let mailbox: Arc<Mailbox<T>> = made.expect("a mailbox is made with its handle");
+    let inbox: Rc<Inbox<T>> = made.expect("an inbox is made with its handle");
+    let mailbox = inbox.mailbox().clone();
     lp.core.set_active(handle, true);
-    let inbox = mailbox.clone();
-    lp.install(handle, move |lp, state, _| match inbox.take() {
-        Ok(message) => callback(lp, state, message),
-        Err(ReceiveError::Empty | ReceiveError::Abandoned) => Ok(()),
+    lp.install_plain(handle, move |lp, state| {
+        let mut next = inbox.next();
+        while let Some(message) = next {
+            callback(lp, state, message)?;
+            next = lp.call_again(handle, || inbox.next());
+        }
+        Ok(())
     });
     mailbox.add_sender();
     (Channel(handle), Sender { mailbox })
@@ -147,16 +168,23 @@ fn make<S, T: Send + 'static>(
 
 pub(crate) fn rung<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
     let Some(mail) = mail(lp, handle) else { return Ok(()) };
-    mail.hear();
-    // Before the messages are counted: whoever has left by now had sent all that he ever would.
+    // Before the messages are taken: whoever has left by now had sent all that he ever would.
     let abandoned = mail.senders() == 0;
-    for _ in 0..mail.len().min(MESSAGES_MAX) {
+    mail.take(MESSAGES_MAX);
+    while mail.is_ready() {
+        if !lp.has_callback(handle) {
+            // It went with a loop that the application has exchanged for another inside of it.
+            lp.core.close(handle);
+        }
         if !lp.is_open(handle) {
             return Ok(());
         }
-        lp.call(state, handle, Occurrence::Plain)?;
+        lp.call_plainly(state, handle.index)?;
     }
-    if mail.len() > 0 {
+    if !lp.is_open(handle) {
+        return Ok(());
+    }
+    if mail.due() > 0 || !mail.rest() {
         // The rest has its turn after the others.
         lp.core.rung.push(handle.key());
     } else if abandoned {
@@ -165,7 +193,7 @@ pub(crate) fn rung<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result
     Ok(())
 }
 
-fn mail<S>(lp: &Loop<S>, handle: Handle) -> Option<Arc<dyn Mail>> {
+fn mail<S>(lp: &Loop<S>, handle: Handle) -> Option<Rc<dyn Mail>> {
     match &lp.core.table.get(handle)?.body {
         Body::Channel(state) => Some(state.mail.clone()),
         _ => None,

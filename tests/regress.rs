@@ -1,10 +1,12 @@
 //! What once went wrong: one test each, named for what happened.
 
 use std::{
+    cell::Cell,
     io::{Read, Write},
     net,
     os::unix::net::UnixStream,
     panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
     thread,
     time::Duration,
 };
@@ -444,4 +446,26 @@ fn a_stream_that_was_resumed_before_it_was_started_threw_its_first_bytes_away() 
     })
     .unwrap();
     assert_eq!(run(&mut lp), ["first"]);
+}
+
+#[test]
+fn a_channel_whose_callback_went_with_a_replaced_loop_spun_when_that_came_back() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    let (channel, sender) = ringback::channel::unbounded(&mut lp, |lp, log: &mut Log, number: u32| {
+        log.push(number.to_string());
+        let old = Rc::new(Cell::new(None));
+        let kept = old.clone();
+        let mut new = Loop::new()?;
+        new.defer(move |lp, _| {
+            *lp = kept.take().expect("it was put there");
+            Ok(())
+        });
+        old.set(Some(std::mem::replace(lp, new)));
+        Ok(())
+    })
+    .unwrap();
+    (0..3).for_each(|number| sender.send(number).unwrap());
+    assert_eq!(run(&mut lp), ["0"]);
+    assert!(!channel.is_open(&lp));
+    assert!(sender.send(3).is_err());
 }

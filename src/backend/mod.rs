@@ -14,7 +14,7 @@
 //! * [`Socket`]: `connect`, `listen`, `accept`, `receive`, `send`, `shut_down`. `Ok(None)` is "not now".
 //! * `submit`, `withdraw`: jobs for worker threads, or done at once when the system can do them without
 //!   blocking. `Done`s come through the mailbox of [`Key::JOBS`](crate::handle::Key).
-//! * `bell`, [`Mailbox`]: how other threads reach the loop.
+//! * `bell`, [`Mailbox`]: how other threads reach the loop. What they bring comes through its [`Inbox`].
 //! * `watch_signal`, `forget_signal`: which signals this loop wants to hear of.
 //!
 //! A backend does not know what a handle is: it keeps keys, and gives them back.
@@ -25,8 +25,8 @@ pub(crate) mod job;
 mod native;
 
 pub(crate) use native::{
-    AcceptTrouble, Backend, Bell, Descriptor, Mailbox, PIECES_MAX, Pages, ReceiveError, Refused, Rejected,
-    Socket, SocketOptions, accept_trouble, signal_numbers,
+    AcceptTrouble, Backend, Bell, Descriptor, Inbox, Mailbox, PIECES_MAX, Pages, Refused, Rejected, Socket,
+    SocketOptions, accept_trouble, signal_numbers,
 };
 
 /// What to be told about. Bits, because they are compared once an event.

@@ -225,7 +225,9 @@ impl Core {
 
     /// Jobs are done: their answers are due in the next deferred phase.
     pub(crate) fn collect_done(&mut self) {
-        for done in self.backend.take_done() {
+        self.backend.done().take(usize::MAX);
+        while self.backend.done().is_ready() {
+            let Some(done) = self.backend.done().next() else { break };
             let index = done.token as u32;
             let found = self
                 .requests
@@ -234,6 +236,10 @@ impl Core {
             if let Some(request) = found {
                 self.answer(request, done.result);
             }
+        }
+        let done = self.backend.done();
+        if done.due() > 0 || !done.rest() {
+            self.rung.push(Key::JOBS);
         }
     }
 

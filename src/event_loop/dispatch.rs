@@ -250,6 +250,19 @@ impl<S> Loop<S> {
         Some(Calling { lp: self, id, index, victim, callback: Some(callback) })
     }
 
+    /// What a handle's wrapper calls the user's callback with once more, before it returns: the same to everybody as
+    /// another call, without taking the callback out and putting it back. Not if the callback has closed the handle,
+    /// or exchanged the loop; and not if calls are timed, for each has a time of its own.
+    #[inline]
+    pub(crate) fn call_again<T>(&mut self, handle: Handle, next: impl FnOnce() -> Option<T>) -> Option<T> {
+        if self.on_slow.is_some() || !self.is_open(handle) {
+            return None;
+        }
+        let next = next()?;
+        self.core.counters.callbacks += 1;
+        Some(next)
+    }
+
     /// Reports a slow callback, and gives back what it returned.
     fn after_call(
         &mut self,

@@ -165,7 +165,7 @@ impl<S> Loop<S> {
         WhyAlive {
             entries: self.handles().into_iter().filter(|entry| entry.holds).collect(),
             remotes: self.posts.senders(),
-            posts: self.posted.len() + self.posts.len(),
+            posts: self.posts.len(),
         }
     }
 }

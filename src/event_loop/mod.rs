@@ -10,10 +10,8 @@ mod turn;
 mod verify;
 
 use std::{
-    collections::VecDeque,
     os::fd::{AsFd, BorrowedFd},
     panic::Location,
-    sync::Arc,
     time::Duration,
 };
 
@@ -26,7 +24,7 @@ use self::{
     turn::Block,
 };
 use crate::{
-    backend::{Mailbox, job::Outcome},
+    backend::{Inbox, job::Outcome},
     error::{Error, Failure, Result},
     handle::{Handle, Key, Kind, Request},
     remote::{Post, Remote},
@@ -48,8 +46,7 @@ pub struct Loop<S = ()> {
     answers: Vec<Option<Answer<S>>>,
     on_failure: Option<OnFailure<S>>,
     on_slow: Option<(u64, OnSlow<S>)>,
-    posts: Arc<Mailbox<Post<S>>>,
-    posted: VecDeque<Post<S>>,
+    posts: Inbox<Post<S>>,
 }
 
 /// How a loop is made, for those who want it otherwise than [`Loop::new`].
@@ -108,16 +105,8 @@ impl Options {
     /// [`Error::System`] if the system has no descriptors left.
     pub fn build<S>(self) -> Result<Loop<S>> {
         let core = Core::new(self.workers, self.read_buffer, nanos(self.busy_poll))?;
-        let posts = Arc::new(Mailbox::new(core.backend.bell(Key::POSTS), usize::MAX));
-        Ok(Loop {
-            core,
-            callbacks: Vec::new(),
-            answers: Vec::new(),
-            on_failure: None,
-            on_slow: None,
-            posts,
-            posted: VecDeque::new(),
-        })
+        let posts = Inbox::new(core.backend.bell(Key::POSTS), usize::MAX);
+        Ok(Loop { core, callbacks: Vec::new(), answers: Vec::new(), on_failure: None, on_slow: None, posts })
     }
 }
 
@@ -231,7 +220,7 @@ impl<S> Loop<S> {
 
     /// Whether anything is left to wait for: whether `run` would go on.
     pub fn is_alive(&self) -> bool {
-        self.core.is_alive() || !self.posted.is_empty() || self.posts.senders() > 0 || self.posts.len() > 0
+        self.core.is_alive() || self.posts.senders() > 0 || self.posts.len() > 0
     }
 
     // ---- time
@@ -351,7 +340,7 @@ impl<S> Loop<S> {
     /// A sender of closures, for any thread. It holds the loop, and so do its clones, until they are
     /// dropped or [`unref`](Remote::unref)ed.
     pub fn remote(&self) -> Remote<S> {
-        Remote::new(self.posts.clone())
+        Remote::new(self.posts.mailbox().clone())
     }
 
     // ---- what every handle can do; the typed handles have these as methods
@@ -417,8 +406,11 @@ impl<S> Loop<S> {
     }
 
     fn collect_posts(&mut self) {
-        self.posts.hear();
-        self.posted.append(&mut self.posts.take_all());
+        self.posts.take(usize::MAX);
+        // At once, not when they have run: one of them may break the turn off.
+        if !self.posts.rest() {
+            self.core.rung.push(Key::POSTS);
+        }
     }
 }
 

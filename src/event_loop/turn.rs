@@ -191,8 +191,8 @@ impl<S> Loop<S> {
     }
 
     fn posts(&mut self, state: &mut S) -> Result {
-        for _ in 0..self.posted.len() {
-            let Some(post) = self.posted.pop_front() else { break };
+        while self.posts.is_ready() {
+            let Some(post) = self.posts.next() else { break };
             let whose = Whose { handle: None, kind: Kind::Post, started: post.started };
             self.call_once(state, whose, post.closure)?;
         }
@@ -203,7 +203,7 @@ impl<S> Loop<S> {
     pub(crate) fn how_long_to_block(&self, block: Block, progress: bool) -> Option<Nanos> {
         let core = &self.core;
         let nothing_to_wait_for = core.stopping || !self.is_alive();
-        let something_to_do = core.has_work() || !self.posted.is_empty();
+        let something_to_do = core.has_work() || self.posts.due() > 0;
         if nothing_to_wait_for
             || something_to_do
             || block == Block::Never

@@ -102,7 +102,154 @@ fn a_fast_sender_does_not_starve_the_others() {
     let (_channel, sender) = channel::unbounded(&mut lp, |_, _, _: u32| Ok(())).unwrap();
     (0..10_000).for_each(|number| sender.send(number).unwrap());
     drop(sender);
-    let before = lp.metrics().turns;
+    let before = lp.metrics();
     run(&mut lp);
-    assert!(lp.metrics().turns - before >= 10, "a thousand or so a turn");
+    assert!(lp.metrics().turns - before.turns >= 10, "a thousand or so a turn");
+    assert_eq!(lp.metrics().callbacks - before.callbacks, 10_000, "each message is a call");
+}
+
+#[test]
+fn messages_that_were_taken_when_a_turn_broke_off_arrive_once_in_the_next_run() {
+    let mut lp = world();
+    let (_channel, sender) =
+        channel::unbounded(&mut lp, |_, log, number: u32| note(log, number.to_string())).unwrap();
+    (0..40).for_each(|number| sender.send(number).unwrap());
+    drop(sender);
+    // Each call is slow, and whoever is told of the third breaks the turn off.
+    let mut told = 0;
+    lp.on_slow(std::time::Duration::ZERO, move |_, _, _| {
+        told += 1;
+        if told == 3 { Err(Error::other("enough")) } else { Ok(()) }
+    });
+    let mut log = Vec::new();
+    assert_eq!(lp.run(&mut log).unwrap_err().to_string(), "enough");
+    assert_eq!(log.len(), 3);
+    lp.verify();
+    lp.run(&mut log).unwrap();
+    assert_eq!(log, (0..40).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn posts_that_were_taken_when_one_of_them_broke_the_turn_off_run_once_in_the_next_run() {
+    let mut lp = world();
+    let remote = lp.remote();
+    for number in 0..40 {
+        let fails = number % 10 == 9;
+        let posted = remote.post(move |_, log| {
+            note(log, number.to_string())?;
+            if fails { Err(Error::other("no")) } else { Ok(()) }
+        });
+        posted.unwrap();
+    }
+    let mut log = Vec::new();
+    for _ in 0..4 {
+        lp.run(&mut log).unwrap_err();
+    }
+    assert_eq!(log, (0..40).map(|number| number.to_string()).collect::<Vec<_>>());
+    // The last one of a batch broke it off, and the loop still hears of the next.
+    let thread = std::thread::spawn(move || remote.post(|_, log| note(log, "again")));
+    lp.run(&mut log).unwrap();
+    thread.join().unwrap().unwrap();
+    assert_eq!(log.last().unwrap(), "again");
+}
+
+#[test]
+fn a_panic_amid_a_batch_closes_the_channel_and_drops_the_rest() {
+    let mut lp = world();
+    let value = std::sync::Arc::new(());
+    let (channel, sender) = channel::unbounded(&mut lp, |_, log, (number, _): (u32, std::sync::Arc<()>)| {
+        assert!(number < 2, "no more");
+        note(log, number.to_string())
+    })
+    .unwrap();
+    (0..10).for_each(|number| sender.send((number, value.clone())).unwrap());
+    let mut log = Vec::new();
+    let run = std::panic::AssertUnwindSafe(|| lp.run(&mut log));
+    std::panic::catch_unwind(run).unwrap_err();
+    assert_eq!(log, ["0", "1"]);
+    assert!(!channel.is_open(&lp));
+    assert_eq!(std::sync::Arc::strong_count(&value), 1, "the rest was dropped at once");
+    assert!(sender.send((11, value)).is_err());
+    lp.run(&mut log).unwrap();
+}
+
+#[test]
+fn closing_amid_a_batch_drops_the_rest_at_once() {
+    let mut lp = world();
+    let value = std::sync::Arc::new(());
+    let cell = std::rc::Rc::new(std::cell::Cell::new(None));
+    let (inside, held) = (cell.clone(), std::sync::Arc::downgrade(&value));
+    let (channel, sender) =
+        channel::unbounded(&mut lp, move |lp, log, (number, _value): (u32, std::sync::Arc<()>)| {
+            if number == 3 {
+                Option::<channel::Channel>::unwrap(inside.get()).close(lp);
+                // The test's own, and the one in hand.
+                assert_eq!(held.strong_count(), 2);
+            }
+            note(log, u32::to_string(&number))
+        })
+        .unwrap();
+    cell.set(Some(channel));
+    (0..200).for_each(|number| sender.send((number, value.clone())).unwrap());
+    assert_eq!(run(&mut lp), ["0", "1", "2", "3"]);
+}
+
+#[test]
+fn a_callback_that_sends_to_its_own_channel_finds_the_room_that_its_batch_has_made() {
+    let mut lp = world();
+    let cell = std::rc::Rc::new(std::cell::RefCell::new(None::<channel::Sender<u32>>));
+    let inside = cell.clone();
+    let (_channel, sender) = channel::bounded(&mut lp, 3, move |_, log, number: u32| {
+        if number == 0 {
+            let sender = inside.borrow_mut().take().unwrap();
+            let fitted = (10..).take_while(|&number| sender.try_send(number).is_ok()).count();
+            assert_eq!(fitted, 3, "the capacity, whatever was taken");
+        }
+        note(log, number.to_string())
+    })
+    .unwrap();
+    (0..3).for_each(|number| sender.try_send(number).unwrap());
+    assert!(sender.try_send(3).is_err());
+    *cell.borrow_mut() = Some(sender);
+    assert_eq!(run(&mut lp), ["0", "1", "2", "10", "11", "12"]);
+}
+
+#[test]
+fn what_one_thread_sends_before_it_tells_another_arrives_before_what_that_sends() {
+    const ROUNDS: u32 = 5000;
+    let mut lp = world();
+    let (_channel, sender) =
+        channel::unbounded(&mut lp, |_, log, number: u32| note(log, number.to_string())).unwrap();
+    let (tell_second, second_is_told) = std::sync::mpsc::sync_channel(0);
+    let (tell_first, first_is_told) = std::sync::mpsc::sync_channel(0);
+    let first = sender.clone();
+    let threads = [
+        std::thread::spawn(move || {
+            for round in 0..ROUNDS {
+                first.send(2 * round).unwrap();
+                tell_second.send(()).unwrap();
+                first_is_told.recv().unwrap();
+            }
+        }),
+        std::thread::spawn(move || {
+            for round in 0..ROUNDS {
+                second_is_told.recv().unwrap();
+                sender.send(2 * round + 1).unwrap();
+                tell_first.send(()).unwrap();
+            }
+        }),
+    ];
+    let expected: Vec<String> = (0..2 * ROUNDS).map(|number| number.to_string()).collect();
+    assert_eq!(run(&mut lp), expected);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn messages_may_be_larger_than_a_threads_stack_has_room_for_many_of() {
+    let mut lp = world();
+    let (_channel, sender) =
+        channel::unbounded(&mut lp, |_, log, bytes: [u8; 1 << 16]| note(log, bytes[9].to_string())).unwrap();
+    (0..100).for_each(|number| sender.send([number; 1 << 16]).unwrap());
+    drop(sender);
+    assert_eq!(run(&mut lp), (0..100).map(|number| number.to_string()).collect::<Vec<_>>());
 }

@@ -2,10 +2,12 @@
 
 mod alarm;
 mod bell;
+mod blocks;
 mod busy;
 mod clock;
 mod file;
 mod interest;
+mod mailbox;
 mod pages;
 mod pool;
 mod signal;
@@ -26,8 +28,9 @@ use std::{
     sync::Arc,
 };
 
-pub(crate) use bell::{Bell, Mailbox, ReceiveError, Refused, Rejected};
+pub(crate) use bell::Bell;
 pub(crate) use file::Descriptor;
+pub(crate) use mailbox::{Inbox, Mailbox, Refused, Rejected};
 pub(crate) use pages::Pages;
 pub(crate) use signal::numbers as signal_numbers;
 pub(crate) use socket::{AcceptTrouble, PIECES_MAX, Socket, SocketOptions, accept_trouble};
@@ -64,7 +67,7 @@ pub(crate) struct Backend {
     waiter: waiter::Waiter,
     interests: Interests,
     doorbell: Arc<Doorbell>,
-    done: Arc<Mailbox<Done>>,
+    done: Inbox<Done>,
     signals: Option<Signals>,
     busy: BusyPoll,
     /// Registrations that the system refused, until the loop has told them.
@@ -75,10 +78,10 @@ impl Backend {
     pub(crate) fn new(workers: usize, busy_poll: Nanos) -> io::Result<Backend> {
         let mut waiter = waiter::Waiter::new()?;
         let doorbell = Arc::new(Doorbell::new(Alarm::new()?));
-        let done = Arc::new(Mailbox::new(Bell::new(doorbell.clone(), Key::JOBS), usize::MAX));
+        let done = Inbox::new(Bell::new(doorbell.clone(), Key::JOBS), usize::MAX);
         waiter.watch_alarm(doorbell.alarm().as_fd(), Key::BELL)?;
         Ok(Backend {
-            pool: Pool::new(workers, done.clone()),
+            pool: Pool::new(workers, done.mailbox().clone()),
             clock: Clock::start(),
             waiter,
             interests: Interests::default(),
@@ -262,10 +265,9 @@ impl Backend {
         self.pool.withdraw(ticket).is_some()
     }
 
-    /// Takes the jobs that are done.
-    pub(crate) fn take_done(&mut self) -> impl Iterator<Item = Done> + use<> {
-        self.done.hear();
-        self.done.take_all().into_iter()
+    /// Where the jobs that are done come in.
+    pub(crate) fn done(&self) -> &Inbox<Done> {
+        &self.done
     }
 
     // ---- signals
