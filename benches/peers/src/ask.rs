@@ -87,7 +87,8 @@ pub fn missing(workload: &str) -> ! {
 /// Says the version of a library from the registry: the one in the lock file, which all was built with.
 pub fn announce_locked_version(name: &str) {
     let lock = include_str!("../Cargo.lock");
-    let mut lines = lock.lines().skip_while(|line| line.strip_prefix("name = ") != Some(&format!("\"{name}\"")));
+    let mut lines =
+        lock.lines().skip_while(|line| line.strip_prefix("name = ") != Some(&format!("\"{name}\"")));
     let version = lines.nth(1).and_then(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
     announce(&format!("version {name} {}", version.unwrap_or("unknown")));
 }

@@ -57,7 +57,8 @@
 //! | `broadcast streams=N` | connects N, and again and again sends one byte on the first and reads until all N have got their 20 messages. `ops` = messages received by streams (20 × N a burst); latency of a burst |
 //! | `pound conns=N` | N clients, each: connect, send "QS", read until the server has closed, close, again. `ops` = connections; latency of one |
 //!
-//! Clients of a server made by hand (`raw sink`, `raw pound`), at `port=PORT`:
+//! Clients of a server made by hand (`raw sink`, `raw pound`), at `port=PORT`. `pump` leaves `TCP_NODELAY` off, the
+//! others as the library has it:
 //!
 //! | workload | what the peer does |
 //! |---|---|

@@ -8,6 +8,7 @@ mod format;
 mod growth;
 mod header;
 mod interrupt;
+mod markdown;
 mod metric;
 mod plot;
 mod progress;
@@ -60,6 +61,10 @@ struct Options {
     /// Write the plot of the ratios to this file, as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+
+    /// Write the rows that have a goal to this file, as a table in Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
 
     /// Rounds in which each peer has its turn [default: 7; 3 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -118,6 +123,9 @@ fn run(options: &Options) -> Result<ExitCode, Stop> {
     }
     if let Some(file) = &options.plot {
         document::write(file, &plot::ratios::document(&document)).map_err(Stop::Failed)?;
+    }
+    if let Some(file) = &options.markdown {
+        document::write(file, &markdown::markdown(&document)).map_err(Stop::Failed)?;
     }
     let report = options.report.clone().unwrap_or_else(|| target().join("report.html"));
     document::write(&report, &report::html(&document)).map_err(Stop::Failed)?;

@@ -60,6 +60,8 @@ impl Poller {
 /// A listener somewhere on 127.0.0.1, and says where.
 pub fn listener() -> crate::Result<OwnedFd> {
     let listener = new_socket()?;
+    // Inherited by what it accepts.
+    set_tcp_nodelay(&listener, true)?;
     bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
     listen(&listener, BACKLOG)?;
     let addr = SocketAddrV4::try_from(getsockname(&listener)?)?;
@@ -67,10 +69,9 @@ pub fn listener() -> crate::Result<OwnedFd> {
     Ok(listener)
 }
 
-/// TCP, non-blocking. `TCP_NODELAY` is set; a listener's is inherited by what it accepts.
+/// TCP, non-blocking.
 pub fn new_socket() -> Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-    set_tcp_nodelay(&socket, true)?;
     Ok(socket)
 }

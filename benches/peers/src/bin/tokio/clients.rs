@@ -23,9 +23,7 @@ fn target(arguments: &Arguments) -> SocketAddrV4 {
 }
 
 async fn connected(target: SocketAddrV4) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(target).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    TcpStream::connect(target).await
 }
 
 pub async fn write_batch(arguments: &Arguments) -> Result {
