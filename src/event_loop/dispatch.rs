@@ -177,6 +177,8 @@ impl<S> Loop<S> {
         match self.callbacks.get_mut(index) {
             Some(place) => *place = Some(callback),
             None => {
+                // As much room as the table has, so that both grow at a time.
+                self.callbacks.reserve_exact(self.core.table.capacity().saturating_sub(self.callbacks.len()));
                 self.callbacks.resize_with(index, || None);
                 self.callbacks.push(Some(callback));
             }

@@ -9,6 +9,9 @@ use slab::Slab;
 use super::{Handle, Key, state::State};
 use crate::error::{Error, Result};
 
+/// Below so many slots the table doubles when it grows.
+const GROWTH_DOUBLES_BELOW: usize = 4096;
+
 /// One handle. `B` is what its kind keeps.
 #[derive(Debug)]
 pub(crate) struct Slot<B> {
@@ -54,6 +57,7 @@ impl<B> Table<B> {
     ) -> Handle {
         self.serials += 1;
         let serial = NonZeroU64::new(self.serials).expect("serials start at one");
+        make_room(&mut self.slots);
         let entry = self.slots.vacant_entry();
         let index = u32::try_from(entry.key())
             .ok()
@@ -130,6 +134,11 @@ impl<B> Table<B> {
         shrink(&mut self.slots)
     }
 
+    /// How many slots there is room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.slots.capacity()
+    }
+
     /// How many handles keep the loop alive.
     pub(crate) fn holding(&self) -> usize {
         self.holding
@@ -167,6 +176,15 @@ impl<B> Table<B> {
         for &index in self.names.keys() {
             assert!(self.slots.contains(index as usize), "a name has a handle");
         }
+    }
+}
+
+/// Makes room in a slab that is full. A large one grows by a quarter, not to twice its size: what it grows by is
+/// empty most of the time.
+fn make_room<T>(slots: &mut Slab<T>) {
+    let capacity = slots.capacity();
+    if slots.len() == capacity && capacity >= GROWTH_DOUBLES_BELOW {
+        slots.reserve_exact(capacity / 4);
     }
 }
 

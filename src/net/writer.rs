@@ -75,21 +75,41 @@ impl Chunk {
 ///
 /// 1. `queued` is the sum of the chunks' lengths, less `offset`.
 /// 2. `offset` is less than the first chunk's length; 0 if there is none. No chunk is empty.
-/// 3. `marks` are in order of position; each is after `sent` and not after `sent + queued`, or due.
+/// 3. Without a `head` there is no chunk.
 #[derive(Debug)]
 pub(crate) struct Writer<M> {
     head: Option<Chunk>,
-    rest: VecDeque<Chunk>,
     offset: usize,
     queued: usize,
-    /// How many bytes have left, ever.
-    sent: u64,
-    marks: VecDeque<(u64, M)>,
+    more: Option<Box<More<M>>>,
 }
+
+/// What a queue of one chunk that nobody waits for does without, as most are: made when it is first needed.
+///
+/// 1. `marks` are in order of position; each is after `sent` and not after `sent + queued`, or due.
+#[derive(Debug)]
+struct More<M> {
+    /// The chunks behind the head.
+    rest: VecDeque<Chunk>,
+    /// Who waits, and until how many bytes have left.
+    marks: VecDeque<(u64, M)>,
+    /// How many bytes have left since this was made.
+    sent: u64,
+}
+
+/// Places for chunks, or marks, that a queue keeps when it is empty. A burst of thousands would otherwise keep
+/// theirs for ever.
+const PLACES_MAX: usize = 64;
 
 impl<M> Default for Writer<M> {
     fn default() -> Self {
-        Writer { head: None, rest: VecDeque::new(), offset: 0, queued: 0, sent: 0, marks: VecDeque::new() }
+        Writer { head: None, offset: 0, queued: 0, more: None }
+    }
+}
+
+impl<M> Default for More<M> {
+    fn default() -> Self {
+        More { rest: VecDeque::new(), marks: VecDeque::new(), sent: 0 }
     }
 }
 
@@ -110,7 +130,11 @@ impl<M> Writer<M> {
     }
 
     fn gather(&mut self, mut bytes: &[u8], stock: &mut Stock) {
-        match self.rest.back_mut().or(self.head.as_mut()) {
+        let last = match &mut self.more {
+            Some(more) if !more.rest.is_empty() => more.rest.back_mut(),
+            _ => self.head.as_mut(),
+        };
+        match last {
             Some(Chunk::Gathered(last)) if last.len() + bytes.len() <= GATHERED_MAX => {
                 return last.extend_from_slice(bytes);
             }
@@ -135,13 +159,27 @@ impl<M> Writer<M> {
         if self.head.is_none() {
             self.head = Some(chunk);
         } else {
-            self.rest.push_back(chunk);
+            self.more().rest.push_back(chunk);
         }
+    }
+
+    fn more(&mut self) -> &mut More<M> {
+        self.more.get_or_insert_default()
+    }
+
+    fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+        self.head.iter().chain(self.more.iter().flat_map(|more| &more.rest))
+    }
+
+    fn has_rest(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| !more.rest.is_empty())
     }
 
     /// Asks to be told once everything queued until now has left.
     pub(crate) fn mark(&mut self, who: M) {
-        self.marks.push_back((self.sent + self.queued as u64, who));
+        let queued = self.queued as u64;
+        let more = self.more();
+        more.marks.push_back((more.sent + queued, who));
     }
 
     /// Fills in what to send next, in order. Says how many pieces, and how many bytes in all.
@@ -149,7 +187,7 @@ impl<M> Writer<M> {
         let mut offset = self.offset;
         let mut bytes = 0;
         let mut count = 0;
-        for (place, chunk) in pieces.iter_mut().zip(self.head.iter().chain(&self.rest)) {
+        for (place, chunk) in pieces.iter_mut().zip(self.chunks()) {
             *place = IoSlice::new(&chunk.bytes()[offset..]);
             bytes += place.len();
             offset = 0;
@@ -161,7 +199,7 @@ impl<M> Writer<M> {
     /// All that is queued, if it is one piece.
     pub(crate) fn only_piece(&self) -> Option<&[u8]> {
         match &self.head {
-            Some(only) if self.rest.is_empty() => Some(&only.bytes()[self.offset..]),
+            Some(only) if !self.has_rest() => Some(&only.bytes()[self.offset..]),
             _ => None,
         }
     }
@@ -170,7 +208,6 @@ impl<M> Writer<M> {
     pub(crate) fn advance(&mut self, count: usize, stock: &mut Stock) {
         assert!(count <= self.queued, "no more can leave than was queued");
         self.queued -= count;
-        self.sent += count as u64;
         self.offset += count;
         while let Some(first) = &self.head {
             let len = first.bytes().len();
@@ -178,26 +215,31 @@ impl<M> Writer<M> {
                 break;
             }
             self.offset -= len;
-            if let Some(chunk) = std::mem::replace(&mut self.head, self.rest.pop_front()) {
+            let next = self.more.as_mut().and_then(|more| more.rest.pop_front());
+            if let Some(chunk) = std::mem::replace(&mut self.head, next) {
                 stock.give(chunk);
             }
         }
-        // A burst of thousands of chunks would otherwise keep their places for ever.
-        if self.rest.is_empty() && self.rest.capacity() > 64 {
-            self.rest = VecDeque::new();
+        if let Some(more) = &mut self.more {
+            more.sent += count as u64;
+            if more.rest.is_empty() && more.rest.capacity() > PLACES_MAX {
+                more.rest = VecDeque::new();
+            }
         }
     }
 
     /// Bytes that never were queued have left ahead of everything: only when the queue is empty.
     pub(crate) fn pass(&mut self, count: usize) {
         assert_eq!(self.queued, 0, "nothing passes what is queued");
-        self.sent += count as u64;
+        if let Some(more) = &mut self.more {
+            more.sent += count as u64;
+        }
     }
 
     /// What is left will have to wait. A small rest in a large buffer moves to one of its size, so that
     /// a thousand peers who do not read hold what they are owed and no more.
     pub(crate) fn settle(&mut self, stock: &mut Stock) {
-        if !self.rest.is_empty() {
+        if self.has_rest() {
             return;
         }
         let Some(Chunk::Gathered(buffer)) = &mut self.head else { return };
@@ -211,25 +253,27 @@ impl<M> Writer<M> {
 
     /// The next of those who asked, if all of his bytes have left.
     pub(crate) fn next_done(&mut self) -> Option<M> {
-        let (position, _) = self.marks.front()?;
-        if *position > self.sent {
+        let more = self.more.as_mut()?;
+        let (position, _) = more.marks.front()?;
+        if *position > more.sent {
             return None;
         }
-        let (_, who) = self.marks.pop_front()?;
-        if self.marks.is_empty() && self.marks.capacity() > 64 {
-            self.marks = VecDeque::new();
+        let (_, who) = more.marks.pop_front()?;
+        if more.marks.is_empty() && more.marks.capacity() > PLACES_MAX {
+            more.marks = VecDeque::new();
         }
         Some(who)
     }
 
     /// The next of those who asked, whatever has left: the queue is being given up.
     pub(crate) fn next_waiting(&mut self) -> Option<M> {
-        self.marks.pop_front().map(|(_, who)| who)
+        self.more.as_mut()?.marks.pop_front().map(|(_, who)| who)
     }
 
     /// Gives up what is queued.
     pub(crate) fn clear(&mut self, stock: &mut Stock) {
-        for chunk in self.head.take().into_iter().chain(std::mem::take(&mut self.rest)) {
+        let rest = self.more.as_mut().map(|more| std::mem::take(&mut more.rest)).unwrap_or_default();
+        for chunk in self.head.take().into_iter().chain(rest) {
             stock.give(chunk);
         }
         self.offset = 0;
@@ -237,7 +281,7 @@ impl<M> Writer<M> {
     }
 
     pub(crate) fn somebody_waits(&self) -> bool {
-        !self.marks.is_empty()
+        self.more.as_ref().is_some_and(|more| !more.marks.is_empty())
     }
 
     /// Bytes that wait.
@@ -247,20 +291,19 @@ impl<M> Writer<M> {
 
     /// Panics unless the invariants hold.
     pub(crate) fn verify(&self) {
-        let total: usize = self.head.iter().chain(&self.rest).map(|chunk| chunk.bytes().len()).sum();
+        let total: usize = self.chunks().map(|chunk| chunk.bytes().len()).sum();
         assert_eq!(total - self.offset, self.queued, "the count of queued bytes is kept");
-        assert!(
-            self.head.iter().chain(&self.rest).all(|chunk| !chunk.bytes().is_empty()),
-            "no chunk is empty"
-        );
+        assert!(self.chunks().all(|chunk| !chunk.bytes().is_empty()), "no chunk is empty");
         assert!(
             self.offset < self.head.as_ref().map_or(1, |first| first.bytes().len()),
             "the offset is in the first"
         );
-        let positions: Vec<u64> = self.marks.iter().map(|(position, _)| *position).collect();
+        assert!(self.head.is_some() || !self.has_rest(), "without a first chunk there is none");
+        let Some(more) = &self.more else { return };
+        let positions: Vec<u64> = more.marks.iter().map(|(position, _)| *position).collect();
         assert!(positions.is_sorted(), "marks are in order");
         assert!(
-            positions.iter().all(|&position| position <= self.sent + self.queued as u64),
+            positions.iter().all(|&position| position <= more.sent + self.queued as u64),
             "marks are within"
         );
     }

@@ -7,15 +7,16 @@
 use std::{ptr, ptr::NonNull, slice};
 
 /// A buffer of a fixed size, filled from the front.
-///
-/// 1. `start` is a mapping of `SIZE` bytes that nothing else refers to, or `heap` stands for it.
-/// 2. The first `len` bytes were written; `len <= SIZE`.
 #[derive(Debug)]
-pub(crate) struct Pages {
-    start: Option<NonNull<u8>>,
-    len: usize,
+pub(crate) struct Pages(Memory);
+
+#[derive(Debug)]
+enum Memory {
+    /// 1. `start` is a mapping of `SIZE` bytes that nothing else refers to.
+    /// 2. The first `len` bytes were written; `len <= SIZE`.
+    Mapping { start: NonNull<u8>, len: usize },
     /// Used when the system gives no more mappings.
-    heap: Vec<u8>,
+    Heap(Vec<u8>),
 }
 
 impl Pages {
@@ -24,9 +25,11 @@ impl Pages {
     pub(crate) fn new() -> Pages {
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
         // SAFETY: a new mapping at an address that the system chooses touches no memory that there is.
-        let start = unsafe { libc::mmap(ptr::null_mut(), Pages::SIZE, access, kind, -1, 0) };
-        let start = if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) };
-        Pages { start, len: 0, heap: Vec::new() }
+        let mapped = unsafe { libc::mmap(ptr::null_mut(), Pages::SIZE, access, kind, -1, 0) };
+        match NonNull::new(mapped.cast()) {
+            Some(start) if mapped != libc::MAP_FAILED => Pages(Memory::Mapping { start, len: 0 }),
+            _ => Pages(Memory::Heap(Vec::new())),
+        }
     }
 
     /// How much can be added.
@@ -37,36 +40,38 @@ impl Pages {
     /// Adds as much as there is room for, and says how much that was.
     pub(crate) fn fill(&mut self, bytes: &[u8]) -> usize {
         let count = bytes.len().min(self.room());
-        match self.start {
+        match &mut self.0 {
             // SAFETY: from `len` on there is room for `count` bytes in the mapping, which only `self` refers
             // to, so that `bytes` cannot overlap it.
-            Some(start) => unsafe {
-                ptr::copy_nonoverlapping(bytes.as_ptr(), start.as_ptr().add(self.len), count);
-                self.len += count;
+            Memory::Mapping { start, len } => unsafe {
+                ptr::copy_nonoverlapping(bytes.as_ptr(), start.as_ptr().add(*len), count);
+                *len += count;
             },
-            None => self.heap.extend_from_slice(&bytes[..count]),
+            Memory::Heap(heap) => heap.extend_from_slice(&bytes[..count]),
         }
         count
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        match self.start {
+        match &self.0 {
             // SAFETY: the first `len` bytes of the mapping were written, and live as long as `self`.
-            Some(start) => unsafe { slice::from_raw_parts(start.as_ptr(), self.len) },
-            None => &self.heap,
+            Memory::Mapping { start, len } => unsafe { slice::from_raw_parts(start.as_ptr(), *len) },
+            Memory::Heap(heap) => heap,
         }
     }
 
     /// Makes it empty, to be filled again.
     pub(crate) fn clear(&mut self) {
-        self.len = 0;
-        self.heap.clear();
+        match &mut self.0 {
+            Memory::Mapping { len, .. } => *len = 0,
+            Memory::Heap(heap) => heap.clear(),
+        }
     }
 }
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        if let Some(start) = self.start {
+        if let Memory::Mapping { start, .. } = self.0 {
             // SAFETY: the mapping was made in `new` with this size, and nothing refers to it any more.
             unsafe { libc::munmap(start.as_ptr().cast(), Pages::SIZE) };
         }
@@ -82,7 +87,7 @@ mod tests {
         for heap in [false, true] {
             let mut pages = Pages::new();
             if heap {
-                drop(std::mem::replace(&mut pages, Pages { start: None, len: 0, heap: Vec::new() }));
+                drop(std::mem::replace(&mut pages, Pages(Memory::Heap(Vec::new()))));
             }
             assert_eq!(pages.fill(b"hello"), 5);
             assert_eq!(pages.fill(&vec![7; Pages::SIZE]), Pages::SIZE - 5);
