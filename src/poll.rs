@@ -179,7 +179,7 @@ impl Poll {
         state.wish = interest.0;
         lp.core.set_active(self.0, true);
         lp.install(self.0, move |lp, state, occurrence| match occurrence {
-            Occurrence::Ready(ready) => callback(lp, state, ready),
+            Occurrence::Ready(ready) => callback(lp, state, Ok(ready)),
             _ => Ok(()),
         });
         Ok(())
@@ -218,7 +218,7 @@ pub(crate) fn ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readines
     if wish == Wish::NONE || (asked.0 == 0 && !broken) {
         return Ok(());
     }
-    lp.call(state, handle, Occurrence::Ready(Ok(Ready(told))))
+    lp.call(state, handle, Occurrence::Ready(Ready(told)))
 }
 
 pub(crate) fn release(core: &mut Core, handle: Handle) {

@@ -4,7 +4,7 @@
 //! signal was delivered, it is being closed. The compiler lists the rest when a kind is added.
 
 use crate::{
-    Loop, Result,
+    Error, Loop, Result,
     backend::Readiness,
     channel, fs,
     handle::{Handle, Kind},
@@ -33,9 +33,10 @@ pub(crate) enum Body {
 pub(crate) enum Occurrence<'a> {
     /// A timer is due, a hook's phase has come, a bell rang, a message is there.
     Plain,
-    Stream(Result<Event<'a>>),
+    /// The error is boxed: what comes with each message is moved three times, and shall be small.
+    Stream(Result<Event<'a>, Box<Error>>),
     Accepted(TcpStream),
-    Ready(Result<poll::Ready>),
+    Ready(poll::Ready),
     Signal(i32),
 }
 
@@ -98,7 +99,7 @@ pub(crate) fn refused<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, error:
             stream::broken(&mut lp.core, handle, "watch", error);
             Ok(())
         }
-        _ => lp.fail(state, handle, crate::Error::system("watch", error)),
+        _ => lp.fail(state, handle, Error::system("watch", error)),
     }
 }
 

@@ -61,7 +61,9 @@ pub(crate) struct Core {
     pub(crate) closing: VecDeque<Handle>,
     /// Who waits for a handle to be closed.
     pub(crate) close_waiters: BTreeMap<Handle, Vec<Request>>,
-    pub(crate) ready: VecDeque<(Key, Readiness)>,
+    pub(crate) ready: Vec<(Key, Readiness)>,
+    /// How many of `ready` were dispatched.
+    pub(crate) ready_done: usize,
     pub(crate) rung: Vec<Key>,
     /// How many of `rung` were dispatched.
     pub(crate) rung_done: usize,
@@ -97,7 +99,8 @@ impl Core {
             pending: VecDeque::new(),
             closing: VecDeque::new(),
             close_waiters: BTreeMap::new(),
-            ready: VecDeque::new(),
+            ready: Vec::new(),
+            ready_done: 0,
             rung: Vec::new(),
             rung_done: 0,
             delivered: VecDeque::new(),

@@ -114,13 +114,14 @@ impl<S> Loop<S> {
         let core = &mut self.core;
         // Those of a batch that was broken off are still ready, and come again.
         core.ready.clear();
+        core.ready_done = 0;
         if timeout != Some(0) {
             let now = core.backend.now();
             core.counters.rest(now);
             core.now = now;
         }
         let ready = &mut core.ready;
-        let waited = core.backend.wait(timeout, |key, readiness| ready.push_back((key, readiness)));
+        let waited = core.backend.wait(timeout, |key, readiness| ready.push((key, readiness)));
         let asleep_since = core.now;
         core.read_clock();
         if core.counters.awake_since.is_none() {
@@ -147,7 +148,8 @@ impl<S> Loop<S> {
                 body::refused(self, state, handle, error)?;
             }
         }
-        while let Some((key, readiness)) = self.core.ready.pop_front() {
+        while let Some(&(key, readiness)) = self.core.ready.get(self.core.ready_done) {
+            self.core.ready_done += 1;
             match key {
                 Key::SIGNALS => crate::signal::collect(&mut self.core),
                 // A handle that is gone, or whose slot is another's by now, is not found.

@@ -40,5 +40,6 @@ impl<S> Loop<S> {
             }
         }
         assert!(core.rung_done <= core.rung.len(), "no more bells were answered than rang");
+        assert!(core.ready_done <= core.ready.len(), "no more were dispatched than are ready");
     }
 }

@@ -73,7 +73,8 @@ impl<B> Table<B> {
         if handle.lp != self.lp {
             return Err(Error::Foreign { act });
         }
-        self.find_open(handle).ok_or(Error::Closed { act })
+        // Made only if it is needed: an error is dropped as dearly as it is made.
+        self.find_open(handle).ok_or_else(|| Error::Closed { act })
     }
 
     /// The same for those who pass over one that is gone.

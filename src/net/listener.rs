@@ -231,7 +231,7 @@ fn accepted<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, socket: Socket) 
         Ok(()) => {
             // Whoever connects speaks first, as a rule, and has spoken by now. A connection that is answered and
             // closed within this turn is never watched at all.
-            lp.core.ready.push_back((stream.key(), Readiness::READ));
+            lp.core.ready.push((stream.key(), Readiness::READ));
             Ok(())
         }
         Err(error) => lp.fail(state, stream, error),

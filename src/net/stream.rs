@@ -205,11 +205,27 @@ impl State {
     }
 
     fn wants_to_read(&self) -> bool {
-        self.reading && !self.ended && !self.paused && !self.connecting() && !self.broken
+        // Bits, not conditions: it is asked before each read, and hardly ever anything but true.
+        self.reading & !(self.ended | self.paused | self.broken) && !self.connecting()
     }
 
     fn wants_to_write(&self) -> bool {
         self.connecting() || (self.blocked && !self.broken)
+    }
+
+    /// These bytes need only be put behind the others: they meet no limit and no watermark, and nothing is to
+    /// be sent first.
+    fn takes(&self, len: usize) -> bool {
+        let queued = self.writer.queued();
+        let most = self.rare.as_ref().map_or(HIGH_WATERMARK, |rare| rare.limit.min(rare.high as usize));
+        let fits = queued + len < most || (self.above & self.blocked && queued <= self.limit());
+        fits && (len < DIRECT_MIN) & !self.broken & (self.write_side == Side::Open)
+    }
+
+    /// Now that everything has left, there is nothing to tell, to change or to wait for.
+    fn has_settled(&self) -> bool {
+        let nothing_else = !(self.blocked | self.above | self.finishing) & (self.write_side != Side::Ending);
+        nothing_else && !self.writer.somebody_waits()
     }
 
     /// Much is queued that nobody has tried to send yet: it would be refused, or kept from being read, only
@@ -345,6 +361,7 @@ fn now_connected(core: &mut Core, handle: Handle, result: Result) {
             arm_idle(core, handle);
             // What was written meanwhile. Its answers come after that of connecting: they are queued later.
             flush(core, handle);
+            update(core, handle);
         }
         Err(error) => {
             core.answer(request, Err(error));
@@ -365,7 +382,7 @@ pub(crate) fn start<S>(
     (state.started, state.reading) = (true, true);
     lp.core.open(handle, act)?.started = started;
     lp.install(handle, move |lp, state, occurrence| match occurrence {
-        Occurrence::Stream(event) => callback(lp, state, event),
+        Occurrence::Stream(event) => callback(lp, state, event.map_err(|error| *error)),
         _ => Ok(()),
     });
     update(&mut lp.core, handle);
@@ -391,10 +408,30 @@ pub(crate) fn set_reading(core: &mut Core, handle: Handle, reading: bool, act: &
 
 /// Queues bytes, or sends them at once if they are borrowed and many.
 pub(crate) fn write(core: &mut Core, handle: Handle, payload: Payload<'_>, act: &'static str) -> Result {
+    let Core { table, stock, delivering, .. } = core;
+    let Some(slot) = table.find_open(handle) else { return write_with_care(core, handle, payload, act) };
+    let owing = slot.state().owing;
+    match &mut slot.body {
+        Body::Stream(state) if state.takes(payload.as_bytes().len()) => {
+            state.writer.push(payload, stock);
+            // Flushed when its callback returns, which also brings the slot in line. To list it here would
+            // visit it again, cold, at the end of the batch: a tenth of what an echo costs.
+            let known = state.listed & owing || *delivering == Some(handle);
+            if !known {
+                flush_later(core, handle);
+            }
+            Ok(())
+        }
+        _ => write_with_care(core, handle, payload, act),
+    }
+}
+
+/// The same where it is not so easy.
+fn write_with_care(core: &mut Core, handle: Handle, payload: Payload<'_>, act: &'static str) -> Result {
     if state_mut(core, handle, act)?.should_send_first() {
         flush(core, handle);
     }
-    let Core { table, stock, unsent, counters, now, delivering, .. } = core;
+    let Core { table, stock, counters, now, delivering, .. } = core;
     let state = match &mut table.open(handle, act)?.body {
         Body::Stream(state) => state,
         _ => return Err(Error::Closed { act }),
@@ -439,24 +476,26 @@ pub(crate) fn write(core: &mut Core, handle: Handle, payload: Payload<'_>, act: 
         state.above = true;
         state.paused = state.auto_pause;
     }
-    if *delivering == Some(handle) {
-        // Flushed when its callback returns, which also brings the slot in line. To list it here would
-        // visit it again, cold, at the end of the batch: a tenth of what an echo costs.
-        return Ok(());
+    if *delivering != Some(handle) {
+        flush_later(core, handle);
     }
-    if !state.listed {
-        state.listed = true;
+    Ok(())
+}
+
+/// Lists a stream that was written to from outside its own callback, to be flushed once for all.
+fn flush_later(core: &mut Core, handle: Handle) {
+    let Core { table, unsent, .. } = core;
+    let Some(slot) = table.find_open(handle) else { return };
+    let owing = slot.state().owing;
+    let Body::Stream(state) = &mut slot.body else { return };
+    if !mem::replace(&mut state.listed, true) {
         unsent.push(handle);
     }
     // The slot's own state is brought in line by the flush, which always follows; but the loop must know
     // by then that it is not idle.
-    if !state.blocked && state.writer.queued() == 0 {
-        return Ok(());
-    }
-    if !table.get(handle).is_some_and(|slot| slot.state().owing) {
+    if !owing && (state.blocked || state.writer.queued() > 0) {
         table.change(handle, |state| state.owing = true);
     }
-    Ok(())
 }
 
 /// Sends what is queued and these bytes behind it, in one call. Says how many left, of all.
@@ -528,7 +567,7 @@ pub(crate) fn flush(core: &mut Core, handle: Handle) {
     let Some(slot) = table.find_open(handle) else { return };
     let owing = slot.state().owing;
     let Body::Stream(state) = &mut slot.body else { return };
-    if state.connecting() || state.blocked || state.broken {
+    if state.blocked | state.broken || state.connecting() {
         return after_sending(core, handle);
     }
     while state.writer.queued() > 0 {
@@ -537,34 +576,28 @@ pub(crate) fn flush(core: &mut Core, handle: Handle) {
             Some(piece) => (piece.len(), socket.send(&[IoSlice::new(piece)])),
             None => send_pieces(&state.writer, socket),
         };
-        match answer {
-            Ok(sent) => {
-                let sent = sent.unwrap_or(0);
-                if sent > 0 {
-                    state.touch(*now);
-                }
-                counters.bytes_sent += sent as u64;
-                state.writer.advance(sent, stock);
-                if sent < len {
-                    // It took less than it was offered: it is full, no need to ask.
-                    state.blocked = true;
-                    state.writer.settle(stock);
-                    break;
-                }
-            }
+        let sent = match answer {
+            Ok(sent) => sent.unwrap_or(0),
             Err(error) => return broken(core, handle, "write", error),
+        };
+        if sent > 0 {
+            state.touch(*now);
+        }
+        counters.bytes_sent += sent as u64;
+        state.writer.advance(sent, stock);
+        if sent < len {
+            // It took less than it was offered: it is full, no need to ask.
+            state.blocked = true;
+            state.writer.settle(stock);
+            break;
         }
     }
-    // The ordinary case: everything has left, nobody waits for that, and the slot says so already. What
-    // follows would find out the same at three times the cost.
-    let ordinary = !owing
-        && !state.blocked
-        && !state.above
-        && !state.finishing
-        && state.write_side != Side::Ending
-        && !state.writer.somebody_waits();
-    if !ordinary {
+    // The ordinary case: what is watched stays as it is. What follows otherwise would find out the same at three
+    // times the cost.
+    if !state.has_settled() {
         after_sending(core, handle);
+    } else if owing {
+        table.change(handle, |state| state.owing = false);
     }
 }
 
@@ -739,7 +772,7 @@ pub(crate) fn told<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result
     stream.telling = false;
     if let Some(error) = stream.take_error() {
         update(&mut lp.core, handle);
-        return fail(lp, state, handle, *error);
+        return fail(lp, state, handle, error);
     }
     if mem::take(&mut stream.drained) {
         return deliver(lp, state, handle, Ok(Event::Drained));
@@ -748,9 +781,9 @@ pub(crate) fn told<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result
 }
 
 /// The connection is over. Its callback is told, or, if there is none, it is a failure.
-fn fail<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, error: Error) -> Result {
+fn fail<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, error: Box<Error>) -> Result {
     if !lp.has_callback(handle) {
-        return lp.fail(state, handle, error);
+        return lp.fail(state, handle, *error);
     }
     let result = lp.call(state, handle, Occurrence::Stream(Err(error)));
     lp.core.close(handle);
@@ -758,7 +791,12 @@ fn fail<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, error: Error) -> Res
 }
 
 /// Calls the stream's callback and sends what it wrote.
-fn deliver<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, event: Result<Event<'_>>) -> Result {
+fn deliver<S>(
+    lp: &mut Loop<S>,
+    state: &mut S,
+    handle: Handle,
+    event: Result<Event<'_>, Box<Error>>,
+) -> Result {
     lp.core.delivering = Some(handle);
     let result = lp.call(state, handle, Occurrence::Stream(event));
     lp.core.delivering = None;
@@ -769,19 +807,26 @@ fn deliver<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, event: Result<Eve
 // ---- what the backend says
 
 pub(crate) fn ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readiness: Readiness) -> Result {
-    let Some(stream) = find(&mut lp.core, handle) else { return Ok(()) };
-    if stream.connecting() {
-        if readiness.writable() {
-            let result = stream.socket.as_ref().map_or(Ok(()), Socket::finish_connect);
-            now_connected(&mut lp.core, handle, result.map_err(|error| Error::system("connect", error)));
-        }
+    if readiness.writable() && writable(&mut lp.core, handle) {
         return Ok(());
     }
-    if stream.blocked && readiness.writable() {
-        stream.blocked = false;
-        flush(&mut lp.core, handle);
-    }
     if readiness.readable() { read(lp, state, handle) } else { Ok(()) }
+}
+
+/// The socket takes bytes now, or has failed. Says whether connecting has ended with that.
+#[cold]
+fn writable(core: &mut Core, handle: Handle) -> bool {
+    let Some(stream) = find(core, handle) else { return false };
+    if stream.connecting() {
+        let result = stream.socket.as_ref().map_or(Ok(()), Socket::finish_connect);
+        now_connected(core, handle, result.map_err(|error| Error::system("connect", error)));
+        return true;
+    }
+    if mem::take(&mut stream.blocked) {
+        flush(core, handle);
+        update(core, handle);
+    }
+    false
 }
 
 fn read<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
@@ -819,7 +864,7 @@ fn read<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
             }
             Err(error) => {
                 let error = Error::system("read", error);
-                return fail(lp, state, handle, error);
+                return fail(lp, state, handle, Box::new(error));
             }
         }
     }
@@ -887,7 +932,7 @@ pub(crate) fn timed_out<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> R
     // Before the callback, which may set another limit.
     touch(&mut lp.core, handle);
     arm_idle(&mut lp.core, handle);
-    deliver(lp, state, handle, Err(error))
+    deliver(lp, state, handle, Err(Box::new(error)))
 }
 
 // ---- the end

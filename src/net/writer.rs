@@ -34,17 +34,24 @@ impl Stock {
     }
 
     /// Takes back what a chunk was made of.
+    #[inline(always)]
     fn give(&mut self, chunk: Chunk) {
         match chunk {
             Chunk::Gathered(mut buffer) if self.buffers.len() < STOCK_MAX => {
                 buffer.clear();
                 self.buffers.push(buffer);
             }
-            Chunk::Paged(mut pages) if self.pages.len() < STOCK_MAX => {
+            chunk => self.give_other(chunk),
+        }
+    }
+
+    #[cold]
+    fn give_other(&mut self, chunk: Chunk) {
+        if let Chunk::Paged(mut pages) = chunk {
+            if self.pages.len() < STOCK_MAX {
                 pages.clear();
                 self.pages.push(pages);
             }
-            _ => {}
         }
     }
 }
@@ -115,21 +122,47 @@ impl<M> Default for More<M> {
 
 impl<M> Writer<M> {
     /// Queues bytes behind those that are there.
+    #[inline(always)]
     pub(crate) fn push(&mut self, payload: Payload<'_>, stock: &mut Stock) {
-        let len = payload.as_bytes().len();
-        if len == 0 {
-            return;
-        }
-        self.queued += len;
         match payload {
-            Payload::Owned(bytes) if len > COPIED_MAX => self.enqueue(Chunk::Owned(bytes)),
-            Payload::Rc(bytes) if len > COPIED_MAX => self.enqueue(Chunk::Rc(bytes)),
-            Payload::Arc(bytes) if len > COPIED_MAX => self.enqueue(Chunk::Arc(bytes)),
-            payload => self.gather(payload.as_bytes(), stock),
+            Payload::Borrowed(bytes) => self.copy(bytes, stock),
+            payload => self.push_owned(payload, stock),
         }
     }
 
+    fn push_owned(&mut self, payload: Payload<'_>, stock: &mut Stock) {
+        let len = payload.as_bytes().len();
+        let chunk = match payload {
+            Payload::Owned(bytes) if len > COPIED_MAX => Chunk::Owned(bytes),
+            Payload::Rc(bytes) if len > COPIED_MAX => Chunk::Rc(bytes),
+            Payload::Arc(bytes) if len > COPIED_MAX => Chunk::Arc(bytes),
+            payload => return self.copy(payload.as_bytes(), stock),
+        };
+        self.queued += len;
+        self.enqueue(chunk);
+    }
+
+    #[inline(always)]
+    fn copy(&mut self, bytes: &[u8], stock: &mut Stock) {
+        match (&mut self.head, &self.more) {
+            (Some(Chunk::Gathered(only)), None) if only.len() + bytes.len() <= GATHERED_MAX => {
+                only.extend_from_slice(bytes);
+            }
+            (None, _) if (1..=GATHERED_MAX).contains(&bytes.len()) => {
+                let mut buffer = stock.buffer();
+                buffer.extend_from_slice(bytes);
+                self.head = Some(Chunk::Gathered(buffer));
+            }
+            _ => self.gather(bytes, stock),
+        }
+        self.queued += bytes.len();
+    }
+
+    /// Fills the last chunk, and then others.
     fn gather(&mut self, mut bytes: &[u8], stock: &mut Stock) {
+        if bytes.is_empty() {
+            return;
+        }
         let last = match &mut self.more {
             Some(more) if !more.rest.is_empty() => more.rest.back_mut(),
             _ => self.head.as_mut(),
@@ -199,14 +232,29 @@ impl<M> Writer<M> {
     /// All that is queued, if it is one piece.
     pub(crate) fn only_piece(&self) -> Option<&[u8]> {
         match &self.head {
+            // Most often; the others would be told apart by a jump that is hard to foresee.
+            Some(Chunk::Gathered(only)) if self.more.is_none() => Some(&only[self.offset..]),
             Some(only) if !self.has_rest() => Some(&only.bytes()[self.offset..]),
             _ => None,
         }
     }
 
     /// Was told that this many bytes have left.
+    #[inline(always)]
     pub(crate) fn advance(&mut self, count: usize, stock: &mut Stock) {
         assert!(count <= self.queued, "no more can leave than was queued");
+        if self.more.is_some() || count < self.queued {
+            return self.advance_some(count, stock);
+        }
+        // The ordinary case: one chunk, and all of it.
+        self.queued = 0;
+        self.offset = 0;
+        if let Some(chunk) = self.head.take() {
+            stock.give(chunk);
+        }
+    }
+
+    fn advance_some(&mut self, count: usize, stock: &mut Stock) {
         self.queued -= count;
         self.offset += count;
         while let Some(first) = &self.head {

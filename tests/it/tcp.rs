@@ -105,6 +105,25 @@ fn sixteen_writes_in_a_callback_leave_in_one_packet() {
 }
 
 #[test]
+fn a_stream_that_had_to_wait_and_has_sent_everything_lets_the_loop_sleep() {
+    let mut lp = world();
+    let (stream, mut peer) = pair(&mut lp);
+    stream.set_watermarks(&mut lp, 1 << 20, 1 << 30).unwrap();
+    stream.start(&mut lp, |_, _, _| Ok(())).unwrap();
+    stream.write(&mut lp, vec![7; 16 << 20]).unwrap();
+    run_until(&mut lp, &mut Log::new(), |lp, _| lp.metrics().bytes_sent > 0);
+    assert!(stream.queued(&lp) > 0);
+    let reader = std::thread::spawn(move || take(&mut peer, 16 << 20).len());
+    run_until(&mut lp, &mut Log::new(), |lp, _| stream.queued(lp) == 0);
+    let before = lp.metrics().turns;
+    lp.run_for(&mut Log::new(), 10 * MS).unwrap();
+    assert!(lp.metrics().turns - before < 50);
+    assert_eq!(reader.join().unwrap(), 16 << 20);
+    stream.close(&mut lp);
+    run(&mut lp);
+}
+
+#[test]
 fn flush_sends_before_the_callback_returns() {
     let mut lp = world();
     let (stream, mut peer) = pair(&mut lp);

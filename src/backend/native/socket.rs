@@ -137,6 +137,7 @@ impl Socket {
     }
 
     /// Receives into `buffer`. `Some(0)` is the end.
+    #[inline]
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         // SAFETY: `buffer` has room for as many bytes as are asked for; the descriptor is open.
         let count = unsafe { libc::recv(self.0.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
@@ -271,10 +272,13 @@ fn internet(addr: socket2::SockAddr) -> io::Result<SocketAddr> {
     addr.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
+#[inline]
 fn now_or_later(count: isize) -> io::Result<Option<usize>> {
-    if count >= 0 {
-        return Ok(Some(count as usize));
-    }
+    if count >= 0 { Ok(Some(count as usize)) } else { why_not_now() }
+}
+
+#[cold]
+fn why_not_now() -> io::Result<Option<usize>> {
     let error = io::Error::last_os_error();
     match error.kind() {
         // EINTR cannot last on a call that does not block; the socket will still be ready next time.
