@@ -14,8 +14,14 @@ use super::{pages::Pages, payload::Payload};
 const GATHERED_MAX: usize = 16 << 10;
 /// Pieces up to this size are copied even if they were given away: cheaper than a piece of their own.
 const COPIED_MAX: usize = 2 << 10;
+/// What a new buffer has room for: most need no more, and a smaller one would be moved as it grows.
+const GATHERED_MIN: usize = 1 << 10;
 /// Buffers, and pages, in stock, all streams of a loop together.
 const STOCK_MAX: usize = 32;
+/// Above that only buffers up to this size are taken back, and only so many: a broadcast to hundreds of streams fills
+/// one for each.
+const SMALL_MAX: usize = 2 << 10;
+const STOCK_SMALL_MAX: usize = 512;
 
 /// Empty buffers, for whoever gathers next.
 #[derive(Debug, Default)]
@@ -26,7 +32,7 @@ pub(crate) struct Stock {
 
 impl Stock {
     fn buffer(&mut self) -> Vec<u8> {
-        self.buffers.pop().unwrap_or_default()
+        self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(GATHERED_MIN))
     }
 
     fn pages(&mut self) -> Pages {
@@ -45,13 +51,20 @@ impl Stock {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn give_other(&mut self, chunk: Chunk) {
-        if let Chunk::Paged(mut pages) = chunk {
-            if self.pages.len() < STOCK_MAX {
+        match chunk {
+            Chunk::Gathered(mut buffer)
+                if buffer.capacity() <= SMALL_MAX && self.buffers.len() < STOCK_SMALL_MAX =>
+            {
+                buffer.clear();
+                self.buffers.push(buffer);
+            }
+            Chunk::Paged(mut pages) if self.pages.len() < STOCK_MAX => {
                 pages.clear();
                 self.pages.push(pages);
             }
+            _ => {}
         }
     }
 }
