@@ -1,10 +1,10 @@
 //! Work that would hold up the loop, done by its worker threads.
 
-use std::{any::Any, panic::Location};
+use std::{any::Any, mem, panic::Location};
 
 use crate::{
     Loop,
-    backend::job::{Job, Outcome},
+    backend::job::{Job, Outcome, Task},
     error::{Error, Result},
     handle::{Kind, Request},
 };
@@ -42,19 +42,40 @@ pub fn run<S, T: Send + 'static>(
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result<T>) -> Result + 'static,
 ) -> Result<Request> {
     let request = lp.core.request(None, Kind::Work, "work", Location::caller());
-    lp.core.submit(request, Job::Call(Box::new(move || Box::new(job()) as Box<dyn Any + Send>)))?;
+    lp.core.submit(request, Job::Call(Box::new(Work::Asked(job))))?;
     lp.expect(request, Box::new(move |lp, state, result| callback(lp, state, result.and_then(value))));
     Ok(request)
 }
 
-fn value<T: 'static>(outcome: Outcome) -> Result<T> {
-    match outcome {
-        Outcome::Value(value) => value.downcast().map(|value| *value).map_err(|_| lost()),
-        _ => Err(lost()),
+/// The closure, then its value.
+enum Work<F, T> {
+    Asked(F),
+    Done(T),
+    /// The closure is running, or has panicked; or the value was given away.
+    Empty,
+}
+
+impl<T: Send + 'static, F: FnOnce() -> T + Send> Task for Work<F, T> {
+    fn perform(&mut self) {
+        if let Work::Asked(job) = mem::replace(self, Work::Empty) {
+            *self = Work::Done(job());
+        }
+    }
+
+    fn give(&mut self, place: &mut dyn Any) {
+        if let Some(place) = place.downcast_mut::<Option<T>>() {
+            if let Work::Done(value) = mem::replace(self, Work::Empty) {
+                *place = Some(value);
+            }
+        }
     }
 }
 
-/// Never so: the job and the callback of a request are made together.
-fn lost() -> Error {
-    Error::invalid("work", "the result is of another type")
+fn value<T: 'static>(outcome: Outcome) -> Result<T> {
+    let mut place: Option<T> = None;
+    if let Outcome::Value(mut task) = outcome {
+        task.give(&mut place);
+    }
+    // Never missing: the job and the callback of a request are made together.
+    place.ok_or_else(|| Error::invalid("work", "the result is of another type"))
 }

@@ -11,7 +11,7 @@ use crate::{
 /// Something that may block, to be done elsewhere.
 pub(crate) enum Job {
     /// A closure of the application.
-    Call(Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>),
+    Call(Box<dyn Task>),
     /// Open a file.
     Open { path: PathBuf, options: OpenOptions },
     /// Open, read to the end, close.
@@ -36,6 +36,22 @@ pub(crate) enum Job {
     Close { file: Arc<Descriptor> },
 }
 
+/// A closure of the application, then what it returned: in one place, so that one block of memory goes to the
+/// worker and back.
+pub(crate) trait Task: Send {
+    /// Calls the closure and keeps what it returns. Once.
+    fn perform(&mut self);
+
+    /// Puts the value into `place`, which is an `Option` of its type.
+    fn give(&mut self, place: &mut dyn Any);
+}
+
+impl std::fmt::Debug for dyn Task {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Task")
+    }
+}
+
 /// What came of a job, or of any request.
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -44,7 +60,8 @@ pub(crate) enum Outcome {
     Bytes(Vec<u8>),
     Metadata(Metadata),
     File(Descriptor),
-    Value(Box<dyn Any + Send>),
+    /// A task that was performed.
+    Value(Box<dyn Task>),
 }
 
 /// A finished job, on its way to the loop.

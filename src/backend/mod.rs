@@ -13,7 +13,7 @@
 //!   number of times a turn: only the difference reaches the system, at the next `wait`.
 //! * [`Socket`]: `connect`, `listen`, `accept`, `receive`, `send`, `shut_down`. `Ok(None)` is "not now".
 //! * `submit`, `withdraw`: jobs for worker threads, or done at once when the system can do them without
-//!   blocking. `Done`s come through the mailbox of [`Key::JOBS`](crate::handle::Key).
+//!   blocking. The bell of [`Key::JOBS`](crate::handle::Key) says that some are `Done`.
 //! * `bell`, [`Mailbox`]: how other threads reach the loop. What they bring comes through its [`Inbox`].
 //! * `watch_signal`, `forget_signal`: which signals this loop wants to hear of.
 //!

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     backend::{
         Backend, Readiness,
-        job::{Job, Outcome, Submitted},
+        job::{Done, Job, Outcome, Submitted},
     },
     error::{Error, Result},
     handle::{
@@ -228,22 +228,12 @@ impl Core {
 
     /// Jobs are done: their answers are due in the next deferred phase.
     pub(crate) fn collect_done(&mut self) {
-        self.backend.done().take(usize::MAX);
-        while self.backend.done().is_ready() {
-            let Some(done) = self.backend.done().next() else { break };
-            let index = done.token as u32;
-            let found = self
-                .requests
-                .at(index)
-                .filter(|request| request.serial.get() as u32 == (done.token >> 32) as u32);
-            if let Some(request) = found {
-                self.answer(request, done.result);
+        let Core { backend, requests, pending, .. } = self;
+        backend.take_done(|Done { token, result }| {
+            if let Some(request) = requests.answered(token as u32, (token >> 32) as u32) {
+                pending.push_back(Pending::Answer(request, result));
             }
-        }
-        let done = self.backend.done();
-        if done.due() > 0 || !done.rest() {
-            self.rung.push(Key::JOBS);
-        }
+        });
     }
 
     pub(crate) fn cancel(&mut self, request: Request) -> Result {

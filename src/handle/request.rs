@@ -77,10 +77,13 @@ impl Requests {
         (pending.serial == request.serial && request.lp == self.lp).then_some(pending)
     }
 
-    /// The request in a slot.
-    pub(crate) fn at(&self, index: u32) -> Option<Request> {
-        let pending = self.slots.get(index as usize)?;
-        Some(Request { lp: self.lp, serial: pending.serial, index })
+    /// The answer to the request in a slot is about to be queued, if its serial ends like this.
+    pub(crate) fn answered(&mut self, index: u32, serial: u32) -> Option<Request> {
+        let pending = self.slots.get_mut(index as usize)?;
+        (pending.serial.get() as u32 == serial).then(|| {
+            pending.stage = Stage::Answered;
+            Request { lp: self.lp, serial: pending.serial, index }
+        })
     }
 
     pub(crate) fn remove(&mut self, request: Request) -> Option<Pending> {

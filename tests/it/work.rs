@@ -1,7 +1,7 @@
 //! Work on the pool.
 
 use std::sync::{
-    Arc,
+    Arc, Barrier,
     atomic::{AtomicUsize, Ordering},
     mpsc,
 };
@@ -63,6 +63,80 @@ fn jobs_are_begun_in_order_and_no_more_at_a_time_than_there_are_workers() {
 }
 
 #[test]
+fn jobs_that_wait_for_one_another_all_run_at_once_if_there_are_workers_for_them() {
+    for workers in [2, 3, 8] {
+        let mut lp: Loop<Log> = Options::new().workers(workers).build().unwrap();
+        let mut met = 0;
+        for round in 0..100 {
+            // In some rounds all workers sleep, in others some are still about to.
+            let barrier = Arc::new(Barrier::new(workers));
+            for _ in 0..workers {
+                let barrier = barrier.clone();
+                work::run(
+                    &mut lp,
+                    move || barrier.wait().is_leader(),
+                    |_, log, leads| {
+                        if leads? { note(log, "met") } else { Ok(()) }
+                    },
+                )
+                .unwrap();
+            }
+            if round % 2 == 0 {
+                met += run(&mut lp).len();
+            }
+        }
+        assert_eq!(met + run(&mut lp).len(), 100);
+    }
+}
+
+#[test]
+fn jobs_need_no_turn_of_the_loop_to_be_begun() {
+    let mut lp: Loop<Log> = Options::new().workers(4).build().unwrap();
+    for _ in 0..50 {
+        let barrier = Arc::new(Barrier::new(5));
+        for number in 0..4 {
+            let barrier = barrier.clone();
+            // Small ones in between, which may be done by whoever comes first.
+            work::run(&mut lp, move || number, |_, _, _| Ok(())).unwrap();
+            work::run(&mut lp, move || barrier.wait().is_leader(), |_, _, _| Ok(())).unwrap();
+        }
+        barrier.wait();
+        run(&mut lp);
+    }
+}
+
+#[test]
+fn a_flood_of_jobs_is_begun_in_order() {
+    let mut lp: Loop<Log> = Options::new().workers(1).build().unwrap();
+    let begun = Arc::new(AtomicUsize::new(0));
+    for number in 0..5000 {
+        let begun = begun.clone();
+        let job = move || begun.fetch_add(1, Ordering::SeqCst) == number;
+        work::run(&mut lp, job, |_, log, in_order| note(log, in_order?.to_string())).unwrap();
+    }
+    let log = run(&mut lp);
+    assert_eq!(log.len(), 5000);
+    assert!(log.iter().all(|line| line == "true"));
+}
+
+#[test]
+fn jobs_that_nobody_began_are_dropped_with_the_loop() {
+    let mut lp: Loop<Log> = Options::new().workers(1).build().unwrap();
+    let (begun, has_begun) = mpsc::channel();
+    let (go, gate) = mpsc::channel::<()>();
+    work::run(&mut lp, move || (begun.send(()), gate.recv()).1.is_ok(), |_, _, _| Ok(())).unwrap();
+    has_begun.recv().unwrap();
+    let witness = Arc::new(());
+    for _ in 0..1000 {
+        let witness = witness.clone();
+        work::run(&mut lp, move || witness, |_, _, _| panic!("nobody is there")).unwrap();
+    }
+    drop(lp);
+    assert_eq!(Arc::strong_count(&witness), 1);
+    go.send(()).unwrap();
+}
+
+#[test]
 fn the_pool_can_be_enlarged() {
     let mut lp: Loop<Log> = Options::new().workers(1).build().unwrap();
     lp.set_workers(2);
@@ -81,6 +155,18 @@ fn the_pool_can_be_enlarged() {
     )
     .unwrap();
     assert_eq!(run(&mut lp), ["true", "true"]);
+}
+
+#[test]
+fn a_pool_that_is_enlarged_begins_what_waits_already() {
+    let mut lp: Loop<Log> = Options::new().workers(1).build().unwrap();
+    let barrier = Arc::new(Barrier::new(3));
+    for _ in 0..3 {
+        let barrier = barrier.clone();
+        work::run(&mut lp, move || barrier.wait().is_leader(), |_, log, _| note(log, "met")).unwrap();
+    }
+    lp.set_workers(3);
+    assert_eq!(run(&mut lp), ["met"; 3]);
 }
 
 #[test]

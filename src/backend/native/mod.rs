@@ -5,6 +5,7 @@ mod bell;
 mod blocks;
 mod busy;
 mod clock;
+mod ferry;
 mod file;
 mod interest;
 mod mailbox;
@@ -67,7 +68,6 @@ pub(crate) struct Backend {
     waiter: waiter::Waiter,
     interests: Interests,
     doorbell: Arc<Doorbell>,
-    done: Inbox<Done>,
     signals: Option<Signals>,
     busy: BusyPoll,
     /// Registrations that the system refused, until the loop has told them.
@@ -78,15 +78,14 @@ impl Backend {
     pub(crate) fn new(workers: usize, busy_poll: Nanos) -> io::Result<Backend> {
         let mut waiter = waiter::Waiter::new()?;
         let doorbell = Arc::new(Doorbell::new(Alarm::new()?));
-        let done = Inbox::new(Bell::new(doorbell.clone(), Key::JOBS), usize::MAX);
+        let finished = Bell::new(doorbell.clone(), Key::JOBS);
         waiter.watch_alarm(doorbell.alarm().as_fd(), Key::BELL)?;
         Ok(Backend {
-            pool: Pool::new(workers, done.mailbox().clone()),
+            pool: Pool::new(workers, finished),
             clock: Clock::start(),
             waiter,
             interests: Interests::default(),
             doorbell,
-            done,
             signals: None,
             busy: BusyPoll::new(busy_poll),
             refused: Vec::new(),
@@ -262,12 +261,12 @@ impl Backend {
 
     /// Takes back a job that no worker has begun.
     pub(crate) fn withdraw(&mut self, ticket: u64) -> bool {
-        self.pool.withdraw(ticket).is_some()
+        self.pool.withdraw(ticket)
     }
 
-    /// Where the jobs that are done come in.
-    pub(crate) fn done(&self) -> &Inbox<Done> {
-        &self.done
+    /// Takes the jobs that are done.
+    pub(crate) fn take_done(&mut self, each: impl FnMut(Done)) {
+        self.pool.take_done(each);
     }
 
     // ---- signals
@@ -318,7 +317,6 @@ impl AsFd for Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.doorbell.close();
-        self.done.close();
         // The alarm of the signals outlives this loop; its registration must not.
         if let Some(signals) = self.signals.take() {
             self.forget(&signals);

@@ -3,142 +3,368 @@
 //! A pool belongs to one loop, so one loop's slow jobs never wait behind another's. Threads are made
 //! when there is work and nobody idle, up to the limit, and end with the loop. A job that is running
 //! when the loop is dropped is finished, and its outcome dropped.
+//!
+//! To wake a thread, or to make one, costs more than a small job, so one at a time is. On its way to the queue, and
+//! while it looks into it, it is *searching*; who finds a job, and more behind it, calls the next before beginning his
+//! own. So no job waits while a worker sleeps or could be made, and a stream of small jobs calls no more
+//! workers than it takes.
 
 use std::{
-    collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
+    },
     thread,
 };
 
-use super::{Mailbox, file};
+use super::{
+    Bell,
+    ferry::{Node, Pile, Queue},
+    file,
+};
 use crate::{
     backend::job::{Done, Job, Outcome},
     error::Error,
 };
 
-/// What the threads share.
+/// How often a worker that has run out of jobs looks for one before it sleeps: half a microsecond. A loop on another
+/// processor often has the next job by then, and saves waking somebody; one on the same processor does not
+/// wait for long.
+const LOOKS: usize = 20;
+
+/// How many nodes the loop keeps for later jobs.
+const SPARE_MAX: usize = 128;
+
+/// As many workers as can be counted.
+const WORKERS_MAX: usize = 1 << 20;
+
+/// A job on its way out, or what came of it on its way home.
+struct Errand {
+    token: u64,
+    load: Load,
+}
+
+enum Load {
+    Job(Job),
+    Result(Result<Outcome, Error>),
+    Nothing,
+}
+
+/// How many workers there are, how many of them sleep, and whether one is searching (never more): in one number,
+/// because they change together.
 ///
-/// 1. The job with ticket `t` is `jobs[t - first]`; `None` where it was withdrawn.
-/// 2. `idle <= threads <= limit`.
-struct State {
-    jobs: VecDeque<Option<(u64, Job)>>,
-    first: u64,
-    /// Jobs in `jobs` that were not withdrawn.
-    queued: usize,
-    idle: usize,
-    threads: usize,
+/// Whenever a job is queued, and a worker sleeps or one more may be made, one is searching. Three acts could
+/// break that, and each looks afterwards whether it did: to queue a job, to stop searching, to lie down.
+#[derive(Debug, Default)]
+struct Crew(AtomicU64);
+
+const ONE_ASLEEP: u64 = 1;
+const ONE_SEARCHING: u64 = 1 << 21;
+const ONE_WORKER: u64 = 1 << 42;
+
+fn asleep(crew: u64) -> u64 {
+    crew % ONE_SEARCHING
+}
+
+fn searching(crew: u64) -> u64 {
+    crew % ONE_WORKER / ONE_SEARCHING
+}
+
+/// Who shall search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Roused {
+    /// Somebody does already, or all have jobs.
+    Nobody,
+    /// One of those that sleep.
+    Sleeper,
+    /// One that is to be made.
+    Recruit,
+}
+
+impl Crew {
+    /// If none is searching, one shall: of those that sleep, or one more if there are fewer than `limit`.
+    fn rouse(&self, limit: usize) -> Roused {
+        let mut roused = Roused::Nobody;
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |crew| {
+            let recruits = crew / ONE_WORKER < limit as u64;
+            let change;
+            (roused, change) = match (searching(crew), asleep(crew)) {
+                (0, 0) if recruits => (Roused::Recruit, ONE_WORKER + ONE_SEARCHING),
+                (0, 1..) => (Roused::Sleeper, ONE_SEARCHING - ONE_ASLEEP),
+                _ => (Roused::Nobody, 0),
+            };
+            (roused != Roused::Nobody).then_some(crew + change)
+        });
+        roused
+    }
+
+    /// The one that was to be made could not be.
+    fn dismiss(&self) {
+        self.0.fetch_sub(ONE_WORKER + ONE_SEARCHING, Ordering::SeqCst);
+    }
+
+    /// Nobody is searching any more.
+    fn found(&self) {
+        self.0.fetch_sub(ONE_SEARCHING, Ordering::SeqCst);
+    }
+
+    /// One that was searching lies down.
+    fn lie_down(&self) {
+        self.0.fetch_sub(ONE_SEARCHING - ONE_ASLEEP, Ordering::SeqCst);
+    }
+
+    /// One that had a job is searching, if nobody else is, or lies down. Says whether it is searching.
+    fn search_or_lie_down(&self) -> bool {
+        let choose = |crew| Some(crew + if searching(crew) == 0 { ONE_SEARCHING } else { ONE_ASLEEP });
+        // Never an error: there is always a choice.
+        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, choose).is_ok_and(|crew| searching(crew) == 0)
+    }
+
+    fn workers(&self) -> u64 {
+        self.0.load(Ordering::SeqCst) / ONE_WORKER
+    }
+}
+
+/// Where workers sleep.
+#[derive(Debug)]
+struct Beds {
+    /// How many were roused and have not got up yet.
+    calls: usize,
     open: bool,
 }
 
+/// What the threads share.
 struct Shared {
-    state: Mutex<State>,
-    available: Condvar,
-    done: Arc<Mailbox<Done>>,
+    queue: Queue<Errand>,
+    crew: Crew,
+    beds: Mutex<Beds>,
+    called: Condvar,
+    done: Pile<Errand>,
+    bell: Bell,
+    closed: AtomicBool,
+    looks: usize,
+    limit: AtomicUsize,
+}
+
+impl Shared {
+    /// No job runs under this lock, so a poisoned one is sound all the same.
+    fn beds(&self) -> MutexGuard<'_, Beds> {
+        self.beds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There is a job: somebody shall come for it. An error means that one more worker could not be made; those
+    /// that are there come to it later.
+    fn call(self: &Arc<Shared>) -> io::Result<()> {
+        // Whoever stops searching, or lies down, looks into the queue afterwards. Either he sees this job, or
+        // this sees him.
+        fence(Ordering::SeqCst);
+        match self.crew.rouse(self.limit.load(Ordering::Relaxed)) {
+            Roused::Nobody => Ok(()),
+            Roused::Sleeper => {
+                self.wake();
+                Ok(())
+            }
+            Roused::Recruit => self.hire(),
+        }
+    }
+
+    fn wake(&self) {
+        self.beds().calls += 1;
+        self.called.notify_one();
+    }
+
+    fn hire(self: &Arc<Shared>) -> io::Result<()> {
+        let shared = self.clone();
+        let hired = thread::Builder::new().name("ringback-worker".into()).spawn(move || work(&shared));
+        if hired.is_err() {
+            self.crew.dismiss();
+            // Somebody may have lain down meanwhile, believing in the recruit.
+            if self.crew.rouse(0) == Roused::Sleeper {
+                self.wake();
+            }
+        }
+        hired.map(drop)
+    }
+
+    /// A worker that was searching has found something.
+    fn found(self: &Arc<Shared>) {
+        self.crew.found();
+        if !self.queue.is_empty() {
+            let _ = self.call();
+        }
+    }
+
+    /// A worker that has lain down sleeps until it is to search. Says whether it is: not if the loop is gone.
+    fn sleep(&self) -> bool {
+        fence(Ordering::SeqCst);
+        if !self.queue.is_empty() && self.crew.rouse(0) == Roused::Sleeper {
+            // Whoever was roused is as good as another: this one, which is up.
+            return true;
+        }
+        let mut beds = self.beds();
+        while beds.calls == 0 && beds.open {
+            beds = self.called.wait(beds).unwrap_or_else(PoisonError::into_inner);
+        }
+        beds.calls = beds.calls.saturating_sub(1);
+        beds.open
+    }
+
+    /// Sends an outcome home.
+    fn deliver(&self, node: Box<Node<Errand>>) {
+        let first = self.done.push(node);
+        if self.closed.load(Ordering::SeqCst) {
+            // Nobody waits. What the loop did not see when it looked for the last time is dropped here.
+            drop(self.done.take());
+        } else if first {
+            // Not for each: the loop takes all that is there when it looks.
+            self.bell.ring();
+        }
+    }
 }
 
 pub(crate) struct Pool {
     shared: Arc<Shared>,
-    limit: usize,
-}
-
-/// No job runs under this lock, so a poisoned one is sound all the same.
-fn lock(shared: &Shared) -> MutexGuard<'_, State> {
-    shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    // Boxes, because that is what travels.
+    #[allow(clippy::vec_box)]
+    spare: Vec<Box<Node<Errand>>>,
 }
 
 impl Pool {
-    pub(crate) fn new(limit: usize, done: Arc<Mailbox<Done>>) -> Pool {
-        let state = State { jobs: VecDeque::new(), first: 0, queued: 0, idle: 0, threads: 0, open: true };
-        Pool { shared: Arc::new(Shared { state: Mutex::new(state), available: Condvar::new(), done }), limit }
+    /// `bell` rings when there is something for [`take_done`](Self::take_done).
+    pub(crate) fn new(limit: usize, bell: Bell) -> Pool {
+        // With one processor, what a worker that looks waits for cannot happen.
+        let alone = thread::available_parallelism().is_ok_and(|processors| processors.get() == 1);
+        let shared = Shared {
+            queue: Queue::new(),
+            crew: Crew::default(),
+            beds: Mutex::new(Beds { calls: 0, open: true }),
+            called: Condvar::new(),
+            done: Pile::new(),
+            bell,
+            closed: AtomicBool::new(false),
+            looks: if alone { 0 } else { LOOKS },
+            limit: AtomicUsize::new(limit.min(WORKERS_MAX)),
+        };
+        Pool { shared: Arc::new(shared), spare: Vec::new() }
     }
 
     pub(crate) fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
+        self.shared.limit.store(limit.min(WORKERS_MAX), Ordering::Relaxed);
+        if !self.shared.queue.is_empty() {
+            // For those that wait already. If none can be made, those that are there will come to them.
+            let _ = self.shared.call();
+        }
     }
 
     /// Queues a job. Fails only if no thread can be made and there is none.
     pub(crate) fn submit(&mut self, token: u64, job: Job) -> io::Result<u64> {
-        let mut state = lock(&self.shared);
-        if state.idle <= state.queued && state.threads < self.limit {
-            let shared = self.shared.clone();
-            match thread::Builder::new().name("ringback-worker".into()).spawn(move || work(&shared)) {
-                Ok(_) => state.threads += 1,
-                // Those that are there will come to it.
-                Err(_) if state.threads > 0 => {}
-                Err(error) => return Err(error),
+        let mut node =
+            self.spare.pop().unwrap_or_else(|| Node::new(Errand { token: 0, load: Load::Nothing }));
+        node.item = Errand { token, load: Load::Job(job) };
+        let ticket = self.shared.queue.push(node);
+        match self.shared.call() {
+            Err(error) if self.shared.crew.workers() == 0 => {
+                self.withdraw(ticket);
+                Err(error)
             }
+            _ => Ok(ticket),
         }
-        let ticket = state.first + state.jobs.len() as u64;
-        state.jobs.push_back(Some((token, job)));
-        state.queued += 1;
-        drop(state);
-        self.shared.available.notify_one();
-        Ok(ticket)
     }
 
-    /// Takes a job back, if no worker has begun it.
-    pub(crate) fn withdraw(&mut self, ticket: u64) -> Option<Job> {
-        let mut state = lock(&self.shared);
-        let place = usize::try_from(ticket.checked_sub(state.first)?).ok()?;
-        let (_, job) = state.jobs.get_mut(place)?.take()?;
-        state.queued -= 1;
-        // The empty places at the end go now, the others when a worker comes to them.
-        while let Some(None) = state.jobs.back() {
-            state.jobs.pop_back();
+    /// Takes a job back, if no worker has begun it. Says whether; the job is dropped.
+    pub(crate) fn withdraw(&mut self, ticket: u64) -> bool {
+        self.shared.queue.withdraw(ticket).is_some()
+    }
+
+    /// Takes the jobs that are done.
+    pub(crate) fn take_done(&mut self, mut each: impl FnMut(Done)) {
+        self.shared.bell.hear();
+        for mut node in self.shared.done.take() {
+            if let Load::Result(result) = std::mem::replace(&mut node.item.load, Load::Nothing) {
+                each(Done { token: node.item.token, result });
+            }
+            if self.spare.len() < SPARE_MAX {
+                self.spare.push(node);
+            }
         }
-        Some(job)
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        let mut state = lock(&self.shared);
-        state.open = false;
-        let left = std::mem::take(&mut state.jobs);
-        state.queued = 0;
-        drop(state);
-        self.shared.available.notify_all();
-        // The application's closures are dropped outside the lock.
-        drop(left);
+        let shared = &self.shared;
+        shared.bell.close();
+        shared.closed.store(true, Ordering::SeqCst);
+        shared.beds().open = false;
+        shared.called.notify_all();
+        // What nobody has begun by now nobody shall. The application's closures are dropped outside the lock.
+        while let Some(node) = shared.queue.pop() {
+            drop(node);
+        }
+        drop(shared.done.take());
     }
 }
 
-/// A worker's life.
-fn work(shared: &Shared) {
-    let mut state = lock(shared);
+/// A worker's life. It begins searching: whoever made it has said so.
+fn work(shared: &Arc<Shared>) {
     loop {
-        while let Some(place) = state.jobs.pop_front() {
-            state.first += 1;
-            let Some((token, job)) = place else { continue };
-            state.queued -= 1;
-            drop(state);
-            let result = perform(job);
-            // The loop may be gone. Then nobody waits.
-            let _ = shared.done.try_send(Done { token, result });
-            state = lock(shared);
+        if let Some(node) = look(shared) {
+            shared.found();
+            do_all(shared, node);
+            // One that looks is enough, and sees a job as soon as a second one would.
+            if shared.crew.search_or_lie_down() {
+                continue;
+            }
+        } else {
+            shared.crew.lie_down();
         }
-        if !state.open {
+        if !shared.sleep() {
             return;
         }
-        state.idle += 1;
-        state = shared.available.wait(state).unwrap_or_else(PoisonError::into_inner);
-        state.idle -= 1;
     }
+}
+
+/// Does one job after another, while there are any.
+fn do_all(shared: &Shared, mut node: Box<Node<Errand>>) {
+    loop {
+        if let Load::Job(job) = std::mem::replace(&mut node.item.load, Load::Nothing) {
+            node.item.load = Load::Result(perform(job));
+        }
+        shared.deliver(node);
+        match shared.queue.pop() {
+            Some(next) => node = next,
+            None => return,
+        }
+    }
+}
+
+/// Looks for a job, for a while.
+fn look(shared: &Shared) -> Option<Box<Node<Errand>>> {
+    for _ in 0..shared.looks {
+        if !shared.queue.is_empty() {
+            break;
+        }
+        std::hint::spin_loop();
+    }
+    shared.queue.pop()
 }
 
 fn perform(job: Job) -> Result<Outcome, Error> {
     match job {
         // Nothing of ours is seen by the closure, so nothing of ours can be left half done.
-        Job::Call(call) => catch_unwind(AssertUnwindSafe(call)).map(Outcome::Value).map_err(|panic| {
-            let message = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "a value that is not a string".to_owned());
-            Error::Panicked { act: "work", message }
-        }),
+        Job::Call(mut task) => match catch_unwind(AssertUnwindSafe(|| task.perform())) {
+            Ok(()) => Ok(Outcome::Value(task)),
+            Err(panic) => {
+                let message = panic
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+                    .or_else(|| panic.downcast_ref::<String>().cloned())
+                    .unwrap_or_else(|| "a value that is not a string".to_owned());
+                Err(Error::Panicked { act: "work", message })
+            }
+        },
         other => file::perform(other),
     }
 }
