@@ -86,7 +86,7 @@ impl From<std::fs::Metadata> for Metadata {
 }
 
 /// A time that the system's clock cannot hold becomes the epoch, rather than a panic.
-fn time(seconds: i64, nanos: i64) -> SystemTime {
+pub(crate) fn time(seconds: i64, nanos: i64) -> SystemTime {
     let whole = Duration::from_secs(seconds.unsigned_abs());
     let base = if seconds < 0 {
         SystemTime::UNIX_EPOCH.checked_sub(whole)

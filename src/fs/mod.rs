@@ -1,8 +1,8 @@
 //! Files, by callback, never blocking the loop.
 //!
-//! Operations run on the loop's worker threads. On Linux, what the system holds in memory is read
-//! without them: opening and reading a cached file then costs a few system calls instead of a thread's
-//! round trip. The callback is deferred either way. Buffers belong to the loop while they are in
+//! Operations run on the loop's worker threads. On Linux, what the system holds in memory is found and read
+//! without them: looking at a cached file, opening and reading it then costs a few system calls instead of a
+//! thread's round trip. The callback is deferred either way. Buffers belong to the loop while they are in
 //! flight. Every operation can be [cancelled](crate::Request::cancel) until a worker has begun it.
 //!
 //! ```
@@ -33,6 +33,8 @@ use std::{panic::Location, path::Path};
 
 pub(crate) use file::{CLOSE, State as FileState, quiesced, release};
 pub use file::{File, OpenOptions};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use metadata::time;
 pub use metadata::{FileKind, Metadata};
 
 use crate::{

@@ -408,6 +408,61 @@ fn can_read_cached(path: &std::path::Path) -> bool {
     preadv2(&file, &mut [std::io::IoSliceMut::new(&mut buffer)], 0, ReadWriteFlags::NOWAIT).is_ok()
 }
 
+/// Once, so that the loop knows what sort of file system it is.
+fn look_at(path: &std::path::Path) {
+    let mut lp = world();
+    fs::metadata(&mut lp, path, |_, _, _| Ok(())).unwrap();
+    run(&mut lp);
+}
+
+#[test]
+fn metadata_is_the_same_whoever_finds_it() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = dir();
+    let file = file_with(&dir, "some text");
+    let (link, broken, pipe) = (dir.path().join("link"), dir.path().join("broken"), dir.path().join("pipe"));
+    symlink(&file, &link).unwrap();
+    symlink("nowhere", &broken).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let long = dir.path().join("./".repeat(200)).join("file");
+    let others = ["/", ".", "/dev/null", "/proc/self/status", "/dev/shm"].map(PathBuf::from);
+    for path in [dir.path().to_owned(), file, link, broken, pipe, long].iter().chain(&others) {
+        for follow in [true, false] {
+            let expected = if follow { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) };
+            let Ok(expected) = expected else { continue };
+            // Twice: the second time it is in memory for sure.
+            for _ in 0..2 {
+                let mut lp = world();
+                let (expected, path) = (expected.clone(), path.clone());
+                let subject = path.clone();
+                let compare = move |_: &mut Loop<Log>, log: &mut Log, found: Result<fs::Metadata, _>| {
+                    let found: fs::Metadata = found?;
+                    assert_eq!(found.len, expected.len(), "{path:?}");
+                    assert_eq!(found.mode, expected.mode() & 0o7777, "{path:?}");
+                    assert_eq!(found.device, expected.dev(), "{path:?}");
+                    assert_eq!(found.inode, expected.ino(), "{path:?}");
+                    assert_eq!(found.links, expected.nlink(), "{path:?}");
+                    assert_eq!((found.uid, found.gid), (expected.uid(), expected.gid()), "{path:?}");
+                    assert_eq!(found.created, expected.created().ok(), "{path:?}");
+                    assert_eq!(found.is_dir(), expected.is_dir(), "{path:?}");
+                    assert_eq!(found.is_file(), expected.is_file(), "{path:?}");
+                    assert_eq!(found.kind == FileKind::Symlink, expected.is_symlink(), "{path:?}");
+                    if !path.starts_with("/proc") {
+                        assert_eq!(found.modified, expected.modified()?, "{path:?}");
+                    }
+                    note(log, "the same")
+                };
+                if follow {
+                    fs::metadata(&mut lp, subject, compare).unwrap();
+                } else {
+                    fs::symlink_metadata(&mut lp, subject, compare).unwrap();
+                }
+                assert_eq!(run(&mut lp), ["the same"]);
+            }
+        }
+    }
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn what_is_in_memory_is_read_while_every_worker_is_busy() {
@@ -416,7 +471,9 @@ fn what_is_in_memory_is_read_while_every_worker_is_busy() {
     if !can_read_cached(&path) {
         return;
     }
+    look_at(&path);
     let (mut lp, go, _) = held_up();
+    fs::metadata(&mut lp, &path, |_, log, found| note(log, found?.len.to_string())).unwrap();
     fs::read(&mut lp, &path, |_, log, bytes| note(log, String::from_utf8(bytes?)?)).unwrap();
     File::open(&mut lp, &path, |lp, _, file| {
         let file = file?;
@@ -428,8 +485,8 @@ fn what_is_in_memory_is_read_while_every_worker_is_busy() {
     })
     .unwrap();
     let mut log = Log::new();
-    run_until(&mut lp, &mut log, |_, log| log.len() == 2);
-    assert_eq!(log, ["in memory", "mem"]);
+    run_until(&mut lp, &mut log, |_, log| log.len() == 3);
+    assert_eq!(log, ["9", "in memory", "mem"]);
     go.send(()).unwrap();
     run(&mut lp);
 }

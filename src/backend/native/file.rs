@@ -1,8 +1,4 @@
-//! Files: what a worker does, and what can be done at once because the kernel has it in memory.
-//!
-//! `attempt` never blocks: `openat2(RESOLVE_CACHED)` opens only what the path cache holds, and
-//! `preadv2(RWF_NOWAIT)` reads only what the page cache holds. A thread's round trip costs 15 µs and
-//! more, a cached read a quarter of one. What they refuse goes to a worker.
+//! Files: what a worker does. What can be done at once, because the kernel has it in memory, is in `cached`.
 
 use std::{
     fs::{self, File},
@@ -14,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use super::cvt;
+use super::{cached, cvt};
 use crate::{
     backend::job::{Job, Outcome},
     error::Error,
@@ -23,7 +19,7 @@ use crate::{
 
 /// An open file, owned.
 #[derive(Debug)]
-pub(crate) struct Descriptor(OwnedFd);
+pub(crate) struct Descriptor(pub(super) OwnedFd);
 
 impl Descriptor {
     pub(crate) fn from_file(file: File) -> Descriptor {
@@ -57,8 +53,16 @@ pub(crate) fn perform(job: Job) -> Result<Outcome, Error> {
     let of = |act| move |source| Error::system(act, source);
     match job {
         Job::Call(_) => unreachable!("a closure is not a file's job"),
-        Job::Open { path, options } => open(&path, &options).map(Outcome::File).map_err(on("open", &path)),
-        Job::ReadAll { path } => fs::read(&path).map(Outcome::Bytes).map_err(on("read", &path)),
+        Job::Open { path, options } => {
+            let file = open(&path, &options).map_err(on("open", &path))?;
+            cached::learn(&path);
+            Ok(Outcome::File(file))
+        }
+        Job::ReadAll { path } => {
+            let bytes = fs::read(&path).map_err(on("read", &path))?;
+            cached::learn(&path);
+            Ok(Outcome::Bytes(bytes))
+        }
         Job::WriteAll { path, bytes } => {
             let written = File::create(&path).and_then(|mut file| {
                 file.write_all(&bytes)?;
@@ -68,6 +72,7 @@ pub(crate) fn perform(job: Job) -> Result<Outcome, Error> {
         }
         Job::Stat { path, follow } => {
             let found = if follow { fs::metadata(&path) } else { fs::symlink_metadata(&path) };
+            cached::learn(&path);
             found.map(|found| Outcome::Metadata(Metadata::from(found))).map_err(on("metadata", &path))
         }
         Job::StatFile { file } => file
@@ -124,7 +129,7 @@ fn sync(file: &Descriptor, data_only: bool) -> io::Result<()> {
 
 /// Reads from `offset + buffer.len()` on, until the buffer's capacity is filled or the file ends.
 /// Afterwards the buffer holds what was read, also when an error ends it.
-fn read_on(
+pub(super) fn read_on(
     file: &Descriptor,
     buffer: &mut Vec<u8>,
     offset: u64,
@@ -176,136 +181,4 @@ fn write(file: &Descriptor, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: `bytes` has `len` bytes to read; the descriptor is open, being borrowed.
     let count = unsafe { libc::write(file.0.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
     Ok(cvt(count)? as usize)
-}
-
-/// Does the job now if that cannot block; otherwise leaves it as it was, or further on.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn attempt(job: &mut Job) -> Option<Result<Outcome, Error>> {
-    cached::attempt(job)
-}
-
-/// Does the job now if that cannot block: elsewhere nobody can tell.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn attempt(_: &mut Job) -> Option<Result<Outcome, Error>> {
-    None
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod cached {
-    use std::{
-        ffi::CString,
-        mem,
-        os::{fd::FromRawFd, unix::ffi::OsStrExt},
-        sync::atomic::{AtomicBool, Ordering},
-    };
-
-    use super::*;
-
-    /// Copying more than this at once would hold up the loop for longer than a thread's round trip.
-    const READ_MAX: usize = 256 << 10;
-
-    /// Linux before 5.12, and some filters, do not know how.
-    static MISSING: AtomicBool = AtomicBool::new(false);
-
-    pub(super) fn attempt(job: &mut Job) -> Option<Result<Outcome, Error>> {
-        match job {
-            Job::ReadAll { path } => {
-                let (file, len) = open_regular(path)?;
-                // One byte more than its length, so that the end of the file is seen within it.
-                let mut buffer =
-                    Vec::with_capacity(usize::try_from(len).ok().filter(|&len| len < READ_MAX)? + 1);
-                read_on(&file, &mut buffer, 0, pread_cached).ok()?;
-                // Full means that it grew meanwhile: a worker reads to whatever the end is by then.
-                (buffer.len() < buffer.capacity()).then_some(Ok(Outcome::Bytes(buffer)))
-            }
-            Job::Open { path, options } if options.only_reads() => {
-                let (file, _) = open_regular(path)?;
-                clear_nonblocking(&file).ok()?;
-                Some(Ok(Outcome::File(file)))
-            }
-            Job::ReadAt { file, buffer, offset } => {
-                if buffer.capacity() > READ_MAX {
-                    return None;
-                }
-                // What it read stays in the buffer, and the worker goes on from there.
-                read_on(file, buffer, *offset, pread_cached).ok()?;
-                Some(Ok(Outcome::Bytes(mem::take(buffer))))
-            }
-            _ => None,
-        }
-    }
-
-    /// Opens a regular file for reading, if the path is in the cache. Anything else is not even
-    /// opened: to open a pipe or a device is an act that somebody may notice.
-    fn open_regular(path: &Path) -> Option<(Descriptor, u64)> {
-        let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-        let place = openat2(&path, libc::O_PATH | libc::O_CLOEXEC)?;
-        // SAFETY: all zeroes is a valid `stat`.
-        let mut stat: libc::stat = unsafe { mem::zeroed() };
-        // SAFETY: `stat` has room for one; the descriptor is open, being borrowed.
-        cvt(unsafe { libc::fstat(place.0.as_raw_fd(), &mut stat) }).ok()?;
-        if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
-            return None;
-        }
-        // Non-blocking, should the path mean something else by now.
-        let file = openat2(&path, libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK)?;
-        Some((file, stat.st_size as u64))
-    }
-
-    fn openat2(path: &CString, flags: i32) -> Option<Descriptor> {
-        if MISSING.load(Ordering::Relaxed) {
-            return None;
-        }
-        // SAFETY: all zeroes is a valid `open_how`, which has no constructor.
-        let mut how: libc::open_how = unsafe { mem::zeroed() };
-        how.flags = flags as u64;
-        how.resolve = libc::RESOLVE_CACHED;
-        // SAFETY: `path` ends with a zero, `how` lives through the call and has the size given.
-        let fd = unsafe {
-            libc::syscall(
-                libc::SYS_openat2,
-                libc::AT_FDCWD,
-                path.as_ptr(),
-                &how,
-                mem::size_of::<libc::open_how>(),
-            )
-        };
-        match cvt(fd as i32) {
-            // SAFETY: the descriptor is new and has no other owner.
-            Ok(fd) => Some(Descriptor(unsafe { OwnedFd::from_raw_fd(fd) })),
-            Err(error) => {
-                // EINVAL is a kernel that knows openat2 but not this flag.
-                if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL | libc::EPERM)) {
-                    MISSING.store(true, Ordering::Relaxed);
-                }
-                None
-            }
-        }
-    }
-
-    fn pread_cached(file: &Descriptor, room: *mut u8, len: usize, offset: u64) -> io::Result<usize> {
-        let piece = libc::iovec { iov_base: room.cast(), iov_len: len };
-        // By number, because not every C library has it. The offset goes in two halves, of which the
-        // kernel takes the lower alone where a register holds all of it.
-        let (low, high) = (offset as libc::c_ulong, (offset >> 32) as libc::c_ulong);
-        // SAFETY: `piece` is a room of `len` bytes that `read_on` gives; the descriptor is open, being
-        // borrowed.
-        let count = unsafe {
-            libc::syscall(
-                libc::SYS_preadv2,
-                file.0.as_raw_fd(),
-                &piece,
-                1,
-                low,
-                if mem::size_of::<libc::c_ulong>() < 8 { high } else { 0 },
-                libc::RWF_NOWAIT,
-            )
-        };
-        Ok(cvt(count)? as usize)
-    }
-
-    fn clear_nonblocking(file: &Descriptor) -> io::Result<()> {
-        use std::os::fd::AsFd;
-        super::super::set_nonblocking(file.0.as_fd(), false)
-    }
 }
