@@ -59,7 +59,8 @@ pub(crate) enum Outcome {
     Count(usize),
     Bytes(Vec<u8>),
     Metadata(Metadata),
-    File(Descriptor),
+    /// An open file, and its path.
+    File(Descriptor, PathBuf),
     /// A task that was performed.
     Value(Box<dyn Task>),
 }

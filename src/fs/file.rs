@@ -1,6 +1,10 @@
 //! An open file: read and write at offsets, append, sync, close.
 
-use std::{panic::Location, path::Path, sync::Arc};
+use std::{
+    panic::Location,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{Metadata, bytes, count, done, found, submit};
 use crate::{
@@ -130,14 +134,17 @@ impl OpenOptions {
     ) -> Result<Request> {
         let started = Location::caller();
         let writes = self.write || self.append;
-        let name = path.as_ref().display().to_string();
         let job = Job::Open { path: path.as_ref().to_owned(), options: self };
-        let opened = |outcome| if let Outcome::File(file) = outcome { Some(file) } else { None };
-        let adopt = move |lp: &mut Loop<S>, state: &mut S, file: Result<Descriptor>| match file {
-            Ok(file) => {
-                let body = Body::File(State { file: Some(Arc::new(file)), writes });
+        let opened =
+            |outcome| if let Outcome::File(file, path) = outcome { Some((file, path)) } else { None };
+        let adopt = move |lp: &mut Loop<S>, state: &mut S, opened: Result<(Descriptor, PathBuf)>| match opened
+        {
+            Ok((file, path)) => {
+                let body = Body::File(State::new(file, writes));
                 let file = File(lp.core.insert(body, started));
                 // So that what goes wrong with it later says which file that was.
+                let name = path.into_os_string().into_string();
+                let name = name.unwrap_or_else(|name| name.to_string_lossy().into_owned());
                 lp.core.table.set_name(file.0, name);
                 // As with a connection that was accepted: if the callback fails, nobody has the file.
                 callback(lp, state, Ok(file)).inspect_err(|_| file.close(lp))
@@ -161,6 +168,12 @@ pub(crate) struct State {
     /// Shared with the jobs in flight. `None` once it was given to the job that closes it.
     file: Option<Arc<Descriptor>>,
     writes: bool,
+}
+
+impl State {
+    fn new(file: Descriptor, writes: bool) -> State {
+        State { file: Some(Arc::new(file)), writes }
+    }
 }
 
 impl File {
@@ -320,7 +333,7 @@ impl File {
     /// Takes over a file of the standard library's.
     #[track_caller]
     pub fn from_std<S>(lp: &mut Loop<S>, file: std::fs::File) -> Result<File> {
-        let body = Body::File(State { file: Some(Arc::new(Descriptor::from_file(file))), writes: true });
+        let body = Body::File(State::new(Descriptor::from_file(file), true));
         Ok(File(lp.core.insert(body, Location::caller())))
     }
 

@@ -416,6 +416,22 @@ fn look_at(path: &std::path::Path) {
 }
 
 #[test]
+fn a_file_that_is_given_back_has_no_flag_that_nobody_asked_for() {
+    let dir = dir();
+    let path = file_with(&dir, "text");
+    for _ in 0..2 {
+        let mut lp = world();
+        File::open(&mut lp, &path, |lp, log, file| {
+            let flags = rustix::fs::fcntl_getfl(file?.into_std(lp)?).map_err(std::io::Error::from)?;
+            assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK));
+            note(log, "given back")
+        })
+        .unwrap();
+        assert_eq!(run(&mut lp), ["given back"]);
+    }
+}
+
+#[test]
 fn metadata_is_the_same_whoever_finds_it() {
     use std::os::unix::fs::MetadataExt;
     let dir = dir();

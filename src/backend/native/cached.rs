@@ -48,8 +48,7 @@ pub(super) fn attempt(job: &mut Job) -> Option<Result<Outcome, Error>> {
         }
         Job::Open { path, options } if options.only_reads() => {
             let (file, _) = open_regular(path)?;
-            clear_nonblocking(&file).ok()?;
-            Some(Ok(Outcome::File(file)))
+            Some(Ok(Outcome::File(file, mem::take(path))))
         }
         Job::Stat { path, follow } => {
             let place = open_place(path, *follow)?;
@@ -82,7 +81,8 @@ fn open_regular(path: &Path) -> Option<(Descriptor, u64)> {
         if u32::from(found.stx_mode) & libc::S_IFMT != libc::S_IFREG {
             return None;
         }
-        // Non-blocking, should the path mean something else by now.
+        // Non-blocking, should the path mean something else by now. There is no way to open what `place` is
+        // that is not one more lookup, in /proc.
         let file = openat2(path, libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK)?;
         Some((file, found.stx_size))
     })
@@ -121,8 +121,11 @@ fn openat2(path: &CStr, flags: i32) -> Option<Descriptor> {
         )
     };
     match cvt(fd as i32) {
-        // SAFETY: the descriptor is new and has no other owner.
-        Ok(fd) => Some(Descriptor(unsafe { OwnedFd::from_raw_fd(fd) })),
+        Ok(fd) => Some(Descriptor {
+            // SAFETY: the descriptor is new and has no other owner.
+            fd: unsafe { OwnedFd::from_raw_fd(fd) },
+            nonblocking: flags & libc::O_NONBLOCK != 0,
+        }),
         Err(error) => {
             // EINVAL is a kernel that knows openat2 but not this flag.
             if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL | libc::EPERM)) {
@@ -143,7 +146,7 @@ fn pread(file: &Descriptor, room: *mut u8, len: usize, offset: u64) -> std::io::
     let count = unsafe {
         libc::syscall(
             libc::SYS_preadv2,
-            file.0.as_raw_fd(),
+            file.fd.as_raw_fd(),
             &piece,
             1,
             low,
@@ -154,16 +157,11 @@ fn pread(file: &Descriptor, room: *mut u8, len: usize, offset: u64) -> std::io::
     Ok(cvt(count)? as usize)
 }
 
-fn clear_nonblocking(file: &Descriptor) -> std::io::Result<()> {
-    use std::os::fd::AsFd;
-    super::set_nonblocking(file.0.as_fd(), false)
-}
-
 // ---- metadata, and which file systems answer from memory
 
 /// What the kernel knows about an open file or place, unless it is of a file system that may know better.
 fn stat(place: &Descriptor) -> Option<libc::statx> {
-    let found = statx(place.0.as_raw_fd(), c"", libc::AT_EMPTY_PATH)?;
+    let found = statx(place.fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH)?;
     is_local(device_of(&found)).then_some(found)
 }
 

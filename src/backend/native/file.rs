@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::fs::OpenOptionsExt,
     },
     path::Path,
@@ -19,15 +19,27 @@ use crate::{
 
 /// An open file, owned.
 #[derive(Debug)]
-pub(crate) struct Descriptor(pub(super) OwnedFd);
+pub(crate) struct Descriptor {
+    pub(super) fd: OwnedFd,
+    /// Was opened with `O_NONBLOCK`, and with no other flag that can be changed.
+    ///
+    /// Regular files take no notice of it, so it is left on: to take it off would cost two calls for each file.
+    /// It is taken off when the file is given away, to somebody who may look at it, and should a file system
+    /// take notice all the same.
+    pub(super) nonblocking: bool,
+}
 
 impl Descriptor {
     pub(crate) fn from_file(file: File) -> Descriptor {
-        Descriptor(file.into())
+        Descriptor { fd: file.into(), nonblocking: false }
     }
 
     pub(crate) fn into_file(self) -> File {
-        File::from(self.0)
+        if self.nonblocking {
+            // A descriptor that is open cannot refuse.
+            let _ = super::set_nonblocking(self.fd.as_fd(), false);
+        }
+        File::from(self.fd)
     }
 }
 
@@ -41,7 +53,7 @@ fn open(path: &Path, options: &OpenOptions) -> io::Result<Descriptor> {
         .create_new(options.create_new)
         .mode(options.mode)
         .open(path)?;
-    Ok(Descriptor(file.into()))
+    Ok(Descriptor::from_file(file))
 }
 
 /// Does a file's job, blocking as long as it takes.
@@ -56,7 +68,7 @@ pub(crate) fn perform(job: Job) -> Result<Outcome, Error> {
         Job::Open { path, options } => {
             let file = open(&path, &options).map_err(on("open", &path))?;
             cached::learn(&path);
-            Ok(Outcome::File(file))
+            Ok(Outcome::File(file, path))
         }
         Job::ReadAll { path } => {
             let bytes = fs::read(&path).map_err(on("read", &path))?;
@@ -76,7 +88,7 @@ pub(crate) fn perform(job: Job) -> Result<Outcome, Error> {
             found.map(|found| Outcome::Metadata(Metadata::from(found))).map_err(on("metadata", &path))
         }
         Job::StatFile { file } => file
-            .0
+            .fd
             .try_clone()
             .and_then(|fd| File::from(fd).metadata())
             .map(|found| Outcome::Metadata(Metadata::from(found)))
@@ -98,12 +110,12 @@ pub(crate) fn perform(job: Job) -> Result<Outcome, Error> {
             Ok(Outcome::Done)
         }
         Job::SetLen { file, len } => {
-            let file = file.0.try_clone().map(File::from).map_err(of("set length"))?;
+            let file = file.fd.try_clone().map(File::from).map_err(of("set length"))?;
             file.set_len(len).map_err(of("set length"))?;
             Ok(Outcome::Done)
         }
         Job::Close { file } => match std::sync::Arc::into_inner(file) {
-            Some(file) => close(file.0).map(|()| Outcome::Done).map_err(of("close")),
+            Some(file) => close(file.fd).map(|()| Outcome::Done).map_err(of("close")),
             // Never so: a file's close waits for its other jobs.
             None => Ok(Outcome::Done),
         },
@@ -123,7 +135,7 @@ fn close(fd: OwnedFd) -> io::Result<()> {
 }
 
 fn sync(file: &Descriptor, data_only: bool) -> io::Result<()> {
-    let file = File::from(file.0.try_clone()?);
+    let file = File::from(file.fd.try_clone()?);
     if data_only { file.sync_data() } else { file.sync_all() }
 }
 
@@ -153,8 +165,16 @@ pub(super) fn read_on(
 fn pread(file: &Descriptor, room: *mut u8, len: usize, offset: u64) -> io::Result<usize> {
     let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     // SAFETY: `read_on` gives a room of `len` bytes; the descriptor is open, being borrowed.
-    let count = unsafe { libc::pread(file.0.as_raw_fd(), room.cast(), len, offset) };
-    Ok(cvt(count)? as usize)
+    let read = || cvt(unsafe { libc::pread(file.fd.as_raw_fd(), room.cast(), len, offset) });
+    let count = match read() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && file.nonblocking => {
+            // A file system that takes notice of the flag.
+            super::set_nonblocking(file.fd.as_fd(), false)?;
+            read()
+        }
+        other => other,
+    };
+    Ok(count? as usize)
 }
 
 fn write_all(bytes: &[u8], mut write: impl FnMut(&[u8], usize) -> io::Result<usize>) -> io::Result<()> {
@@ -173,12 +193,12 @@ fn write_all(bytes: &[u8], mut write: impl FnMut(&[u8], usize) -> io::Result<usi
 fn pwrite(file: &Descriptor, bytes: &[u8], offset: u64) -> io::Result<usize> {
     let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     // SAFETY: `bytes` has `len` bytes to read; the descriptor is open, being borrowed.
-    let count = unsafe { libc::pwrite(file.0.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), offset) };
+    let count = unsafe { libc::pwrite(file.fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), offset) };
     Ok(cvt(count)? as usize)
 }
 
 fn write(file: &Descriptor, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: `bytes` has `len` bytes to read; the descriptor is open, being borrowed.
-    let count = unsafe { libc::write(file.0.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+    let count = unsafe { libc::write(file.fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
     Ok(cvt(count)? as usize)
 }
