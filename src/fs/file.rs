@@ -168,12 +168,35 @@ pub(crate) struct State {
     /// Shared with the jobs in flight. `None` once it was given to the job that closes it.
     file: Option<Arc<Descriptor>>,
     writes: bool,
+    /// The requests that a worker may not have begun, in the order of asking; and some that are answered by now.
+    /// Behind a pointer, because what every kind keeps is as large as the largest.
+    pooled: Option<Box<Pooled>>,
 }
+
+#[derive(Debug, Default)]
+struct Pooled(Vec<Request>);
 
 impl State {
     fn new(file: Descriptor, writes: bool) -> State {
-        State { file: Some(Arc::new(file)), writes }
+        State { file: Some(Arc::new(file)), writes, pooled: None }
     }
+}
+
+/// A request of this file was asked of the backend: it is to be cancelled if the file is closed.
+pub(super) fn note(core: &mut Core, handle: Handle, request: Request) {
+    let Core { table, requests, .. } = core;
+    if !requests.get(request).is_some_and(|pending| matches!(pending.stage, Stage::Pooled(_))) {
+        return;
+    }
+    let Some(slot) = table.get_mut(handle) else { return };
+    let Body::File(state) = &mut slot.body else { return };
+    // Those that are answered go when they are as many as the others: O(1) a request in the long run, and
+    // nobody need strike one out when it is answered.
+    let Pooled(pooled) = &mut **state.pooled.get_or_insert_default();
+    if pooled.len() >= 2 * slot.requests as usize {
+        pooled.retain(|&request| requests.get(request).is_some());
+    }
+    pooled.push(request);
 }
 
 impl File {
@@ -372,17 +395,11 @@ fn state_mut<'a>(core: &'a mut Core, handle: Handle, act: &'static str) -> Resul
 
 /// Cancels what no worker has begun. The file itself is closed when the rest is done.
 pub(crate) fn release(core: &mut Core, handle: Handle) {
-    if core.table.get(handle).is_none_or(|slot| slot.requests == 0) {
-        return;
-    }
-    // O(requests in flight), which are few: a file that is busy is seldom closed.
-    let pooled = |pending: &crate::handle::request::Pending| {
-        pending.owner == Some(handle) && matches!(pending.stage, Stage::Pooled(_))
-    };
-    let requests: Vec<Request> =
-        core.requests.iter().filter(|(_, pending)| pooled(pending)).map(|(request, _)| request).collect();
-    for request in requests {
-        // One that has begun is answered with what comes of it.
+    let Some(slot) = core.table.get_mut(handle) else { return };
+    let Body::File(state) = &mut slot.body else { return };
+    let pooled = state.pooled.take().unwrap_or_default();
+    for request in pooled.0 {
+        // One that has begun is answered with what comes of it; one that was answered is gone.
         let _ = core.cancel(request);
     }
 }

@@ -120,6 +120,9 @@ fn submit<S, T: 'static>(
 ) -> Result<Request> {
     let request = lp.core.request(owner, Kind::FileOperation, act, started);
     lp.core.submit(request, job)?;
+    if let Some(owner) = owner {
+        file::note(&mut lp.core, owner, request);
+    }
     lp.expect(
         request,
         Box::new(move |lp, state, result| {

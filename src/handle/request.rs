@@ -72,6 +72,11 @@ impl Requests {
         Request { lp: self.lp, serial, index: u32::try_from(index).expect("fewer requests than 2³²") }
     }
 
+    pub(crate) fn get(&self, request: Request) -> Option<&Pending> {
+        let pending = self.slots.get(request.index as usize)?;
+        (pending.serial == request.serial && request.lp == self.lp).then_some(pending)
+    }
+
     pub(crate) fn get_mut(&mut self, request: Request) -> Option<&mut Pending> {
         let pending = self.slots.get_mut(request.index as usize)?;
         (pending.serial == request.serial && request.lp == self.lp).then_some(pending)

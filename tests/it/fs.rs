@@ -416,6 +416,39 @@ fn look_at(path: &std::path::Path) {
 }
 
 #[test]
+fn closing_a_file_cancels_its_own_operations_alone_and_in_the_order_of_asking() {
+    let dir = dir();
+    let path = file_with(&dir, "text");
+    let (mut lp, go, _) = held_up();
+    let files = [0, 1].map(|_| {
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        File::from_std(&mut lp, file).unwrap()
+    });
+    // Some of them are answered by the time of closing.
+    let mut log = Log::new();
+    for _ in 0..10 {
+        let request = files[0].write_at(&mut lp, 0, "text", |_, _, _| Ok(())).unwrap();
+        request.cancel(&mut lp).unwrap();
+        turn(&mut lp, &mut log).unwrap();
+    }
+    for number in 0..20 {
+        let tell = move |_: &mut Loop<Log>, log: &mut Log, written: Result<usize, ringback::Error>| {
+            let what = written.map_or_else(|error| kind(&error), |_| "done".into());
+            note(log, format!("{number} {what}"))
+        };
+        files[number % 2].write_at(&mut lp, 0, "text", tell).unwrap();
+    }
+    files[0].close(&mut lp);
+    run_until(&mut lp, &mut log, |_, log| log.len() == 10);
+    assert_eq!(log, (0..20).step_by(2).map(|number| format!("{number} canceled")).collect::<Vec<_>>());
+    go.send(()).unwrap();
+    files[1].close_then(&mut lp, |_, log| note(log, "closed"));
+    let log = run(&mut lp);
+    assert_eq!(log.len(), 11);
+    assert_eq!(log[10], "closed");
+}
+
+#[test]
 fn a_file_that_is_given_back_has_no_flag_that_nobody_asked_for() {
     let dir = dir();
     let path = file_with(&dir, "text");
