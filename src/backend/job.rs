@@ -1,6 +1,6 @@
 //! Jobs and their outcomes: plain data that can go to a thread, to a ring, or to a world in memory.
 
-use std::{any::Any, path::PathBuf, sync::Arc};
+use std::{any::Any, ops::Deref, path::PathBuf, sync::Arc};
 
 use super::native::Descriptor;
 use crate::{
@@ -17,7 +17,7 @@ pub(crate) enum Job {
     /// Open, read to the end, close.
     ReadAll { path: PathBuf },
     /// Create or truncate, write everything, close.
-    WriteAll { path: PathBuf, bytes: Vec<u8> },
+    WriteAll { path: PathBuf, bytes: Content },
     /// What the system knows about a path.
     Stat { path: PathBuf, follow: bool },
     /// What the system knows about an open file.
@@ -25,15 +25,33 @@ pub(crate) enum Job {
     /// Read into the buffer's room, once, at an offset.
     ReadAt { file: Arc<Descriptor>, buffer: Vec<u8>, offset: u64 },
     /// Write everything at an offset.
-    WriteAt { file: Arc<Descriptor>, bytes: Vec<u8>, offset: u64 },
+    WriteAt { file: Arc<Descriptor>, bytes: Content, offset: u64 },
     /// Write everything at the end.
-    Append { file: Arc<Descriptor>, bytes: Vec<u8> },
+    Append { file: Arc<Descriptor>, bytes: Content },
     /// Wait until the data, and the metadata if asked for, are on the disk.
     Sync { file: Arc<Descriptor>, data_only: bool },
     /// Cut or extend.
     SetLen { file: Arc<Descriptor>, len: u64 },
     /// Close what may take time to close, and say how it went.
     Close { file: Arc<Descriptor> },
+}
+
+/// What is to be written: bytes that may go to another thread.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Owned(Vec<u8>),
+    Shared(Arc<[u8]>),
+}
+
+impl Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Content::Owned(bytes) => bytes,
+            Content::Shared(bytes) => bytes,
+        }
+    }
 }
 
 /// A closure of the application, then what it returned: in one place, so that one block of memory goes to the

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Metadata, bytes, count, done, found, submit};
+use super::{Metadata, bytes, content, count, done, found, submit};
 use crate::{
     Loop,
     backend::{
@@ -271,7 +271,7 @@ impl File {
         payload: impl Into<Payload<'a>>,
         callback: impl FnOnce(&mut Loop<S>, &mut S, Result<usize>) -> Result + 'static,
     ) -> Result<Request> {
-        let job = Job::WriteAt { file: self.file(lp, "write")?, bytes: payload.into().into_vec(), offset };
+        let job = Job::WriteAt { file: self.file(lp, "write")?, bytes: content(payload.into()), offset };
         submit(lp, Some(self.0), "write", job, count, callback, Location::caller())
     }
 
@@ -288,7 +288,7 @@ impl File {
         payload: impl Into<Payload<'a>>,
         callback: impl FnOnce(&mut Loop<S>, &mut S, Result<usize>) -> Result + 'static,
     ) -> Result<Request> {
-        let job = Job::Append { file: self.file(lp, "append")?, bytes: payload.into().into_vec() };
+        let job = Job::Append { file: self.file(lp, "append")?, bytes: content(payload.into()) };
         submit(lp, Some(self.0), "append", job, count, callback, Location::caller())
     }
 

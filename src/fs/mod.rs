@@ -39,7 +39,7 @@ pub use metadata::{FileKind, Metadata};
 
 use crate::{
     Loop,
-    backend::job::{Job, Outcome},
+    backend::job::{Content, Job, Outcome},
     error::{Error, Result},
     handle::{Handle, Kind, Request},
     net::Payload,
@@ -74,7 +74,7 @@ pub fn write<'a, S>(
     contents: impl Into<Payload<'a>>,
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
 ) -> Result<Request> {
-    let job = Job::WriteAll { path: path.as_ref().to_owned(), bytes: contents.into().into_vec() };
+    let job = Job::WriteAll { path: path.as_ref().to_owned(), bytes: content(contents.into()) };
     submit(lp, None, "write", job, done, callback, Location::caller())
 }
 
@@ -134,6 +134,15 @@ fn submit<S, T: 'static>(
         }),
     );
     Ok(request)
+}
+
+/// Copies only what cannot go to another thread as it is.
+fn content(payload: Payload<'_>) -> Content {
+    match payload {
+        Payload::Owned(bytes) => Content::Owned(bytes),
+        Payload::Arc(bytes) => Content::Shared(bytes),
+        other => Content::Owned(other.as_bytes().to_vec()),
+    }
 }
 
 fn done(outcome: Outcome) -> Option<()> {

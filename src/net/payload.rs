@@ -31,14 +31,6 @@ impl Payload<'_> {
             Payload::Arc(bytes) => bytes,
         }
     }
-
-    /// The bytes as a vector of their own; copied unless they were one.
-    pub(crate) fn into_vec(self) -> Vec<u8> {
-        match self {
-            Payload::Owned(bytes) => bytes,
-            other => other.as_bytes().to_vec(),
-        }
-    }
 }
 
 macro_rules! borrowed {
