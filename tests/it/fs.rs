@@ -409,6 +409,7 @@ fn can_read_cached(path: &std::path::Path) -> bool {
 }
 
 /// Once, so that the loop knows what sort of file system it is.
+#[cfg(target_os = "linux")]
 fn look_at(path: &std::path::Path) {
     let mut lp = world();
     fs::metadata(&mut lp, path, |_, _, _| Ok(())).unwrap();

@@ -29,10 +29,10 @@ use crate::{
     error::Error,
 };
 
-/// How often a worker that has run out of jobs looks for one before it sleeps: half a microsecond. A loop on another
-/// processor often has the next job by then, and saves waking somebody; one on the same processor does not
-/// wait for long.
-const LOOKS: usize = 20;
+/// How often a worker that has run out of jobs looks for one before it sleeps, at most and at least: 25 µs, which is
+/// what it may take the loop to wake up and ask for the next; and next to nothing.
+const LOOKS_MAX: usize = 1000;
+const LOOKS_MIN: usize = 8;
 
 /// How many nodes the loop keeps for later jobs.
 const SPARE_MAX: usize = 128;
@@ -144,7 +144,7 @@ struct Shared {
     done: Pile<Errand>,
     bell: Bell,
     closed: AtomicBool,
-    looks: usize,
+    looks_max: usize,
     limit: AtomicUsize,
 }
 
@@ -244,7 +244,7 @@ impl Pool {
             done: Pile::new(),
             bell,
             closed: AtomicBool::new(false),
-            looks: if alone { 0 } else { LOOKS },
+            looks_max: if alone { 0 } else { LOOKS_MAX },
             limit: AtomicUsize::new(limit.min(WORKERS_MAX)),
         };
         Pool { shared: Arc::new(shared), spare: Vec::new() }
@@ -309,8 +309,9 @@ impl Drop for Pool {
 
 /// A worker's life. It begins searching: whoever made it has said so.
 fn work(shared: &Arc<Shared>) {
+    let mut patience = Patience { looks: shared.looks_max, in_vain: 0 };
     loop {
-        if let Some(node) = look(shared) {
+        if let Some(node) = patience.look(shared) {
             shared.found();
             do_all(shared, node);
             // One that looks is enough, and sees a job as soon as a second one would.
@@ -326,6 +327,37 @@ fn work(shared: &Arc<Shared>) {
     }
 }
 
+/// How long it pays to look for a job. Where the loop is on another processor and soon has the next one, it saves
+/// two wakes; where it is on this one, it can have none before this worker sleeps. So it is found out.
+struct Patience {
+    looks: usize,
+    /// How often it has been for nothing since.
+    in_vain: usize,
+}
+
+impl Patience {
+    fn look(&mut self, shared: &Shared) -> Option<Box<Node<Errand>>> {
+        for look in 0..self.looks {
+            if !shared.queue.is_empty() {
+                if look > 0 {
+                    self.looks = shared.looks_max.min(self.looks * 2);
+                }
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        let found = shared.queue.pop();
+        if found.is_none() {
+            self.in_vain += 1;
+            self.looks = match self.in_vain % 32 {
+                0 => shared.looks_max,
+                _ => shared.looks_max.min(LOOKS_MIN.max(self.looks / 2)),
+            };
+        }
+        found
+    }
+}
+
 /// Does one job after another, while there are any.
 fn do_all(shared: &Shared, mut node: Box<Node<Errand>>) {
     loop {
@@ -338,17 +370,6 @@ fn do_all(shared: &Shared, mut node: Box<Node<Errand>>) {
             None => return,
         }
     }
-}
-
-/// Looks for a job, for a while.
-fn look(shared: &Shared) -> Option<Box<Node<Errand>>> {
-    for _ in 0..shared.looks {
-        if !shared.queue.is_empty() {
-            break;
-        }
-        std::hint::spin_loop();
-    }
-    shared.queue.pop()
 }
 
 fn perform(job: Job) -> Result<Outcome, Error> {
