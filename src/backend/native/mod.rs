@@ -77,7 +77,9 @@ fn set_cloexec(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// The system, to one loop.
 pub(crate) struct Backend {
     // Before `waiter`, whose drop ends every registration: a pool's threads and bells touch none.
-    pool: Pool,
+    /// Made for the first job that needs a worker.
+    pool: Option<Pool>,
+    workers: usize,
     clock: Clock,
     waiter: waiter::Waiter,
     interests: Interests,
@@ -92,10 +94,10 @@ impl Backend {
     pub(crate) fn new(workers: usize, busy_poll: Nanos) -> io::Result<Backend> {
         let mut waiter = waiter::Waiter::new()?;
         let doorbell = Arc::new(Doorbell::new(Alarm::new()?));
-        let finished = Bell::new(doorbell.clone(), Key::JOBS);
         waiter.watch_alarm(doorbell.alarm().as_fd(), Key::BELL)?;
         Ok(Backend {
-            pool: Pool::new(workers, finished),
+            pool: None,
+            workers,
             clock: Clock::start(),
             waiter,
             interests: Interests::default(),
@@ -262,7 +264,10 @@ impl Backend {
 
     /// How many worker threads there may be. Those that are there stay.
     pub(crate) fn set_workers(&mut self, limit: usize) {
-        self.pool.set_limit(limit);
+        self.workers = limit;
+        if let Some(pool) = &mut self.pool {
+            pool.set_limit(limit);
+        }
     }
 
     /// Does a job now if that cannot block, or gives it to a worker.
@@ -270,17 +275,21 @@ impl Backend {
         if let Some(result) = cached::attempt(&mut job) {
             return Ok(Submitted::Finished(result));
         }
-        self.pool.submit(token, job).map(Submitted::Queued)
+        let Backend { pool, workers, doorbell, .. } = self;
+        let pool = pool.get_or_insert_with(|| Pool::new(*workers, Bell::new(doorbell.clone(), Key::JOBS)));
+        pool.submit(token, job).map(Submitted::Queued)
     }
 
     /// Takes back a job that no worker has begun.
     pub(crate) fn withdraw(&mut self, ticket: u64) -> bool {
-        self.pool.withdraw(ticket)
+        self.pool.as_mut().is_some_and(|pool| pool.withdraw(ticket))
     }
 
     /// Takes the jobs that are done.
     pub(crate) fn take_done(&mut self, each: impl FnMut(Done)) {
-        self.pool.take_done(each);
+        if let Some(pool) = &mut self.pool {
+            pool.take_done(each);
+        }
     }
 
     // ---- signals
