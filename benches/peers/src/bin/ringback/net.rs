@@ -166,7 +166,10 @@ pub fn pump(arguments: &Arguments) -> Result {
     for _ in 0..conns {
         let block = block.clone();
         TcpStream::connect(&mut lp, server(arguments).as_str(), move |lp, _, conn| {
-            pump_once(lp, conn?, block)
+            let conn = conn?;
+            // Much at a time, and nobody waits for the last piece.
+            conn.set_nodelay(lp, false)?;
+            pump_once(lp, conn, block)
         })?;
     }
     Timer::after(&mut lp, Duration::from_secs_f64(seconds), |lp, _| {
