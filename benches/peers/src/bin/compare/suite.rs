@@ -499,7 +499,7 @@ fn files(scale: Scale) -> Vec<Case> {
 
 fn memory(scale: Scale) -> Vec<Case> {
     let handles: u32 = scale.pick(1_000_000, 100_000);
-    let connections: u32 = scale.pick(10_000, 2000);
+    let connections: u32 = scale.pick(10_000, 8000);
     let light_as_libuv = |case: Case| case.goal(Metric::HeapBytes, better(1.0, LIBUV));
     let weighed = |what: &'static str, asked: &str| {
         let size = format!("{} {what}s", grouped(handles));
