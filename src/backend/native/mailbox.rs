@@ -170,13 +170,7 @@ impl<T> Inbox<T> {
     /// The loop is about to look: takes on what there is, but so that no more than `most` are due.
     pub(crate) fn take(&self, most: usize) {
         self.mailbox.bell.hear();
-        let mut taken = self.mailbox.items.take(most as u64);
-        if taken == 0 && self.due() == 0 && self.is_stream.get() {
-            // If a sender shares the processor with the loop, it goes on sending now. Otherwise the loop would sleep,
-            // be woken by the first that is sent, and so on: a system call and two changes of context for a few.
-            std::thread::yield_now();
-            taken = self.mailbox.items.take(most as u64);
-        }
+        let taken = self.mailbox.items.take(most as u64);
         self.is_stream.set(taken >= STREAM_MIN);
         if taken > 0 && self.mailbox.limit < usize::MAX {
             self.mailbox.call_waiters();

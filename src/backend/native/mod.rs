@@ -26,7 +26,7 @@ mod waiter;
 mod waiter;
 
 use std::{
-    io,
+    io, mem,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
@@ -60,6 +60,9 @@ mod cached {
     pub(super) fn learn(_: &std::path::Path) {}
 }
 
+/// How often to look whether a bell rings again, before the loop sleeps.
+const LOOKS_MAX: u32 = 64;
+
 /// Turns the answer of a system call into a result.
 fn cvt<T: Copy + PartialEq + From<i8>>(answer: T) -> io::Result<T> {
     if answer == T::from(-1) { Err(io::Error::last_os_error()) } else { Ok(answer) }
@@ -86,6 +89,8 @@ pub(crate) struct Backend {
     doorbell: Arc<Doorbell>,
     signals: Option<Signals>,
     busy: BusyPoll,
+    /// A bell rang since the last wait.
+    just_rang: bool,
     /// Registrations that the system refused, until the loop has told them.
     refused: Vec<(Key, io::Error)>,
 }
@@ -104,6 +109,7 @@ impl Backend {
             doorbell,
             signals: None,
             busy: BusyPoll::new(busy_poll),
+            just_rang: false,
             refused: Vec::new(),
         })
     }
@@ -155,7 +161,7 @@ impl Backend {
     }
 
     fn sleep(&mut self, timeout: Option<Nanos>, ready: &mut impl FnMut(Key, Readiness)) -> io::Result<()> {
-        if timeout == Some(0) || !self.doorbell.sleep() {
+        if timeout == Some(0) || self.rings_again() || !self.doorbell.sleep() {
             self.doorbell.rise();
             // Nothing is watched, so there is nothing that the system could say.
             if self.interests.is_empty() && self.doorbell.is_quiet() {
@@ -166,6 +172,16 @@ impl Backend {
         let waited = self.wait_for_the_system(timeout, ready);
         self.doorbell.rise();
         waited
+    }
+
+    /// Whoever has just rung may be about to ring again: to wait for that for a microsecond costs less than to be
+    /// woken, by a system call there and one here, and perhaps behind others that want this processor.
+    fn rings_again(&mut self) -> bool {
+        mem::take(&mut self.just_rang)
+            && (0..LOOKS_MAX).any(|_| {
+                std::hint::spin_loop();
+                self.doorbell.has_rung()
+            })
     }
 
     fn wait_for_the_system(
@@ -257,6 +273,7 @@ impl Backend {
 
     /// Takes the keys of the bells that rang.
     pub(crate) fn answer_bells(&mut self, keys: &mut Vec<Key>) {
+        self.just_rang = true;
         self.doorbell.answer(keys);
     }
 
