@@ -96,7 +96,7 @@ impl Timer {
         let state =
             State { delay: 0, period: checked_period("every", period)?, once: false, was_started: false };
         let timer = make(lp, state, Location::caller());
-        install(lp, timer.0, callback);
+        lp.install_plain(timer.0, callback);
         arm(&mut lp.core, timer.0, period);
         Ok(timer)
     }
@@ -137,7 +137,7 @@ impl Timer {
         callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
     ) -> Result {
         lp.core.open(self.0, "start a timer")?.started = Location::caller();
-        install(lp, self.0, callback);
+        lp.install_plain(self.0, callback);
         arm(&mut lp.core, self.0, delay);
         Ok(())
     }
@@ -227,14 +227,6 @@ impl Timer {
 
 fn make<S>(lp: &mut Loop<S>, state: State, started: &'static Location<'static>) -> Timer {
     Timer(lp.core.insert(Body::Timer(state), started))
-}
-
-fn install<S>(
-    lp: &mut Loop<S>,
-    handle: Handle,
-    callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
-) {
-    lp.install_plain(handle, callback);
 }
 
 /// Starts a timer that is open.

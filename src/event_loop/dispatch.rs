@@ -212,8 +212,7 @@ impl<S> Loop<S> {
         index: u32,
         how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> Result,
     ) -> Result {
-        let begun = self.begin_call();
-        let Some(calling) = self.calling(index, None) else { return Ok(()) };
+        let Some((calling, begun)) = self.calling(index, None) else { return Ok(()) };
         let result = calling.call(state, how);
         if result.is_ok() && begun.is_none() {
             return Ok(());
@@ -238,18 +237,18 @@ impl<S> Loop<S> {
         victim: Handle,
         occurrence: Occurrence<'_>,
     ) -> Result<Result> {
-        let begun = self.begin_call();
-        let Some(calling) = self.calling(index, Some(victim)) else { return Ok(Ok(())) };
+        let Some((calling, begun)) = self.calling(index, Some(victim)) else { return Ok(Ok(())) };
         let result = calling.call(state, |callback, lp, state| callback.call(lp, state, occurrence));
         self.after_call(state, index, Some(victim), begun, result)
     }
 
-    /// Takes a callback out for a call.
+    /// Takes a callback out for a call, which begins.
     #[inline]
-    fn calling(&mut self, index: u32, victim: Option<Handle>) -> Option<Calling<'_, S>> {
-        let callback = self.callbacks.get_mut(index as usize)?.take()?;
+    fn calling(&mut self, index: u32, victim: Option<Handle>) -> Option<(Calling<'_, S>, Option<u64>)> {
+        let callback = self.take_callback(index)?;
+        let begun = self.begin_call();
         let id = self.core.lp;
-        Some(Calling { lp: self, id, index, victim, callback: Some(callback) })
+        Some((Calling { lp: self, id, index, victim, callback: Some(callback) }, begun))
     }
 
     /// What a handle's wrapper calls the user's callback with once more, before it returns: the same to everybody as

@@ -191,12 +191,16 @@ impl Wheel {
 
     /// A time that no deadline in here is before. Not exact if some were put off or cancelled.
     pub(super) fn bound(&self) -> Option<Nanos> {
-        let firsts = self.levels.iter().enumerate().filter_map(|(level, wheel)| {
+        self.firsts().map(|(_, _, list)| list.bound).min()
+    }
+
+    /// The first occupied slot of each level that has one.
+    fn firsts(&self) -> impl Iterator<Item = (u8, u16, &Slot)> {
+        self.levels.iter().enumerate().filter_map(|(level, wheel)| {
             let (wheel, current) = (wheel.as_ref()?, self.elapsed >> (SLOT_BITS * level as u32));
             let slot = (current + wheel.distance(current)?) % SLOTS;
-            Some(wheel.slots[slot as usize].bound)
-        });
-        firsts.min()
+            Some((level as u8, slot as u16, &wheel.slots[slot as usize]))
+        })
     }
 
     /// Goes on to the first tick at which a slot begins, if that is not after `tick`, and gives out what is due in
@@ -207,11 +211,7 @@ impl Wheel {
         tick: u64,
         mut due: impl FnMut(u32, &mut Node),
     ) -> bool {
-        let starts = self.levels.iter().enumerate().filter_map(|(level, wheel)| {
-            let shift = SLOT_BITS * level as u32;
-            let current = self.elapsed >> shift;
-            Some((current + wheel.as_ref()?.distance(current)?) << shift)
-        });
+        let starts = self.firsts().map(|(level, slot, _)| self.start_of(level, slot));
         let Some(start) = starts.min().filter(|&start| start <= tick) else {
             self.elapsed = self.elapsed.max(tick);
             return false;

@@ -68,17 +68,15 @@ impl Doorbell {
     }
 
     fn wake(&self) {
-        let change = (Ordering::SeqCst, Ordering::SeqCst);
-        if self.state.compare_exchange(ASLEEP, ALARMED, change.0, change.1).is_ok() {
+        if self.state.compare_exchange(ASLEEP, ALARMED, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             self.alarm.ring();
         }
     }
 
     /// The loop is going to sleep. Says whether it may: nobody has rung.
     pub(crate) fn sleep(&self) -> bool {
-        let change = (Ordering::SeqCst, Ordering::SeqCst);
         // Alarmed already, it does not sleep long.
-        let _ = self.state.compare_exchange(AWAKE, ASLEEP, change.0, change.1);
+        let _ = self.state.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst);
         !self.any.load(Ordering::SeqCst)
     }
 

@@ -18,6 +18,8 @@ use std::{
     },
 };
 
+use super::apart::Apart;
+
 /// Numbers that a block has, a power of two.
 const SPAN: u64 = 64;
 /// What is kept of empty blocks, in one queue: without it, a queue that grows and shrinks would have the system give and
@@ -39,11 +41,6 @@ const STEP: u64 = 4;
 fn places_before(number: u64) -> u64 {
     number - number / SPAN
 }
-
-/// What one side writes to is on lines of the cache that the other does not. Two lines, because processors fetch
-/// them in pairs.
-#[repr(align(128))]
-struct Apart<T>(T);
 
 struct Block<T> {
     items: [UnsafeCell<MaybeUninit<T>>; PLACES as usize],

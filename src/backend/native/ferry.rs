@@ -14,6 +14,8 @@ use std::{
     },
 };
 
+use super::apart::Apart;
+
 /// Jobs in the ring. More than are ever in flight but in a flood; two kilobytes.
 const ROOM: u64 = 256;
 
@@ -30,11 +32,6 @@ impl<T> Node<T> {
         Box::new(Node { next: ptr::null_mut(), item })
     }
 }
-
-/// Keeps what the loop writes and what the workers write out of one another's cache lines.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Apart<T>(T);
 
 /// The way out: first in, first out.
 ///

@@ -70,17 +70,17 @@ impl Interests {
             if wanted == installed {
                 continue;
             }
-            let change = match (installed, wanted) {
-                (Interest::NONE, interest) => Change::Add { key, interest },
-                (_, Interest::NONE) => Change::Delete,
-                (_, interest) => Change::Modify { key, interest },
-            };
-            match change {
-                Change::Add { .. } => self.installed += 1,
-                Change::Delete => self.installed -= 1,
-                Change::Modify { .. } => {}
-            }
-            return Some((fd, change));
+            return Some(match (installed, wanted) {
+                (Interest::NONE, interest) => {
+                    self.installed += 1;
+                    (fd, Change::Add { key, interest })
+                }
+                (_, Interest::NONE) => {
+                    self.installed -= 1;
+                    (fd, Change::Delete)
+                }
+                (_, interest) => (fd, Change::Modify { key, interest }),
+            });
         }
         None
     }

@@ -1,6 +1,7 @@
 //! The operating system: all of libc, all unsafe code, all threads, the clock. One concern a file.
 
 mod alarm;
+mod apart;
 mod bell;
 mod blocks;
 mod busy;
