@@ -91,9 +91,11 @@
 
 mod ask;
 mod measure;
+mod poller;
 
 pub use ask::{Arguments, announce, announce_locked_version, main_of, missing};
 pub use measure::{Meter, cpu_of_process, heap_bytes, pin_to, raise_descriptor_limit, result};
+pub use poller::Poller;
 
 /// A generator of numbers that are the same for every peer (xorshift64*; Vigna, 2014).
 #[derive(Clone)]

@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringback_peers::Arguments;
+use ringback_peers::{Arguments, Poller};
 use rustix::event::epoll::EventFlags;
 
 use crate::{
     measuring::{Load, Stint},
-    sockets::{CONNECTING_MAX, Poller, Target, receive, send_whole, wake_from},
+    sockets::{CONNECTING_MAX, Target, receive, send_whole, wait, wake_from},
 };
 
 /// What each stream gets in a burst.
@@ -57,7 +57,7 @@ impl Broadcast {
         send_whole(&self.streams[0].socket, b"!")?;
         let mut missing = self.streams.len();
         while missing > 0 {
-            for event in 0..self.poller.wait()? {
+            for event in 0..wait(&mut self.poller)? {
                 let stream = &mut self.streams[self.poller.key(event)];
                 stream.received += receive(&stream.socket, &mut self.buffer)?;
                 if stream.received > BURST_BYTES {

@@ -2,12 +2,12 @@
 
 use std::{error::Error, os::fd::OwnedFd, time::Instant};
 
-use ringback_peers::Arguments;
+use ringback_peers::{Arguments, Poller};
 use rustix::event::epoll::EventFlags;
 
 use crate::{
     measuring::{Load, Stint},
-    sockets::{CONNECTING_MAX, Poller, Target, receive, send_whole, wake_from},
+    sockets::{CONNECTING_MAX, Target, receive, send_whole, wait, wake_from},
 };
 
 const MESSAGE_BYTES: usize = 64;
@@ -65,7 +65,7 @@ impl Exchange {
             }
             let mut missing = exchange.connections.len() - first;
             while missing > 0 {
-                for event in 0..exchange.poller.wait()? {
+                for event in 0..wait(&mut exchange.poller)? {
                     missing -= usize::from(exchange.receive(exchange.poller.key(event))?);
                 }
             }
@@ -121,7 +121,7 @@ impl Load for Exchange {
             }
         }
         while under_way > 0 {
-            for event in 0..self.poller.wait()? {
+            for event in 0..wait(&mut self.poller)? {
                 let key = self.poller.key(event);
                 if !self.receive(key)? {
                     continue;

@@ -2,7 +2,7 @@
 
 use std::{error::Error, mem, os::fd::OwnedFd, time::Instant};
 
-use ringback_peers::Arguments;
+use ringback_peers::{Arguments, Poller};
 use rustix::{
     event::epoll::EventFlags,
     io::Errno,
@@ -11,7 +11,7 @@ use rustix::{
 
 use crate::{
     measuring::{Load, Stint},
-    sockets::{CONNECTING_MAX, Poller, Target, send_whole},
+    sockets::{CONNECTING_MAX, Target, send_whole, wait},
 };
 
 const REQUEST: &[u8] = b"QS";
@@ -95,7 +95,7 @@ impl Load for Pound {
             if under_way == 0 {
                 continue;
             }
-            for event in 0..self.poller.wait()? {
+            for event in 0..wait(&mut self.poller)? {
                 let key = self.poller.key(event);
                 let Some(since) = self.proceed(key)? else { continue };
                 let now = Instant::now();

@@ -3,13 +3,12 @@
 use std::{
     error::Error,
     net::{Ipv4Addr, SocketAddrV4},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsRawFd, OwnedFd},
 };
 
-use ringback_peers::Arguments;
+use ringback_peers::{Arguments, Poller};
 use rustix::{
-    buffer::spare_capacity,
-    event::{PollFd, PollFlags, Timespec, epoll, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::{Errno, Result},
     net::{
         AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, recv, send, socket_with,
@@ -23,7 +22,6 @@ pub const CONNECTING_MAX: usize = 512;
 const CONNECTIONS_PER_ADDR: u64 = 20_000;
 /// Enough that the ports of the first are free again when its turn comes again: they rest for a minute.
 const ADDRS: u64 = 200;
-const EVENTS_PER_WAIT: usize = 1024;
 const SILENCE_MAX: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// The server, and how many connections to it there have been.
@@ -70,43 +68,11 @@ impl Target {
     }
 }
 
-/// `epoll`, with a place for its events.
-pub struct Poller {
-    epoll: OwnedFd,
-    events: Vec<epoll::Event>,
-}
-
-impl Poller {
-    pub fn new() -> Result<Poller> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Poller { epoll, events: Vec::with_capacity(EVENTS_PER_WAIT) })
-    }
-
-    pub fn add(&self, socket: impl AsFd, key: usize, interest: epoll::EventFlags) -> Result<()> {
-        epoll::add(&self.epoll, socket, epoll::EventData::new_u64(key as u64), interest)
-    }
-
-    pub fn modify(&self, socket: impl AsFd, key: usize, interest: epoll::EventFlags) -> Result<()> {
-        epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(key as u64), interest)
-    }
-
-    /// Waits for events; those are [`key`](Self::key)s `0..` of the answer. A server that is silent is an
-    /// error.
-    pub fn wait(&mut self) -> std::result::Result<usize, Box<dyn Error>> {
-        loop {
-            self.events.clear();
-            match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&SILENCE_MAX)) {
-                Ok(0) => return Err("the server has said nothing for ten seconds".into()),
-                Ok(count) => return Ok(count),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    pub fn key(&self, event: usize) -> usize {
-        let data = self.events[event].data;
-        data.u64() as usize
+/// Waits for events of the server. One that is silent is an error.
+pub fn wait(poller: &mut Poller) -> std::result::Result<usize, Box<dyn Error>> {
+    match poller.wait_for(Some(&SILENCE_MAX))? {
+        0 => Err("the server has said nothing for ten seconds".into()),
+        count => Ok(count),
     }
 }
 

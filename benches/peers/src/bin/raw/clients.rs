@@ -6,17 +6,14 @@ use std::{
     time::Duration,
 };
 
-use ringback_peers::{Arguments, Meter};
+use ringback_peers::{Arguments, Meter, Poller};
 use rustix::{
     event::{PollFd, PollFlags, epoll::EventFlags, poll},
     io::Errno,
     net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt::socket_error},
 };
 
-use crate::{
-    Result,
-    sockets::{Poller, new_socket},
-};
+use crate::{Result, sockets::new_socket};
 
 const MESSAGE: &[u8] = b"Hello, world.";
 /// Messages are gathered until there is as much as this.

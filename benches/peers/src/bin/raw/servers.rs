@@ -2,16 +2,14 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use ringback_peers::Poller;
 use rustix::{
     event::epoll::EventFlags,
     io::Errno,
     net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send},
 };
 
-use crate::{
-    Result,
-    sockets::{Poller, listener},
-};
+use crate::{Result, sockets::listener};
 
 const LISTENER: usize = usize::MAX;
 const BUFFER_BYTES: usize = 64 << 10;
