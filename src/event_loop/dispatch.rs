@@ -12,33 +12,37 @@ use super::{
 };
 use crate::{
     backend::job::Outcome,
-    error::{Failure, Result},
+    error::{Error, Failure, Result},
     handle::{Handle, Kind, Request},
 };
 
 /// A handle's callback, behind the wrapper that its kind has put around it.
 pub(crate) type Callback<S> = Box<dyn Call<S>>;
 
+/// What a call gives back. The error is in a box, for it is large, seldom there, and handed on several times: an answer
+/// of one word saves a fifth of a call.
+type Called = Result<(), Box<Error>>;
+
 /// What can be called, any number of times, and then once more.
 pub(crate) trait Call<S> {
-    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Result;
+    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Called;
 
     /// The same where there is nothing to say but that the time has come.
-    fn call_plainly(&mut self, lp: &mut Loop<S>, state: &mut S) -> Result {
+    fn call_plainly(&mut self, lp: &mut Loop<S>, state: &mut S) -> Called {
         self.call(lp, state, Occurrence::Plain)
     }
 
     /// The last call, which consumes it.
-    fn call_last(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Result;
+    fn call_last(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Called;
 }
 
 impl<S, F: FnMut(&mut Loop<S>, &mut S, Occurrence<'_>) -> Result> Call<S> for F {
-    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Result {
-        self(lp, state, occurrence)
+    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Called {
+        self(lp, state, occurrence).map_err(Box::new)
     }
 
-    fn call_last(mut self: Box<Self>, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Result {
-        self(lp, state, occurrence)
+    fn call_last(mut self: Box<Self>, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Called {
+        self(lp, state, occurrence).map_err(Box::new)
     }
 }
 
@@ -46,16 +50,16 @@ impl<S, F: FnMut(&mut Loop<S>, &mut S, Occurrence<'_>) -> Result> Call<S> for F 
 struct Plain<F>(F);
 
 impl<S, F: FnMut(&mut Loop<S>, &mut S) -> Result> Call<S> for Plain<F> {
-    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, _: Occurrence<'_>) -> Result {
-        (self.0)(lp, state)
+    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, _: Occurrence<'_>) -> Called {
+        (self.0)(lp, state).map_err(Box::new)
     }
 
-    fn call_plainly(&mut self, lp: &mut Loop<S>, state: &mut S) -> Result {
-        (self.0)(lp, state)
+    fn call_plainly(&mut self, lp: &mut Loop<S>, state: &mut S) -> Called {
+        (self.0)(lp, state).map_err(Box::new)
     }
 
-    fn call_last(mut self: Box<Self>, lp: &mut Loop<S>, state: &mut S, _: Occurrence<'_>) -> Result {
-        (self.0)(lp, state)
+    fn call_last(mut self: Box<Self>, lp: &mut Loop<S>, state: &mut S, _: Occurrence<'_>) -> Called {
+        (self.0)(lp, state).map_err(Box::new)
     }
 }
 
@@ -64,12 +68,12 @@ impl<S, F: FnMut(&mut Loop<S>, &mut S) -> Result> Call<S> for Plain<F> {
 struct Once<F>(F);
 
 impl<S, F: FnOnce(&mut Loop<S>, &mut S) -> Result> Call<S> for Once<F> {
-    fn call(&mut self, _: &mut Loop<S>, _: &mut S, _: Occurrence<'_>) -> Result {
+    fn call(&mut self, _: &mut Loop<S>, _: &mut S, _: Occurrence<'_>) -> Called {
         unreachable!("what can be called once is called last")
     }
 
-    fn call_last(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, _: Occurrence<'_>) -> Result {
-        (self.0)(lp, state)
+    fn call_last(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, _: Occurrence<'_>) -> Called {
+        (self.0)(lp, state).map_err(Box::new)
     }
 }
 
@@ -101,28 +105,12 @@ struct Calling<'a, S> {
     /// Which loop it was: the application may exchange it for another inside the callback.
     id: u32,
     index: u32,
-    /// Whom a failure closes, if not the handle whose callback it is.
-    victim: Option<Handle>,
+    /// The slot of whom a panic closes.
+    victim: u32,
     callback: Option<Callback<S>>,
 }
 
 impl<S> Calling<'_, S> {
-    #[inline(always)]
-    fn call(
-        mut self,
-        state: &mut S,
-        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> Result,
-    ) -> Result {
-        let result = match &mut self.callback {
-            Some(callback) => how(&mut **callback, self.lp, state),
-            None => Ok(()),
-        };
-        self.put_back();
-        // There is nothing left to drop, but to find that out would take a third of the whole call.
-        std::mem::forget(self);
-        result
-    }
-
     /// No slot is given to another handle before the closing phase, so this is still the handle's own place;
     /// empty, unless it was given another callback.
     #[inline(always)]
@@ -140,7 +128,9 @@ impl<S> Calling<'_, S> {
 impl<S> Drop for Calling<'_, S> {
     fn drop(&mut self) {
         self.put_back();
-        self.lp.close_victim(self.index, self.victim);
+        if self.lp.core.lp == self.id {
+            self.lp.close_at(self.victim);
+        }
     }
 }
 
@@ -201,32 +191,32 @@ impl<S> Loop<S> {
 
     /// The same for the handle in a slot, with nothing to say: hooks are known by their slot, and called too often
     /// to look them up.
+    #[inline(always)]
     pub(crate) fn call_plainly(&mut self, state: &mut S, index: u32) -> Result {
         self.call_at(state, index, |callback, lp, state| callback.call_plainly(lp, state))
     }
 
-    #[inline]
+    #[inline(always)]
     fn call_at(
         &mut self,
         state: &mut S,
         index: u32,
-        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> Result,
+        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> Called,
     ) -> Result {
-        let Some((calling, begun)) = self.calling(index, None) else { return Ok(()) };
-        let result = calling.call(state, how);
-        if result.is_ok() && begun.is_none() {
-            return Ok(());
+        match self.call_out(state, index, index, how) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => self.fail_at(state, index, *error),
+            Err(error) => Err(*error),
         }
-        self.after_call_at(state, index, begun, result)
     }
 
     #[cold]
-    fn after_call_at(&mut self, state: &mut S, index: u32, begun: Option<u64>, result: Result) -> Result {
-        self.after_call(state, index, None, begun, result)?.or_else(|error| match self.core.table.at(index) {
+    fn fail_at(&mut self, state: &mut S, index: u32, error: Error) -> Result {
+        match self.core.table.at(index) {
             Some(handle) => self.fail(state, handle, error),
             // Only if the application has exchanged the loop for another inside the callback.
             None => self.fail_as(state, Whose::NOBODY, error),
-        })
+        }
     }
 
     /// The same, but a panic closes `victim`, and what the callback returned is given back.
@@ -237,18 +227,70 @@ impl<S> Loop<S> {
         victim: Handle,
         occurrence: Occurrence<'_>,
     ) -> Result<Result> {
-        let Some((calling, begun)) = self.calling(index, Some(victim)) else { return Ok(Ok(())) };
-        let result = calling.call(state, |callback, lp, state| callback.call(lp, state, occurrence));
-        self.after_call(state, index, Some(victim), begun, result)
+        let called = self
+            .call_out(state, index, victim.index, |callback, lp, state| callback.call(lp, state, occurrence));
+        called.map(|result| result.map_err(|error| *error)).map_err(|error| *error)
     }
 
-    /// Takes a callback out for a call, which begins.
-    #[inline]
-    fn calling(&mut self, index: u32, victim: Option<Handle>) -> Option<(Calling<'_, S>, Option<u64>)> {
-        let callback = self.take_callback(index)?;
-        let begun = self.begin_call();
+    /// Takes a callback out, calls it, and puts it back; if there is one. Gives back what it returned.
+    #[inline(always)]
+    fn call_out(
+        &mut self,
+        state: &mut S,
+        index: u32,
+        victim: u32,
+        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> Called,
+    ) -> Result<Called, Box<Error>> {
+        if self.on_slow.is_some() {
+            return self.call_timed(state, index, victim, how);
+        }
+        let Some(callback) = self.take_callback(index) else { return Ok(Ok(())) };
+        Ok(self.call_taken(state, index, victim, callback, how))
+    }
+
+    #[inline(always)]
+    fn call_taken(
+        &mut self,
+        state: &mut S,
+        index: u32,
+        victim: u32,
+        callback: Callback<S>,
+        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> Called,
+    ) -> Called {
+        self.core.counters.callbacks += 1;
         let id = self.core.lp;
-        Some((Calling { lp: self, id, index, victim, callback: Some(callback) }, begun))
+        let mut calling = Calling { lp: self, id, index, victim, callback: Some(callback) };
+        let result = match &mut calling.callback {
+            Some(callback) => how(&mut **callback, calling.lp, state),
+            None => Ok(()),
+        };
+        calling.put_back();
+        // There is nothing left to drop, but to find that out would take a third of the whole call.
+        std::mem::forget(calling);
+        result
+    }
+
+    /// The same between two looks at the clock, which are taken only if somebody wants to know.
+    #[cold]
+    fn call_timed(
+        &mut self,
+        state: &mut S,
+        index: u32,
+        victim: u32,
+        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> Called,
+    ) -> Result<Called, Box<Error>> {
+        let Some(callback) = self.take_callback(index) else { return Ok(Ok(())) };
+        let begun = self.core.backend.now();
+        let result = self.call_taken(state, index, victim, callback, how);
+        let whose = self.core.table.at(index).map_or(Whose::NOBODY, |handle| self.whose(handle));
+        if let Err(stopped) = self.end_call(state, whose, begun) {
+            // The callback's own error is not lost for that of the reporter.
+            if let Err(error) = result {
+                self.fail_at(state, victim, *error)?;
+            }
+            return Err(Box::new(stopped));
+        }
+        Ok(result)
     }
 
     /// What a handle's wrapper calls the user's callback with once more, before it returns: the same to everybody as
@@ -264,31 +306,9 @@ impl<S> Loop<S> {
         Some(next)
     }
 
-    /// Reports a slow callback, and gives back what it returned.
-    fn after_call(
-        &mut self,
-        state: &mut S,
-        index: u32,
-        victim: Option<Handle>,
-        begun: Option<u64>,
-        result: Result,
-    ) -> Result<Result> {
-        let Some(begun) = begun else { return Ok(result) };
-        let handle = self.core.table.at(index);
-        let whose = handle.map_or(Whose::NOBODY, |handle| self.whose(handle));
-        if let Err(stopped) = self.end_call(state, whose, begun) {
-            // The callback's own error is not lost for that of the reporter.
-            if let (Err(error), Some(victim)) = (result, victim.or(handle)) {
-                self.fail(state, victim, error)?;
-            }
-            return Err(stopped);
-        }
-        Ok(result)
-    }
-
-    fn close_victim(&mut self, index: u32, victim: Option<Handle>) {
-        if let Some(victim) = victim.or_else(|| self.core.table.at(index)) {
-            self.core.close(victim);
+    fn close_at(&mut self, index: u32) {
+        if let Some(handle) = self.core.table.at(index) {
+            self.core.close(handle);
         }
     }
 
@@ -297,7 +317,7 @@ impl<S> Loop<S> {
         let Some(callback) = self.take_callback(handle.index) else { return Ok(()) };
         let begun = self.begin_call();
         // A panic in here needs nobody to close the handle.
-        let result = callback.call_last(self, state, occurrence);
+        let result = callback.call_last(self, state, occurrence).map_err(|error| *error);
         if result.is_ok() && begun.is_none() {
             return Ok(());
         }
@@ -373,7 +393,7 @@ impl<S> Loop<S> {
     }
 
     /// Closes a handle and reports why.
-    pub(crate) fn fail(&mut self, state: &mut S, handle: Handle, error: crate::Error) -> Result {
+    pub(crate) fn fail(&mut self, state: &mut S, handle: Handle, error: Error) -> Result {
         let whose = self.whose(handle);
         let name = self.core.table.name(handle).map(str::to_owned);
         self.core.close(handle);
@@ -381,7 +401,7 @@ impl<S> Loop<S> {
     }
 
     /// Reports what went wrong, and closes nothing.
-    pub(crate) fn fail_as(&mut self, state: &mut S, whose: Whose, error: crate::Error) -> Result {
+    pub(crate) fn fail_as(&mut self, state: &mut S, whose: Whose, error: Error) -> Result {
         let name = whose.handle.and_then(|handle| self.core.table.name(handle)).map(str::to_owned);
         self.report(state, whose, name, error)
     }
@@ -396,7 +416,7 @@ impl<S> Loop<S> {
     }
 
     /// Gives a failure to `on_failure`; with none set, `run` ends with it.
-    fn report(&mut self, state: &mut S, whose: Whose, name: Option<String>, error: crate::Error) -> Result {
+    fn report(&mut self, state: &mut S, whose: Whose, name: Option<String>, error: Error) -> Result {
         let Whose { handle, kind, started } = whose;
         let failure = Failure { handle, kind, name, started, error };
         let Some(on_failure) = self.on_failure.take() else { return Err(failure.into()) };

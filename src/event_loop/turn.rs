@@ -83,7 +83,13 @@ impl<S> Loop<S> {
         Ok(())
     }
 
+    #[inline]
     fn hooks(&mut self, state: &mut S, phase: Phase) -> Result {
+        if self.core.hooks[phase as usize].is_at_rest() { Ok(()) } else { self.round(state, phase) }
+    }
+
+    #[inline(never)]
+    fn round(&mut self, state: &mut S, phase: Phase) -> Result {
         self.core.hooks[phase as usize].begin();
         while let Some(index) = self.core.hooks[phase as usize].visit() {
             self.call_plainly(state, index)?;

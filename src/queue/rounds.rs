@@ -55,6 +55,11 @@ impl Rounds {
         self.len == 0
     }
 
+    /// Whether a round would do nothing at all, not even take out holes.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Begins a round with those who are members now, or resumes one that was broken off.
     pub(crate) fn begin(&mut self) {
         if self.cursor < self.end || self.list.is_empty() {
