@@ -174,6 +174,12 @@ impl Case {
         self.show(&Metric::LATENCIES)
     }
 
+    /// Takes long: a quick run leaves out the peers that no goal is stated against.
+    fn slow(mut self, scale: Scale) -> Case {
+        self.peers = scale.pick(self.peers, &Peer::CHIEF);
+        self
+    }
+
     fn takes(mut self, seconds: f64) -> Case {
         self.about_seconds = seconds;
         self
@@ -235,19 +241,22 @@ fn echo(scale: Scale) -> Vec<Case> {
             case = case.goal(Metric::Cpu, better(1.5, LIBUV));
         }
         case.draws_latencies = connections <= 1000;
+        if connections > 1000 {
+            case = case.slow(scale);
+        }
         cases.push(
             case.show(&[Metric::Throughput])
                 .show(&Metric::LATENCIES)
-                .count(format!("{}", 4000.max(connections))),
+                .count(scale.pick(4000, 1000).max(connections).to_string()),
         );
     }
     let mut idle = echo("50 busy, 10,000 idle", "echo conns=50 idle=10000")
         .goal(Metric::Cpu, at_most(1.05, Against::Without))
         .show(&[Metric::Throughput])
         .show(&Metric::LATENCIES)
-        .takes(scale.seconds() + 1.0);
+        .takes(scale.seconds() + 1.0)
+        .slow(scale);
     idle.without = Some(("conns=50 idle=0".to_owned(), "without idle"));
-    idle.peers = scale.pick(&Peer::ALL, &Peer::CHIEF);
     cases.push(idle);
 
     let ping_pong =
@@ -274,7 +283,7 @@ fn servers(scale: Scale) -> Vec<Case> {
             .goal(Metric::Cpu, better(1.3, LIBUV))
             .show(&[Metric::Throughput])
             .show(&Metric::LATENCIES)
-            .count("3000")
+            .count(scale.pick("3000", "1000"))
     };
     vec![
         Case::served(scale, "pipelined", "50 connections × 16", "pipelined", "pipelined conns=50")
@@ -282,7 +291,7 @@ fn servers(scale: Scale) -> Vec<Case> {
             .goal(Metric::Cpu, better(9.0, LIBUV))
             .show(&[Metric::Throughput])
             .show(&Metric::LATENCIES)
-            .count("16000"),
+            .count(scale.pick("16000", "4000")),
         Case::served(
             scale,
             "broadcast",
@@ -294,9 +303,10 @@ fn servers(scale: Scale) -> Vec<Case> {
         .goal(Metric::Cpu, better(8.0, LIBUV))
         .show(&[Metric::Throughput])
         .show(&Metric::LATENCIES)
-        .count("40000"),
+        .count(scale.pick("40000", "20000"))
+        .slow(scale),
         pound(100),
-        pound(1000),
+        pound(1000).slow(scale),
     ]
 }
 
@@ -329,7 +339,7 @@ fn clients(scale: Scale) -> Vec<Case> {
     let writes: u32 = scale.pick(1_000_000, 100_000);
     vec![
         connect(100),
-        connect(1000),
+        connect(1000).slow(scale),
         Case::facing(
             "write_batch",
             format!("{} writes", grouped(writes)),
@@ -359,7 +369,7 @@ fn timers(scale: Scale) -> Vec<Case> {
         Case::alone("timers", grouped(timers), format!("timers count={timers}"))
             .of("timer", "timers")
             .goal(Metric::Cpu, better(4.0, LIBUV))
-            .count("count=50000")
+            .count(scale.pick("count=50000", "count=10000"))
             .takes(scale.pick(13.0, 0.6)),
         Case::alone(
             "timer_churn",
@@ -375,7 +385,7 @@ fn timers(scale: Scale) -> Vec<Case> {
             .of("turn", "turns")
             .goal(Metric::Cpu, better(1.3, LIBUV))
             .show(&[Metric::Throughput])
-            .count("count=50000")
+            .count(scale.pick("count=50000", "count=10000"))
             .takes(scale.pick(0.8, 0.2)),
         Case::alone("hooks", "10,000 of each", format!("hooks handles=10000 turns={hook_turns}"))
             .of("callback", "callbacks")
@@ -387,7 +397,7 @@ fn timers(scale: Scale) -> Vec<Case> {
             .of("loop", "loops")
             .goal(Metric::Cpu, better(2.0, LIBUV))
             .show(&[Metric::Throughput])
-            .count("count=1000")
+            .count(scale.pick("count=1000", "count=300"))
             .takes(0.3),
     ]
 }
@@ -408,7 +418,8 @@ fn threads(scale: Scale) -> Vec<Case> {
                 .goal(Metric::Throughput, better(2.0, LIBUV))
                 .show(&[Metric::Cpu])
                 .count("count=10000")
-                .takes(scale.pick(2.0, 0.3)),
+                .takes(scale.pick(2.0, 0.3))
+                .slow(scale),
         );
     }
     cases.push(
@@ -441,7 +452,8 @@ fn threads(scale: Scale) -> Vec<Case> {
                 .goal(Metric::Throughput, better(goal, LIBUV))
                 .show(&[Metric::Cpu])
                 .count("count=10000")
-                .takes(scale.pick(2.0, 0.3)),
+                .takes(scale.pick(2.0, 0.3))
+                .slow(scale),
         );
     }
     cases
@@ -462,7 +474,7 @@ fn files(scale: Scale) -> Vec<Case> {
                 .of("file", "files")
                 .goal(Metric::Throughput, better(goal, LIBUV))
                 .show(&[Metric::Cpu])
-                .count("count=3000")
+                .count(scale.pick("count=3000", "count=1000"))
                 .takes(scale.pick(4.0, 0.3)),
         );
     }
@@ -473,7 +485,7 @@ fn files(scale: Scale) -> Vec<Case> {
                 .of("file", "files")
                 .goal(Metric::Throughput, better(1.0, LIBUV))
                 .show(&[Metric::Cpu])
-                .count("count=5000")
+                .count(scale.pick("count=5000", "count=1000"))
                 .takes(scale.pick(2.0, 0.3)),
         );
     }

@@ -128,10 +128,10 @@ fn read_block(lp: &mut Loop<Blocks>, blocks: &mut Blocks, buffer: Vec<u8>) -> Re
 }
 
 fn finish(lp: &mut Loop<Blocks>, blocks: &mut Blocks) {
-    if blocks.done >= blocks.end {
-        if let Some(file) = blocks.file.take() {
-            file.close(lp);
-        }
+    if blocks.done >= blocks.end
+        && let Some(file) = blocks.file.take()
+    {
+        file.close(lp);
     }
 }
 
