@@ -211,7 +211,7 @@ impl Core {
     /// Gives a job to the backend. An error means that the request was not made.
     pub(crate) fn submit(&mut self, request: Request, job: Job) -> Result {
         let token = u64::from(request.index) | (request.serial.get() << 32);
-        match self.backend.submit(token, job) {
+        match self.backend.submit(token, job, self.pending.len()) {
             Ok(Submitted::Finished(result)) => self.answer(request, result),
             Ok(Submitted::Queued(ticket)) => {
                 if let Some(pending) = self.requests.get_mut(request) {

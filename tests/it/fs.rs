@@ -540,3 +540,35 @@ fn what_is_in_memory_is_read_while_every_worker_is_busy() {
     go.send(()).unwrap();
     run(&mut lp);
 }
+
+#[test]
+fn many_reads_at_once_are_answered_once_each_and_with_their_own_contents() {
+    const AT_ONCE: usize = 100;
+    struct Reads {
+        paths: Vec<PathBuf>,
+        begun: usize,
+        answered: usize,
+    }
+    fn next(lp: &mut Loop<Reads>, reads: &mut Reads) -> ringback::Result {
+        let number = reads.begun;
+        reads.begun += 1;
+        fs::read(lp, &reads.paths[number % reads.paths.len()], move |lp, reads: &mut Reads, bytes| {
+            assert_eq!(bytes?, vec![(number % reads.paths.len()) as u8; 1000]);
+            reads.answered += 1;
+            if reads.begun < 50 * AT_ONCE { next(lp, reads) } else { Ok(()) }
+        })
+        .map(drop)
+    }
+    let dir = dir();
+    let paths: Vec<PathBuf> = (0..10).map(|number: u8| dir.path().join(number.to_string())).collect();
+    for (number, path) in paths.iter().enumerate() {
+        std::fs::write(path, vec![number as u8; 1000]).unwrap();
+    }
+    let mut lp = Loop::new().unwrap();
+    let mut reads = Reads { paths, begun: 0, answered: 0 };
+    for _ in 0..AT_ONCE {
+        next(&mut lp, &mut reads).unwrap();
+    }
+    lp.run(&mut reads).unwrap();
+    assert_eq!((reads.begun, reads.answered), (50 * AT_ONCE, 50 * AT_ONCE));
+}

@@ -43,6 +43,7 @@ const WORKERS_MAX: usize = 1 << 20;
 /// A job on its way out, or what came of it on its way home.
 struct Errand {
     token: u64,
+    is_call: bool,
     load: Load,
 }
 
@@ -229,6 +230,9 @@ pub(crate) struct Pool {
     // Boxes, because that is what travels.
     #[allow(clippy::vec_box)]
     spare: Vec<Box<Node<Errand>>>,
+    /// How many file jobs, and closures of the application, are out: neither done nor taken back.
+    files: usize,
+    calls: usize,
 }
 
 impl Pool {
@@ -247,7 +251,7 @@ impl Pool {
             looks_max: if alone { 0 } else { LOOKS_MAX },
             limit: AtomicUsize::new(limit.min(WORKERS_MAX)),
         };
-        Pool { shared: Arc::new(shared), spare: Vec::new() }
+        Pool { shared: Arc::new(shared), spare: Vec::new(), files: 0, calls: 0 }
     }
 
     pub(crate) fn set_limit(&mut self, limit: usize) {
@@ -260,9 +264,13 @@ impl Pool {
 
     /// Queues a job. Fails only if no thread can be made and there is none.
     pub(crate) fn submit(&mut self, token: u64, job: Job) -> io::Result<u64> {
-        let mut node =
-            self.spare.pop().unwrap_or_else(|| Node::new(Errand { token: 0, load: Load::Nothing }));
-        node.item = Errand { token, load: Load::Job(job) };
+        let mut node = self
+            .spare
+            .pop()
+            .unwrap_or_else(|| Node::new(Errand { token: 0, is_call: false, load: Load::Nothing }));
+        let is_call = matches!(job, Job::Call(_));
+        node.item = Errand { token, is_call, load: Load::Job(job) };
+        *self.out(is_call) += 1;
         let ticket = self.shared.queue.push(node);
         match self.shared.call() {
             Err(error) if self.shared.crew.workers() == 0 => {
@@ -275,13 +283,31 @@ impl Pool {
 
     /// Takes a job back, if no worker has begun it. Says whether; the job is dropped.
     pub(crate) fn withdraw(&mut self, ticket: u64) -> bool {
-        self.shared.queue.withdraw(ticket).is_some()
+        let Some(node) = self.shared.queue.withdraw(ticket) else { return false };
+        *self.out(node.item.is_call) -= 1;
+        true
+    }
+
+    fn out(&mut self, is_call: bool) -> &mut usize {
+        if is_call { &mut self.calls } else { &mut self.files }
+    }
+
+    /// How many file jobs are out.
+    pub(crate) fn files(&self) -> usize {
+        self.files
+    }
+
+    /// Whether no closure of the application's, which may take any time, is out.
+    pub(crate) fn has_only_files(&self) -> bool {
+        self.calls == 0
     }
 
     /// Takes the jobs that are done.
     pub(crate) fn take_done(&mut self, mut each: impl FnMut(Done)) {
         self.shared.bell.hear();
         for mut node in self.shared.done.take() {
+            let out = if node.item.is_call { &mut self.calls } else { &mut self.files };
+            *out -= 1;
             if let Load::Result(result) = std::mem::replace(&mut node.item.load, Load::Nothing) {
                 each(Done { token: node.item.token, result });
             }
