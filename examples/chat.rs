@@ -7,9 +7,11 @@
 
 use std::{collections::BTreeMap, io::Write, time::Duration};
 
-use ringback::{Loop, Options, Result, Signal, Timer, net, net::Event, net::TcpStream, signal};
+use ringback::net::{Event, TcpListener, TcpStream};
+use ringback::{Loop, Options, Result, Signal, Timer, net, signal};
 
-struct Chat {
+#[derive(Default)]
+pub(crate) struct Chat {
     people: BTreeMap<TcpStream, String>,
     guests: u32,
 }
@@ -40,15 +42,9 @@ impl Chat {
     }
 }
 
-fn main() -> Result {
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7001".into());
-    let mut lp = Options::new().read_buffer(2048).build()?;
-    lp.on_failure(|_, _, failure| {
-        eprintln!("{failure}");
-        Ok(())
-    });
-    let listener = net::TcpListener::bind(&mut lp, addr)?;
-    listener.start(&mut lp, |lp, chat: &mut Chat, conn| {
+pub(crate) fn serve(lp: &mut Loop<Chat>, addr: &str) -> Result<TcpListener> {
+    let listener = TcpListener::bind(lp, addr)?;
+    listener.start(lp, |lp, chat: &mut Chat, conn| {
         let mut pending = Vec::new();
         conn.start(lp, move |lp, chat, event| {
             match event? {
@@ -78,6 +74,17 @@ fn main() -> Result {
         net::broadcast(lp, chat.people.keys(), format!("* guest{} has joined\n", chat.guests));
         conn.write(lp, "* for you, there are /nick NAME, /who and /quit\n")
     })?;
+    Ok(listener)
+}
+
+fn main() -> Result {
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7001".into());
+    let mut lp = Options::new().read_buffer(2048).build()?;
+    lp.on_failure(|_, _, failure| {
+        eprintln!("{failure}");
+        Ok(())
+    });
+    let listener = serve(&mut lp, &addr)?;
     for signum in [signal::INT, signal::TERM] {
         Signal::on(&mut lp, signum, |lp, _, _| {
             lp.stop();
@@ -86,5 +93,5 @@ fn main() -> Result {
     }
     println!("listening on {}", listener.local_addr(&mut lp)?);
     std::io::stdout().flush()?;
-    lp.run(&mut Chat { people: BTreeMap::new(), guests: 0 })
+    lp.run(&mut Chat::default())
 }

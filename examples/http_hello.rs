@@ -8,7 +8,7 @@
 use std::{io::Write, time::Duration};
 
 use httparse::{EMPTY_HEADER, Error::TooManyHeaders, Request, Status::*};
-use ringback::{Options, Result, Signal, Timer, net, net::Event, signal};
+use ringback::{Loop, Options, Result, Signal, Timer, net::Event, net::TcpListener, signal};
 
 /// The answer to the first request, its length, and whether to go on after it. Nothing if it is incomplete.
 fn answer(bytes: &[u8]) -> Option<(String, usize, bool)> {
@@ -39,15 +39,9 @@ fn answer(bytes: &[u8]) -> Option<(String, usize, bool)> {
     Some((answer, length, keep))
 }
 
-fn main() -> Result {
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
-    let mut lp = Options::new().read_buffer(16 << 10).build()?;
-    lp.on_failure(|_, _, failure| {
-        eprintln!("{failure}");
-        Ok(())
-    });
-    let listener = net::TcpListener::bind(&mut lp, addr)?;
-    listener.start(&mut lp, |lp, _, conn| {
+pub(crate) fn serve(lp: &mut Loop, addr: &str) -> Result<TcpListener> {
+    let listener = TcpListener::bind(lp, addr)?;
+    listener.start(lp, |lp, _, conn| {
         let limit = Timer::after(lp, Duration::from_secs(5), move |lp, _| {
             conn.close(lp);
             Ok(())
@@ -78,6 +72,17 @@ fn main() -> Result {
             Ok(())
         })
     })?;
+    Ok(listener)
+}
+
+fn main() -> Result {
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
+    let mut lp = Options::new().read_buffer(16 << 10).build()?;
+    lp.on_failure(|_, _, failure| {
+        eprintln!("{failure}");
+        Ok(())
+    });
+    let listener = serve(&mut lp, &addr)?;
     for signum in [signal::INT, signal::TERM] {
         Signal::on(&mut lp, signum, |lp, _, _| {
             lp.stop();

@@ -89,6 +89,8 @@ pub mod poll;
 mod queue;
 mod remote;
 pub mod signal;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod timer;
 mod wake;
 pub mod work;
@@ -108,3 +110,8 @@ pub use wake::{Wake, Waker};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// And those of the guide to simulated worlds.
+#[cfg(all(doctest, feature = "sim"))]
+#[doc = include_str!("../docs/SIMULATION.md")]
+struct Simulation;

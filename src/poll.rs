@@ -174,7 +174,7 @@ impl Poll {
         let Some(source) = &state.source else { return Err(Error::Closed { act: "start a poll" }) };
         lp.core
             .backend
-            .watch_now(source, self.0.key(), interest.0)
+            .watch_descriptor_now(source.as_fd(), self.0.key(), interest.0)
             .map_err(|error| Error::system("watch a descriptor", error))?;
         state.wish = interest.0;
         lp.core.set_active(self.0, true);
@@ -195,7 +195,7 @@ impl Poll {
         if let Body::Poll(state) = &mut slot.body {
             state.wish = Wish::NONE;
             if let Some(source) = &state.source {
-                lp.core.backend.watch(source, self.0.key(), Wish::NONE);
+                lp.core.backend.watch_descriptor(source.as_fd(), self.0.key(), Wish::NONE);
             }
         }
         lp.core.set_active(self.0, false);
@@ -224,7 +224,7 @@ pub(crate) fn ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readines
 pub(crate) fn release(core: &mut Core, handle: Handle) {
     if let Ok(Body::Poll(state)) = core.table.open(handle, "close").map(|slot| &mut slot.body) {
         if let Some(source) = state.source.take() {
-            core.backend.forget(&source);
+            core.backend.forget_descriptor(source.as_fd());
         }
     }
 }

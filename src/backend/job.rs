@@ -1,8 +1,14 @@
 //! Jobs and their outcomes: plain data that can go to a thread, to a ring, or to a world in memory.
 
-use std::{any::Any, ops::Deref, path::PathBuf, sync::Arc};
+use std::{
+    any::Any,
+    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+};
 
-use super::native::Descriptor;
+use super::Descriptor;
 use crate::{
     error::Error,
     fs::{Metadata, OpenOptions},
@@ -67,6 +73,22 @@ pub(crate) trait Task: Send {
 impl std::fmt::Debug for dyn Task {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("Task")
+    }
+}
+
+/// Calls a closure of the application's. Nothing of ours is seen by it, so nothing of ours can be left half done
+/// when it panics.
+pub(crate) fn call(mut task: Box<dyn Task>) -> Result<Outcome, Error> {
+    match catch_unwind(AssertUnwindSafe(|| task.perform())) {
+        Ok(()) => Ok(Outcome::Value(task)),
+        Err(panic) => {
+            let message = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_else(|| "a value that is not a string".to_owned());
+            Err(Error::Panicked { act: "work", message })
+        }
     }
 }
 

@@ -9,9 +9,10 @@
 //! * `now`: the only reading of the clock, in nanoseconds since the loop began.
 //! * `wait`: installs the changes of interest, blocks, and lists who is ready. May say so too often,
 //!   never too late; every level-triggered source says it again while it is true.
+//! * `listen`, `connect`, `adopt`: sockets.
 //! * `watch`, `forget`: whom to tell about a socket or descriptor, and about what. Cheap to change any
 //!   number of times a turn: only the difference reaches the system, at the next `wait`.
-//! * [`Socket`]: `connect`, `listen`, `accept`, `receive`, `send`, `shut_down`. `Ok(None)` is "not now".
+//! * [`Socket`]: `accept`, `receive`, `send`, `shut_down`. `Ok(None)` is "not now".
 //! * `submit`, `withdraw`: jobs for worker threads, or done at once when the system can do them without
 //!   blocking. The bell of [`Key::JOBS`](crate::handle::Key) says that some are `Done`.
 //! * `bell`, [`Mailbox`]: how other threads reach the loop. What they bring comes through its [`Inbox`].
@@ -24,10 +25,21 @@ pub(crate) mod job;
 #[allow(unsafe_code)]
 mod native;
 
+// Either of two, only where there are two: without the feature the system's own types are used, and nothing is
+// chosen at run time.
+#[cfg(feature = "sim")]
+mod either;
+#[cfg(feature = "sim")]
+pub(crate) mod sim;
+
+#[cfg(feature = "sim")]
+pub(crate) use either::{Backend, Descriptor, Socket};
 pub(crate) use native::{
-    AcceptTrouble, Backend, Bell, Descriptor, Inbox, Mailbox, PIECES_MAX, Pages, Refused, Rejected, Socket,
-    SocketOptions, accept_trouble, signal_numbers,
+    AcceptTrouble, Bell, Inbox, Mailbox, PIECES_MAX, Pages, Refused, Rejected, SocketOptions, accept_trouble,
+    signal_numbers,
 };
+#[cfg(not(feature = "sim"))]
+pub(crate) use native::{Backend, Descriptor, Socket};
 
 /// What to be told about. Bits, because they are compared once an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -82,12 +82,10 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(workers: usize, buffer_size: usize, busy_poll: Nanos) -> Result<Core> {
+    pub(crate) fn new(backend: Backend, buffer_size: usize) -> Core {
         let lp = LOOPS.fetch_add(1, Ordering::Relaxed);
-        let backend =
-            Backend::new(workers, busy_poll).map_err(|error| Error::system("make a loop", error))?;
         let now = backend.now();
-        Ok(Core {
+        Core {
             lp,
             backend,
             table: Table::new(lp),
@@ -112,7 +110,7 @@ impl Core {
             counters: Counters::default(),
             stopping: false,
             running: false,
-        })
+        }
     }
 
     // ---- time
@@ -169,6 +167,33 @@ impl Core {
         let Some(slot) = self.table.get(handle) else { return };
         if slot.state().closing && slot.requests == 0 && body::quiesced(self, handle) {
             self.closing.push_back(handle);
+        }
+    }
+
+    // ---- callbacks
+
+    /// A callback is about to be called.
+    #[inline(always)]
+    pub(crate) fn note_call(
+        &mut self,
+        _handle: Option<Handle>,
+        _kind: Kind,
+        _started: &'static Location<'static>,
+    ) {
+        self.counters.callbacks += 1;
+        #[cfg(feature = "sim")]
+        self.backend.note_call(_handle, _kind, _started);
+    }
+
+    /// The same for that of the handle in a slot.
+    #[inline(always)]
+    pub(crate) fn note_call_at(&mut self, _index: u32) {
+        self.counters.callbacks += 1;
+        #[cfg(feature = "sim")]
+        if self.backend.is_simulated() {
+            let Some(handle) = self.table.at(_index) else { return };
+            let Some(slot) = self.table.get(handle) else { return };
+            self.backend.note_call(Some(handle), slot.body.kind(), slot.started);
         }
     }
 

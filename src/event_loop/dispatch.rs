@@ -257,7 +257,7 @@ impl<S> Loop<S> {
         callback: Callback<S>,
         how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> Called,
     ) -> Called {
-        self.core.counters.callbacks += 1;
+        self.core.note_call_at(index);
         let id = self.core.lp;
         let mut calling = Calling { lp: self, id, index, victim, callback: Some(callback) };
         let result = match &mut calling.callback {
@@ -302,7 +302,7 @@ impl<S> Loop<S> {
             return None;
         }
         let next = next()?;
-        self.core.counters.callbacks += 1;
+        self.core.note_call_at(handle.index);
         Some(next)
     }
 
@@ -315,6 +315,7 @@ impl<S> Loop<S> {
     /// Calls a handle's callback for the last time. The handle is closing.
     pub(crate) fn call_last(&mut self, state: &mut S, handle: Handle, occurrence: Occurrence<'_>) -> Result {
         let Some(callback) = self.take_callback(handle.index) else { return Ok(()) };
+        self.core.note_call_at(handle.index);
         let begun = self.begin_call();
         // A panic in here needs nobody to close the handle.
         let result = callback.call_last(self, state, occurrence).map_err(|error| *error);
@@ -382,6 +383,7 @@ impl<S> Loop<S> {
                 }
             }
         }
+        self.core.note_call(whose.handle, whose.kind, whose.started);
         let begun = self.begin_call();
         let result = {
             let mut once = Once(self, whose.handle);
@@ -428,7 +430,7 @@ impl<S> Loop<S> {
                 }
             }
         }
-        self.core.counters.callbacks += 1;
+        self.core.note_call(handle, kind, started);
         let mut reporting = Reporting(self, Some(on_failure));
         match &mut reporting.1 {
             Some(on_failure) => on_failure(reporting.0, state, failure),
@@ -436,8 +438,7 @@ impl<S> Loop<S> {
         }
     }
 
-    fn begin_call(&mut self) -> Option<u64> {
-        self.core.counters.callbacks += 1;
+    fn begin_call(&self) -> Option<u64> {
         // The clock is read around each callback only if somebody wants to know.
         self.on_slow.as_ref().map(|_| self.core.backend.now())
     }

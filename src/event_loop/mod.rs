@@ -24,7 +24,7 @@ use self::{
     turn::Block,
 };
 use crate::{
-    backend::{Inbox, job::Outcome},
+    backend::{Backend, Inbox, job::Outcome},
     error::{Error, Failure, Result},
     handle::{Handle, Key, Kind, Request},
     remote::{Post, Remote},
@@ -104,9 +104,20 @@ impl Options {
     ///
     /// [`Error::System`] if the system has no descriptors left.
     pub fn build<S>(self) -> Result<Loop<S>> {
-        let core = Core::new(self.workers, self.read_buffer, nanos(self.busy_poll))?;
+        let backend = Backend::new(self.workers, nanos(self.busy_poll));
+        Ok(self.build_on(backend.map_err(|error| Error::system("make a loop", error))?))
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn workers_max(&self) -> usize {
+        self.workers
+    }
+
+    /// Makes a loop on a backend that there is.
+    pub(crate) fn build_on<S>(self, backend: Backend) -> Loop<S> {
+        let core = Core::new(backend, self.read_buffer);
         let posts = Inbox::new(core.backend.bell(Key::POSTS), usize::MAX);
-        Ok(Loop { core, callbacks: Vec::new(), answers: Vec::new(), on_failure: None, on_slow: None, posts })
+        Loop { core, callbacks: Vec::new(), answers: Vec::new(), on_failure: None, on_slow: None, posts }
     }
 }
 
@@ -184,6 +195,16 @@ impl<S> Loop<S> {
     /// As [`run`](Self::run).
     pub fn poll_once(&mut self, state: &mut S) -> Result<bool> {
         self.run_turn(state, Block::Never, "poll_once")
+    }
+
+    /// One turn of a program in a world. Says whether it has called [`stop`](Self::stop).
+    #[cfg(feature = "sim")]
+    pub(crate) fn step(&mut self, state: &mut S) -> Result<bool> {
+        let running = Running::begin(self, "step")?;
+        if !running.0.core.stopping {
+            running.0.turn(state, Block::Never)?;
+        }
+        Ok(running.0.core.stopping)
     }
 
     fn run_turn(&mut self, state: &mut S, block: Block, act: &'static str) -> Result<bool> {

@@ -372,7 +372,7 @@ impl File {
         match Arc::try_unwrap(file) {
             Ok(file) => {
                 self.close(lp);
-                Ok(file.into_file())
+                file.into_file().map_err(|error| Error::system(act, error))
             }
             Err(shared) => {
                 state_mut(&mut lp.core, self.0, act)?.file = Some(shared);

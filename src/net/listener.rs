@@ -88,8 +88,8 @@ impl ListenOptions {
     #[track_caller]
     pub fn bind<S>(self, lp: &mut Loop<S>, addr: impl ToAddr) -> Result<TcpListener> {
         let addr = addr.to_addr()?;
-        let socket =
-            Socket::listen(addr, self.socket).map_err(|error| Error::system_on("listen on", addr, error))?;
+        let socket = lp.core.backend.listen(addr, self.socket);
+        let socket = socket.map_err(|error| Error::system_on("listen on", addr, error))?;
         let state = State {
             socket: Some(socket),
             has_callback: false,

@@ -5,7 +5,6 @@ use std::{net::SocketAddr, panic::Location, time::Duration};
 use super::{ListenOptions, Payload, ToAddr, listener, stream, stream::Event};
 use crate::{
     Loop,
-    backend::Socket,
     error::{Error, Result},
     handle::typed_handle,
 };
@@ -403,7 +402,8 @@ impl TcpStream {
     /// [`Error::System`] if it cannot be made non-blocking.
     #[track_caller]
     pub fn from_std<S>(lp: &mut Loop<S>, stream: std::net::TcpStream) -> Result<TcpStream> {
-        let socket = Socket::adopt(stream.into()).map_err(|error| Error::system("adopt a stream", error))?;
+        let socket = lp.core.backend.adopt(stream.into());
+        let socket = socket.map_err(|error| Error::system("adopt a stream", error))?;
         Ok(TcpStream(stream::insert(&mut lp.core, socket, None, Location::caller())))
     }
 
@@ -429,8 +429,8 @@ fn connect<S>(
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result<TcpStream>) -> Result + 'static,
     started: &'static Location<'static>,
 ) -> Result<TcpStream> {
-    let (socket, connected) =
-        Socket::connect(addr).map_err(|error| Error::system_on("connect to", addr, error))?;
+    let made = lp.core.backend.connect(addr);
+    let (socket, connected) = made.map_err(|error| Error::system_on("connect to", addr, error))?;
     let (handle, request) = stream::connect(&mut lp.core, socket, connected, limit, started);
     let stream = TcpStream(handle);
     let told = move |result: Result<_>| result.map(|_| stream).map_err(|error| error.with_subject(addr));

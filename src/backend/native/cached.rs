@@ -48,19 +48,19 @@ pub(super) fn attempt(job: &mut Job) -> Option<Result<Outcome, Error>> {
         }
         Job::Open { path, options } if options.only_reads() => {
             let (file, _) = open_regular(path)?;
-            Some(Ok(Outcome::File(file, mem::take(path))))
+            Some(Ok(Outcome::File(file.for_jobs(), mem::take(path))))
         }
         Job::Stat { path, follow } => {
             let place = open_place(path, *follow)?;
             stat(&place).map(|found| Ok(Outcome::Metadata(metadata(&found))))
         }
-        Job::StatFile { file } => stat(file).map(|found| Ok(Outcome::Metadata(metadata(&found)))),
+        Job::StatFile { file } => stat(file.of_system()).map(|found| Ok(Outcome::Metadata(metadata(&found)))),
         Job::ReadAt { file, buffer, offset } => {
             if buffer.capacity() > READ_MAX {
                 return None;
             }
             // What it read stays in the buffer, and the worker goes on from there.
-            read_on(file, buffer, *offset, pread).ok()?;
+            read_on(file.of_system(), buffer, *offset, pread).ok()?;
             Some(Ok(Outcome::Bytes(mem::take(buffer))))
         }
         _ => None,

@@ -34,12 +34,28 @@ impl Descriptor {
         Descriptor { fd: file.into(), nonblocking: false }
     }
 
-    pub(crate) fn into_file(self) -> File {
+    pub(crate) fn into_file(self) -> io::Result<File> {
         if self.nonblocking {
             // A descriptor that is open cannot refuse.
             let _ = super::set_nonblocking(self.fd.as_fd(), false);
         }
-        File::from(self.fd)
+        Ok(File::from(self.fd))
+    }
+}
+
+/// What jobs name files by, where there are no others.
+#[cfg(not(feature = "sim"))]
+impl Descriptor {
+    pub(super) fn for_jobs(self) -> Descriptor {
+        self
+    }
+
+    pub(super) fn of_system(&self) -> &Descriptor {
+        self
+    }
+
+    fn into_system(self) -> Descriptor {
+        self
     }
 }
 
@@ -68,7 +84,7 @@ pub(crate) fn perform(job: Job) -> Result<Outcome, Error> {
         Job::Open { path, options } => {
             let file = open(&path, &options).map_err(on("open", &path))?;
             cached::learn(&path);
-            Ok(Outcome::File(file, path))
+            Ok(Outcome::File(file.for_jobs(), path))
         }
         Job::ReadAll { path } => {
             let bytes = fs::read(&path).map_err(on("read", &path))?;
@@ -88,34 +104,36 @@ pub(crate) fn perform(job: Job) -> Result<Outcome, Error> {
             found.map(|found| Outcome::Metadata(Metadata::from(found))).map_err(on("metadata", &path))
         }
         Job::StatFile { file } => file
+            .of_system()
             .fd
             .try_clone()
             .and_then(|fd| File::from(fd).metadata())
             .map(|found| Outcome::Metadata(Metadata::from(found)))
             .map_err(of("metadata")),
         Job::ReadAt { file, mut buffer, offset } => {
-            read_on(&file, &mut buffer, offset, pread).map_err(of("read"))?;
+            read_on(file.of_system(), &mut buffer, offset, pread).map_err(of("read"))?;
             Ok(Outcome::Bytes(buffer))
         }
         Job::WriteAt { file, bytes, offset } => {
-            write_all(&bytes, |rest, done| pwrite(&file, rest, offset + done as u64)).map_err(of("write"))?;
+            write_all(&bytes, |rest, done| pwrite(file.of_system(), rest, offset + done as u64))
+                .map_err(of("write"))?;
             Ok(Outcome::Count(bytes.len()))
         }
         Job::Append { file, bytes } => {
-            write_all(&bytes, |rest, _| write(&file, rest)).map_err(of("append"))?;
+            write_all(&bytes, |rest, _| write(file.of_system(), rest)).map_err(of("append"))?;
             Ok(Outcome::Count(bytes.len()))
         }
         Job::Sync { file, data_only } => {
-            sync(&file, data_only).map_err(of("sync"))?;
+            sync(file.of_system(), data_only).map_err(of("sync"))?;
             Ok(Outcome::Done)
         }
         Job::SetLen { file, len } => {
-            let file = file.fd.try_clone().map(File::from).map_err(of("set length"))?;
+            let file = file.of_system().fd.try_clone().map(File::from).map_err(of("set length"))?;
             file.set_len(len).map_err(of("set length"))?;
             Ok(Outcome::Done)
         }
         Job::Close { file } => match std::sync::Arc::into_inner(file) {
-            Some(file) => close(file.fd).map(|()| Outcome::Done).map_err(of("close")),
+            Some(file) => close(file.into_system().fd).map(|()| Outcome::Done).map_err(of("close")),
             // Never so: a file's close waits for its other jobs.
             None => Ok(Outcome::Done),
         },

@@ -28,6 +28,7 @@ mod waiter;
 
 use std::{
     io, mem,
+    net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
@@ -38,11 +39,12 @@ pub(crate) use mailbox::{Inbox, Mailbox, Refused, Rejected};
 pub(crate) use pages::Pages;
 pub(crate) use signal::numbers as signal_numbers;
 pub(crate) use socket::{AcceptTrouble, PIECES_MAX, Socket, SocketOptions, accept_trouble};
+#[cfg(feature = "sim")]
+pub(crate) use {alarm::Alarm, bell::Doorbell};
 
-use self::{
-    alarm::Alarm, bell::Doorbell, busy::BusyPoll, clock::Clock, interest::Interests, pool::Pool,
-    signal::Signals,
-};
+#[cfg(not(feature = "sim"))]
+use self::{alarm::Alarm, bell::Doorbell};
+use self::{busy::BusyPoll, clock::Clock, interest::Interests, pool::Pool, signal::Signals};
 use super::{
     Interest, Readiness,
     job::{Done, Job, Submitted},
@@ -124,6 +126,23 @@ impl Backend {
 
     pub(crate) fn now(&self) -> Nanos {
         self.clock.now()
+    }
+
+    // ---- sockets
+
+    /// A socket that listens.
+    pub(crate) fn listen(&mut self, addr: SocketAddr, options: SocketOptions) -> io::Result<Socket> {
+        Socket::listen(addr, options)
+    }
+
+    /// A socket that is connecting, or connected already.
+    pub(crate) fn connect(&mut self, addr: SocketAddr) -> io::Result<(Socket, io::Result<bool>)> {
+        Socket::connect(addr)
+    }
+
+    /// Takes a socket of the application's.
+    pub(crate) fn adopt(&mut self, fd: OwnedFd) -> io::Result<Socket> {
+        Socket::adopt(fd)
     }
 
     // ---- waiting
@@ -233,8 +252,13 @@ impl Backend {
     }
 
     /// Whom to tell about a source, and about what. Reaches the system with the next `wait`.
-    pub(crate) fn watch(&mut self, source: &impl AsFd, key: Key, interest: Interest) {
-        self.interests.want(source.as_fd().as_raw_fd(), key.0, interest);
+    pub(crate) fn watch(&mut self, socket: &Socket, key: Key, interest: Interest) {
+        self.interests.want(socket.as_fd().as_raw_fd(), key.0, interest);
+    }
+
+    /// The same for a descriptor of the application's.
+    pub(crate) fn watch_descriptor(&mut self, source: BorrowedFd<'_>, key: Key, interest: Interest) {
+        self.interests.want(source.as_raw_fd(), key.0, interest);
     }
 
     /// Whether the system refused one.
@@ -243,9 +267,14 @@ impl Backend {
     }
 
     /// The same at once, for sources that the system may refuse.
-    pub(crate) fn watch_now(&mut self, source: impl AsFd, key: Key, interest: Interest) -> io::Result<()> {
+    pub(crate) fn watch_descriptor_now(
+        &mut self,
+        source: BorrowedFd<'_>,
+        key: Key,
+        interest: Interest,
+    ) -> io::Result<()> {
         let waiting = self.refused.len();
-        self.interests.want(source.as_fd().as_raw_fd(), key.0, interest);
+        self.interests.want(source.as_raw_fd(), key.0, interest);
         self.install();
         match self.refused.iter().skip(waiting).position(|(refused, _)| *refused == key) {
             Some(place) => Err(self.refused.remove(waiting + place).1),
@@ -254,8 +283,12 @@ impl Backend {
     }
 
     /// The source is about to be closed or given away.
-    pub(crate) fn forget(&mut self, source: &impl AsFd) {
-        let fd = source.as_fd();
+    pub(crate) fn forget(&mut self, socket: &Socket) {
+        self.forget_descriptor(socket.as_fd());
+    }
+
+    /// The same for a descriptor of the application's.
+    pub(crate) fn forget_descriptor(&mut self, fd: BorrowedFd<'_>) {
         if self.interests.forget(fd.as_raw_fd()) {
             // It was watched a moment ago, so the system can only agree.
             let _ = self.waiter.apply(fd, interest::Change::Delete);
@@ -330,7 +363,7 @@ impl Backend {
     pub(crate) fn watch_signal(&mut self, signum: i32) -> io::Result<()> {
         if self.signals.is_none() {
             let signals = Signals::new()?;
-            self.watch_now(signals.as_fd(), Key::SIGNALS, Interest::READ)?;
+            self.watch_descriptor_now(signals.as_fd(), Key::SIGNALS, Interest::READ)?;
             self.signals = Some(signals);
         }
         self.signals.as_ref().map_or(Ok(()), |signals| signals.watch(signum))
@@ -374,7 +407,7 @@ impl Drop for Backend {
         self.doorbell.close();
         // The alarm of the signals outlives this loop; its registration must not.
         if let Some(signals) = self.signals.take() {
-            self.forget(&signals);
+            self.forget_descriptor(signals.as_fd());
         }
     }
 }

@@ -11,7 +11,6 @@
 
 use std::{
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
@@ -25,7 +24,7 @@ use super::{
     file,
 };
 use crate::{
-    backend::job::{Done, Job, Outcome},
+    backend::job::{self, Done, Job, Outcome},
     error::Error,
 };
 
@@ -400,18 +399,7 @@ fn do_all(shared: &Shared, mut node: Box<Node<Errand>>) {
 
 fn perform(job: Job) -> Result<Outcome, Error> {
     match job {
-        // Nothing of ours is seen by the closure, so nothing of ours can be left half done.
-        Job::Call(mut task) => match catch_unwind(AssertUnwindSafe(|| task.perform())) {
-            Ok(()) => Ok(Outcome::Value(task)),
-            Err(panic) => {
-                let message = panic
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_else(|| "a value that is not a string".to_owned());
-                Err(Error::Panicked { act: "work", message })
-            }
-        },
+        Job::Call(task) => job::call(task),
         other => file::perform(other),
     }
 }

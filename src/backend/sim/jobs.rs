@@ -1,0 +1,124 @@
+//! Workers that are not threads: a job begins when one is free, takes as long as the seed says, and is done then.
+
+use std::collections::VecDeque;
+
+use super::{Happening, Shared, What, World};
+use crate::{
+    backend::job::{self, Done, Job, Submitted},
+    queue::deadlines::Nanos,
+};
+
+/// How long jobs take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) least: Nanos,
+    pub(crate) most: Nanos,
+    /// One in so many is done at once, as what the system has in memory is.
+    pub(crate) at_once_one_in: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { least: 20_000, most: 200_000, at_once_one_in: 4 }
+    }
+}
+
+struct Errand {
+    ticket: u64,
+    token: u64,
+    job: Job,
+}
+
+/// The jobs of one machine.
+///
+/// 1. No more than `workers` are `running`; some wait only if as many are.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    pub(super) workers: usize,
+    tickets: u64,
+    waiting: VecDeque<Errand>,
+    running: Vec<Errand>,
+    pub(super) done: Vec<Done>,
+    /// Something is done that the loop has not heard of.
+    pub(super) has_rung: bool,
+}
+
+impl Jobs {
+    /// Who asked is gone. No ticket is given again: the ends of jobs that run may still come.
+    pub(super) fn forget_all(&mut self) {
+        *self = Jobs { tickets: self.tickets, workers: self.workers, ..Jobs::default() };
+    }
+
+    pub(super) fn withdraw(&mut self, ticket: u64) -> bool {
+        let Some(place) = self.waiting.iter().position(|errand| errand.ticket == ticket) else {
+            return false;
+        };
+        self.waiting.remove(place).is_some()
+    }
+}
+
+/// Not inside a borrow of the world: a closure may use it.
+pub(super) fn submit(world: &Shared, host: usize, token: u64, job: Job) -> Submitted {
+    let at_once = {
+        let mut world = world.borrow_mut();
+        let odds = world.jobs.at_once_one_in;
+        !matches!(job, Job::Call(_) | Job::Close { .. }) && world.random.one_in(odds)
+    };
+    if at_once {
+        return Submitted::Finished(perform(&mut world.borrow_mut(), host, job));
+    }
+    let mut world = world.borrow_mut();
+    let jobs = &mut world.machines[host].jobs;
+    jobs.tickets += 1;
+    let ticket = jobs.tickets;
+    jobs.waiting.push_back(Errand { ticket, token, job });
+    world.begin_jobs(host);
+    Submitted::Queued(ticket)
+}
+
+fn perform(world: &mut World, host: usize, job: Job) -> Result<job::Outcome, crate::Error> {
+    let World { machines, random, now, .. } = world;
+    let machine = &mut machines[host];
+    let room = machine.sockets + machine.files.open_count() < machine.descriptors_max;
+    machine.files.perform(job, *now, random, room)
+}
+
+impl World {
+    pub(super) fn set_workers(&mut self, host: usize, limit: usize) {
+        self.machines[host].jobs.workers = limit;
+        self.begin_jobs(host);
+    }
+
+    /// Gives jobs that wait to workers that are free.
+    fn begin_jobs(&mut self, host: usize) {
+        loop {
+            let jobs = &mut self.machines[host].jobs;
+            if jobs.running.len() >= jobs.workers.max(1) {
+                return;
+            }
+            let Some(errand) = jobs.waiting.pop_front() else { return };
+            let ticket = errand.ticket;
+            jobs.running.push(errand);
+            let Pace { least, most, .. } = self.jobs;
+            let took = least + self.random.below(most.saturating_sub(least) + 1);
+            self.note(host, What::JobBegun(ticket));
+            self.at(self.now + took, Happening::JobDone { host, ticket });
+        }
+    }
+
+    pub(super) fn finish_job(&mut self, host: usize, ticket: u64) {
+        let jobs = &mut self.machines[host].jobs;
+        // Not if the machine has crashed since, or its program was killed.
+        let Some(place) = jobs.running.iter().position(|errand| errand.ticket == ticket) else { return };
+        let Errand { token, job, .. } = jobs.running.swap_remove(place);
+        let result = match job {
+            Job::Call(task) => job::call(task),
+            job => perform(self, host, job),
+        };
+        self.note(host, What::JobDone(ticket));
+        let jobs = &mut self.machines[host].jobs;
+        jobs.done.push(Done { token, result });
+        jobs.has_rung = true;
+        self.begin_jobs(host);
+    }
+}

@@ -1,0 +1,62 @@
+//! One test, many seeds.
+
+use std::{
+    env,
+    panic::{self, AssertUnwindSafe},
+};
+
+use super::World;
+use crate::error::Result;
+
+/// How much of the timeline is shown when a seed fails. All of it when it is replayed.
+const LINES: usize = 40;
+
+/// Runs a test in a new world for each of `seeds` seeds, and panics for the first that fails: with the seed, the end of
+/// the timeline, and the command that replays it.
+///
+/// A test fails if it panics, or returns an error. `SEEDS=1000000` in the environment runs so many instead;
+/// `SEED=7` runs that one alone, and shows its whole timeline when it fails.
+///
+/// ```
+/// use std::time::Duration;
+/// use ringback::{Timer, sim};
+///
+/// sim::check(20, |world| {
+///     let host = world.host("one", 0, |lp, _| {
+///         Timer::after(lp, Duration::from_secs(3600), |_, fired: &mut u32| { *fired += 1; Ok(()) }).map(drop)
+///     })?;
+///     world.run()?;
+///     assert_eq!(*world.state(host), 1);
+///     Ok(())
+/// });
+/// ```
+pub fn check(seeds: u64, test: impl Fn(&mut World) -> Result) {
+    let number = |name: &str| {
+        env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().unwrap_or_else(|_| panic!("{name}={text:?} is no number")))
+    };
+    match number("SEED") {
+        Some(seed) => run(seed, usize::MAX, &test),
+        None => (0..number("SEEDS").unwrap_or(seeds)).for_each(|seed| run(seed, LINES, &test)),
+    }
+}
+
+fn run(seed: u64, lines: usize, test: &impl Fn(&mut World) -> Result) {
+    let mut world = World::new(seed);
+    let result = panic::catch_unwind(AssertUnwindSafe(|| test(&mut world)));
+    let why = match result {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "a panic".to_owned()),
+    };
+    let name = std::thread::current().name().unwrap_or("").to_owned();
+    let timeline = world.timeline().last(lines);
+    panic!(
+        "seed {seed} fails: {why}\n\n{timeline}\nreplay it with: SEED={seed} cargo test --features sim {name}"
+    );
+}

@@ -1,0 +1,48 @@
+//! A program on a host: a loop and its state, whatever type that is.
+
+use std::{any::Any, time::Duration};
+
+use crate::{Loop, error::Result};
+
+pub(super) struct Running<S> {
+    pub(super) lp: Loop<S>,
+    pub(super) state: S,
+    /// It has stopped its loop.
+    pub(super) stopped: bool,
+}
+
+pub(super) trait Program {
+    fn turn(&mut self) -> Result;
+    fn timeout(&mut self) -> Option<Duration>;
+    fn is_alive(&self) -> bool;
+    fn verify(&self);
+    fn as_any(&self) -> &dyn Any;
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<S: 'static> Program for Running<S> {
+    fn turn(&mut self) -> Result {
+        self.stopped = self.lp.step(&mut self.state)?;
+        Ok(())
+    }
+
+    fn timeout(&mut self) -> Option<Duration> {
+        self.lp.timeout()
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.stopped && self.lp.is_alive()
+    }
+
+    fn verify(&self) {
+        self.lp.verify();
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
