@@ -1,8 +1,11 @@
 //! Programs in a simulated world. `cargo test --features sim --test sim`
 
+mod contract;
 mod examples;
 mod files;
 mod kit;
+mod model;
 mod network;
+mod program;
 mod race;
 mod world;

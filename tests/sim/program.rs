@@ -1,0 +1,632 @@
+//! A random program: what it does next is drawn from the plan's seed and the number of the act, so that leaving one act out
+//! leaves the others what they are.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
+
+use ringback::{
+    Check, Error, Handle, Idle, Loop, Prepare, Request, Result, Signal, Timer, Wake, Waker,
+    channel::{self, Sender},
+    fs::{self, File},
+    net::{Event, TcpListener, TcpStream},
+    signal, work,
+};
+
+use crate::contract::Contract;
+
+/// What a program says when it panics on purpose.
+pub(crate) const ON_PURPOSE: &str = "on purpose";
+/// Beyond so many acts a program does nothing more by itself.
+const ACTS_MAX: u32 = 1000;
+
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (word ^ (word >> 31)) % limit.max(1)
+    }
+
+    fn pick<T: Copy>(&mut self, items: &[T]) -> Option<T> {
+        items.get(self.below(items.len() as u64) as usize).copied()
+    }
+
+    fn delay(&mut self) -> Duration {
+        let most = [1, 1_000, 20_000, 2_000_000][self.below(4) as usize];
+        Duration::from_micros(self.below(most))
+    }
+}
+
+/// A seed, and which of the acts are left out.
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) skipped: BTreeSet<u32>,
+    ordinal: Cell<u32>,
+    log: RefCell<Vec<(u32, &'static str)>>,
+}
+
+impl Plan {
+    pub(crate) fn new(seed: u64, skipped: BTreeSet<u32>) -> Plan {
+        Plan { seed, skipped, ordinal: Cell::new(0), log: RefCell::default() }
+    }
+
+    pub(crate) fn rewind(&self) {
+        self.ordinal.set(0);
+        self.log.borrow_mut().clear();
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        self.ordinal.get()
+    }
+
+    pub(crate) fn next(&self) -> u32 {
+        self.ordinal.replace(self.ordinal.get() + 1)
+    }
+
+    pub(crate) fn allows(&self, ordinal: u32) -> bool {
+        ordinal < ACTS_MAX && !self.skipped.contains(&ordinal)
+    }
+
+    fn note(&self, ordinal: u32, what: &'static str) {
+        self.log.borrow_mut().push((ordinal, what));
+    }
+
+    pub(crate) fn carried_out(&self) -> Vec<String> {
+        self.log.borrow().iter().map(|(ordinal, what)| format!("{ordinal:>5} {what}")).collect()
+    }
+
+    pub(crate) fn tally(&self) -> BTreeMap<&'static str, u32> {
+        let mut tally = BTreeMap::new();
+        self.log.borrow().iter().for_each(|(_, what)| *tally.entry(*what).or_default() += 1);
+        tally
+    }
+}
+
+/// The state of a program.
+pub(crate) struct App {
+    plan: Rc<Plan>,
+    number: usize,
+    hosts: usize,
+    pub(crate) contract: Contract,
+    streams: Vec<TcpStream>,
+    timers: Vec<Timer>,
+    idles: Vec<Idle>,
+    handles: Vec<Handle>,
+    requests: Vec<Request>,
+    wakers: Vec<Waker>,
+    senders: Vec<Sender<u64>>,
+    files: Vec<File>,
+    ending: bool,
+}
+
+impl App {
+    pub(crate) fn new(plan: Rc<Plan>, number: usize, hosts: usize) -> App {
+        App {
+            plan,
+            number,
+            hosts,
+            contract: Contract::default(),
+            streams: vec![],
+            timers: vec![],
+            idles: vec![],
+            handles: vec![],
+            requests: vec![],
+            wakers: vec![],
+            senders: vec![],
+            files: vec![],
+            ending: false,
+        }
+    }
+
+    /// From now on it only answers.
+    pub(crate) fn end(&mut self) {
+        self.ending = true;
+        self.wakers.clear();
+        self.senders.clear();
+    }
+}
+
+/// Starts a program: it listens, watches for a signal, and does this and that.
+pub(crate) fn begin(lp: &mut Loop<App>, app: &mut App) -> Result {
+    lp.on_failure(|_, app: &mut App, _| {
+        app.contract.callback("failure");
+        Ok(())
+    });
+    let listener = TcpListener::bind(lp, "0.0.0.0:7")?;
+    listener.start(lp, move |lp, app: &mut App, conn| {
+        app.contract.event(listener.into(), "accepted");
+        adopt(lp, app, conn)?;
+        go_on(lp, app, Some(conn.into()))
+    })?;
+    app.handles.push(listener.into());
+    let usr1 = Signal::on(lp, signal::USR1, |lp, app: &mut App, _| {
+        app.contract.callback("signal");
+        go_on(lp, app, None)
+    })?;
+    app.handles.push(usr1.into());
+    (0..4).for_each(|_| act(lp, app));
+    Ok(())
+}
+
+/// A stream that the program has from now on.
+fn adopt(lp: &mut Loop<App>, app: &mut App, conn: TcpStream) -> Result {
+    app.streams.push(conn);
+    app.handles.push(conn.into());
+    conn.start(lp, move |lp, app: &mut App, event| {
+        match event {
+            Ok(Event::Closed) => {
+                app.contract.callback("closed");
+                return Ok(());
+            }
+            Ok(Event::Data(bytes)) => {
+                app.contract.event(conn.into(), "data");
+                app.contract.receives(conn, bytes);
+            }
+            Ok(Event::End) => {
+                app.contract.event(conn.into(), "end");
+                app.contract.ends(conn);
+            }
+            Ok(_) => app.contract.callback("stream event"),
+            Err(error) => {
+                app.contract.callback("stream error");
+                let closes = !matches!(error, Error::TimedOut { .. });
+                if closes {
+                    app.contract.closes(lp, conn);
+                }
+            }
+        }
+        go_on(lp, app, Some(conn.into()))
+    })
+}
+
+/// What a callback does: some acts, and then, now and then, it fails or panics.
+fn go_on(lp: &mut Loop<App>, app: &mut App, me: Option<Handle>) -> Result {
+    if app.ending {
+        return Ok(());
+    }
+    let ordinal = app.plan.next();
+    if !app.plan.allows(ordinal) {
+        return Ok(());
+    }
+    let mut random = Random::new(app.plan.seed.wrapping_mul(31) ^ u64::from(ordinal) << 20);
+    for _ in 0..random.below(3) {
+        act(lp, app);
+    }
+    let fate = random.below(60);
+    if fate < 2 {
+        app.plan.note(ordinal, if fate == 0 { "panic" } else { "fail" });
+        if let Some(me) = me {
+            app.contract.closes(lp, me);
+        }
+        if fate == 0 {
+            std::panic::panic_any(ON_PURPOSE);
+        }
+        return Err(Error::other(ON_PURPOSE));
+    }
+    Ok(())
+}
+
+/// An answer to a question of a program.
+fn answer<T>(
+    number: u64,
+    what: &'static str,
+) -> impl FnOnce(&mut Loop<App>, &mut App, Result<T>) -> Result + 'static {
+    move |lp, app, _| {
+        app.contract.answered(number, what);
+        go_on(lp, app, None)
+    }
+}
+
+/// The names of all acts, as the plans log them.
+pub(crate) const ACTS_KNOWN: &[&str] = &[
+    "timer after",
+    "timer every",
+    "timer start",
+    "timer stop",
+    "timer again",
+    "defer",
+    "idle",
+    "idle stop",
+    "prepare",
+    "check",
+    "connect",
+    "write",
+    "write then",
+    "try write",
+    "shutdown",
+    "finish",
+    "reset",
+    "stop reading",
+    "resume",
+    "close",
+    "close then",
+    "cancel",
+    "work",
+    "read file",
+    "write file",
+    "open file",
+    "read at",
+    "close file",
+    "wake new",
+    "wake",
+    "channel",
+    "send",
+    "unref",
+    "re ref",
+    "limits",
+    "fail",
+    "panic",
+];
+
+/// Does one of several things. Says which, if it could be done.
+type Act = fn(&mut Loop<App>, &mut App, &mut Random) -> Option<&'static str>;
+
+/// Does the next thing that the plan says.
+pub(crate) fn act(lp: &mut Loop<App>, app: &mut App) {
+    let ordinal = app.plan.next();
+    if app.ending || !app.plan.allows(ordinal) {
+        return;
+    }
+    let mut random = Random::new(app.plan.seed.wrapping_mul(0x9e37_79b9) ^ u64::from(ordinal + 1) << 17);
+    let acts: &[Act] =
+        &[on_timers, on_hooks, on_streams, on_streams, on_streams, on_any, on_jobs, on_files, on_threads];
+    let chosen = acts[random.below(acts.len() as u64) as usize];
+    app.contract.inside = true;
+    let done = chosen(lp, app, &mut random);
+    app.contract.inside = false;
+    if let Some(what) = done {
+        app.plan.note(ordinal, what);
+    }
+}
+
+fn on_timers(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'static str> {
+    let delay = random.delay();
+    match random.below(5) {
+        0 => {
+            let number = app.contract.number();
+            let due = Rc::new(Cell::new(Duration::ZERO));
+            let deadline = due.clone();
+            let timer = Timer::after(lp, delay, move |lp, app: &mut App| {
+                app.contract.answered(number, "timer");
+                app.contract.fires(lp.now(), deadline.get(), number);
+                go_on(lp, app, None)
+            });
+            due.set(lp.now() + delay);
+            let timer = timer.ok()?;
+            // Closing it takes it back, so nobody waits for its answer by name.
+            app.contract.asks(number, "timer after");
+            app.contract.forget_if_closed(timer.into(), number);
+            app.handles.push(timer.into());
+            Some("timer after")
+        }
+        1 => {
+            let mut left = random.below(5);
+            let me = Rc::new(Cell::new(None));
+            let timer = me.clone();
+            let made = Timer::every(lp, delay + Duration::from_micros(1), move |lp, app: &mut App| {
+                let Some(timer): Option<Timer> = timer.get() else { return Ok(()) };
+                app.contract.event(timer.into(), "tick");
+                left = left.saturating_sub(1);
+                if left == 0 {
+                    app.contract.closes(lp, timer);
+                    timer.close(lp);
+                    return Ok(());
+                }
+                go_on(lp, app, Some(timer.into()))
+            });
+            me.set(made.as_ref().ok().copied());
+            app.handles.push(made.ok()?.into());
+            Some("timer every")
+        }
+        2 => {
+            let timer = Timer::new(lp).ok()?;
+            app.handles.push(timer.into());
+            app.timers.push(timer);
+            timer
+                .start(lp, delay, move |lp, app: &mut App| {
+                    app.contract.event(timer.into(), "timer");
+                    go_on(lp, app, Some(timer.into()))
+                })
+                .ok()?;
+            Some("timer start")
+        }
+        3 => {
+            let timer = random.pick(&app.timers)?;
+            timer.stop(lp).ok()?;
+            app.contract.stops(timer);
+            Some("timer stop")
+        }
+        _ => {
+            let timer = random.pick(&app.timers)?;
+            timer.again(lp).ok()?;
+            app.contract.starts(timer);
+            Some("timer again")
+        }
+    }
+}
+
+fn on_hooks(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'static str> {
+    let mut left = random.below(20);
+    match random.below(5) {
+        0 => {
+            let number = app.contract.number();
+            let request = lp.defer(move |lp, app: &mut App| {
+                app.contract.answered(number, "deferred");
+                go_on(lp, app, None)
+            });
+            // One that is cancelled is not called.
+            app.contract.asks(number, "defer");
+            app.contract.deferred(request, number);
+            app.requests.push(request);
+            Some("defer")
+        }
+        1 => {
+            let idle = Idle::new(lp).ok()?;
+            app.idles.push(idle);
+            app.handles.push(idle.into());
+            idle.start(lp, move |lp, app: &mut App| {
+                app.contract.event(idle.into(), "idle");
+                left = left.saturating_sub(1);
+                if left == 0 {
+                    app.contract.closes(lp, idle);
+                    idle.close(lp);
+                }
+                go_on(lp, app, Some(idle.into()))
+            })
+            .ok()?;
+            Some("idle")
+        }
+        2 => {
+            let idle = random.pick(&app.idles)?;
+            idle.stop(lp).ok()?;
+            app.contract.stops(idle);
+            Some("idle stop")
+        }
+        3 => {
+            let hook = Prepare::new(lp).ok()?;
+            app.handles.push(hook.into());
+            hook.start(lp, move |lp, app: &mut App| {
+                app.contract.event(hook.into(), "prepare");
+                left = left.saturating_sub(1);
+                if left == 0 {
+                    app.contract.closes(lp, hook);
+                    hook.close(lp);
+                }
+                Ok(())
+            })
+            .ok()?;
+            Some("prepare")
+        }
+        _ => {
+            let hook = Check::new(lp).ok()?;
+            app.handles.push(hook.into());
+            hook.start(lp, move |lp, app: &mut App| {
+                app.contract.event(hook.into(), "check");
+                left = left.saturating_sub(1);
+                if left == 0 {
+                    app.contract.closes(lp, hook);
+                    hook.close(lp);
+                }
+                Ok(())
+            })
+            .ok()?;
+            Some("check")
+        }
+    }
+}
+
+fn on_streams(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'static str> {
+    let which = random.below(13);
+    if which < 3 || app.streams.is_empty() {
+        return connect(lp, app, random);
+    }
+    let conn = random.pick(&app.streams)?;
+    let most = [10, 3000, 40_000][random.below(3) as usize];
+    let count = 1 + random.below(most);
+    let text = app.contract.text(conn, count);
+    match which {
+        3 | 4 => {
+            conn.write(lp, text).ok()?;
+            app.contract.sends(conn, count);
+            Some("write")
+        }
+        5 | 6 => {
+            let number = app.contract.number();
+            conn.write_then(lp, text, move |lp, app: &mut App, _| {
+                app.contract.answered(number, "write");
+                app.contract.wrote(conn, number);
+                go_on(lp, app, None)
+            })
+            .ok()?;
+            app.contract.asks(number, "write then");
+            app.contract.sends(conn, count);
+            Some("write then")
+        }
+        7 => {
+            let sent = conn.try_write(lp, &text).ok()?;
+            app.contract.sends(conn, sent as u64);
+            Some("try write")
+        }
+        8 => conn.shutdown(lp).ok().map(|()| "shutdown"),
+        9 => conn.finish(lp).ok().map(|()| "finish"),
+        10 if random.below(3) == 0 => {
+            app.contract.closes(lp, conn);
+            conn.close_reset(lp).ok().map(|()| "reset")
+        }
+        10 | 11 => {
+            conn.set_queue_limit(lp, 1 + random.below(100_000) as usize).ok()?;
+            conn.set_idle_timeout(lp, Some(random.delay() + Duration::from_millis(1))).ok()?;
+            Some("limits")
+        }
+        _ if random.below(2) == 0 => {
+            conn.stop(lp).ok()?;
+            Some("stop reading")
+        }
+        _ => conn.resume(lp).ok().map(|()| "resume"),
+    }
+}
+
+fn connect(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'static str> {
+    let other = random.below(app.hosts as u64 + 1) as u8;
+    let number = app.contract.number();
+    let _ = app.number;
+    let conn = TcpStream::connect(lp, ([10, 0, 0, 1 + other], 7), move |lp, app: &mut App, conn| {
+        app.contract.answered(number, "connect");
+        if let Ok(conn) = conn {
+            if conn.is_open(lp) {
+                adopt(lp, app, conn)?;
+            }
+        }
+        go_on(lp, app, None)
+    });
+    app.handles.push(conn.ok()?.into());
+    app.contract.asks(number, "connect");
+    Some("connect")
+}
+
+fn on_any(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'static str> {
+    let handle = random.pick(&app.handles)?;
+    match random.below(6) {
+        0 | 1 => {
+            app.contract.closes(lp, handle);
+            app.contract.takes_back(handle);
+            lp.close(handle);
+            Some("close")
+        }
+        2 => {
+            let number = app.contract.number();
+            app.contract.closes(lp, handle);
+            app.contract.takes_back(handle);
+            lp.close_then(handle, move |lp, app: &mut App| {
+                app.contract.answered(number, "close");
+                go_on(lp, app, None)
+            });
+            app.contract.asks(number, "close then");
+            Some("close then")
+        }
+        3 => {
+            let request = random.pick(&app.requests)?;
+            request.cancel(lp).ok()?;
+            app.contract.cancels(request);
+            Some("cancel")
+        }
+        4 => {
+            random.pick(&app.timers)?.unref(lp).ok()?;
+            Some("unref")
+        }
+        _ => {
+            random.pick(&app.timers)?.re_ref(lp).ok()?;
+            Some("re ref")
+        }
+    }
+}
+
+fn on_jobs(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'static str> {
+    let number = app.contract.number();
+    let panics = random.below(10) == 0;
+    let job = move || {
+        if panics {
+            std::panic::panic_any(ON_PURPOSE);
+        }
+    };
+    let request = work::run(lp, job, answer(number, "work")).ok()?;
+    app.contract.asks(number, "work");
+    app.requests.push(request);
+    Some("work")
+}
+
+fn on_files(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'static str> {
+    let number = app.contract.number();
+    let (request, what) = match random.below(5) {
+        0 => (fs::read(lp, "/data", answer(number, "read")), "read file"),
+        1 => (fs::write(lp, "/other", vec![1; 500], answer(number, "write")), "write file"),
+        2 => {
+            let opened = File::create(lp, "/new", move |lp, app: &mut App, file| {
+                app.contract.answered(number, "open");
+                if let Ok(file) = file {
+                    app.files.push(file);
+                    app.handles.push(file.into());
+                    if app.ending {
+                        file.close(lp);
+                    }
+                }
+                go_on(lp, app, None)
+            });
+            (opened, "open file")
+        }
+        3 => {
+            let file = random.pick(&app.files)?;
+            (
+                file.read_at(lp, random.below(100), Vec::with_capacity(64), answer(number, "read at")),
+                "read at",
+            )
+        }
+        _ => {
+            let file = random.pick(&app.files)?;
+            app.contract.closes(lp, file);
+            file.close(lp);
+            return Some("close file");
+        }
+    };
+    app.requests.push(request.ok()?);
+    app.contract.asks(number, what);
+    Some(what)
+}
+
+fn on_threads(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'static str> {
+    match random.below(4) {
+        0 => {
+            let me = Rc::new(Cell::new(None));
+            let wake = me.clone();
+            let made = Wake::new(lp, move |lp, app: &mut App| {
+                let Some(wake): Option<Wake> = wake.get() else { return Ok(()) };
+                app.contract.event(wake.into(), "wake");
+                go_on(lp, app, Some(wake.into()))
+            });
+            let made = made.ok()?;
+            me.set(Some(made));
+            app.handles.push(made.into());
+            app.wakers.push(made.waker(lp).ok()?);
+            Some("wake new")
+        }
+        1 => {
+            let place = random.below(app.wakers.len() as u64) as usize;
+            app.wakers.get(place)?.wake().ok()?;
+            Some("wake")
+        }
+        2 => {
+            let mut next = 0;
+            let (channel, sender) = channel::bounded(lp, 100, move |lp, app: &mut App, value: u64| {
+                app.contract.callback("message");
+                if value != next {
+                    app.contract.wrong.push("messages of a channel were lost, doubled or moved".into());
+                }
+                next = value + 1;
+                go_on(lp, app, None)
+            })
+            .ok()?;
+            app.handles.push(channel.into());
+            app.senders.push(sender);
+            app.contract.channels.push(0);
+            Some("channel")
+        }
+        _ => {
+            let place = random.below(app.senders.len() as u64) as usize;
+            let next = *app.contract.channels.get(place)?;
+            app.senders.get(place)?.try_send(next).ok()?;
+            app.contract.channels[place] += 1;
+            Some("send")
+        }
+    }
+}
