@@ -27,6 +27,10 @@ pub(crate) struct Contract {
     /// What waits for the end of a handle, or of a request, that may be taken back: then nobody is answered.
     by_handle: BTreeMap<Handle, u64>,
     by_request: BTreeMap<Request, u64>,
+    /// Who was woken, and has not been called since.
+    pub(crate) woken: BTreeSet<Handle>,
+    /// How many messages were sent that have not arrived, to channels that are open.
+    pub(crate) on_their_way: BTreeMap<Handle, u64>,
     /// What was sent last through each channel.
     pub(crate) channels: Vec<u64>,
     /// What was found.
@@ -81,6 +85,8 @@ impl Contract {
         let handle = handle.into();
         if lp.is_open(handle) {
             self.closed.insert(handle);
+            self.woken.remove(&handle);
+            self.on_their_way.remove(&handle);
         }
     }
 
@@ -105,6 +111,14 @@ impl Contract {
         if let Some(number) = self.by_request.remove(&request) {
             self.asked.remove(&number);
         }
+    }
+
+    /// Everybody has had time: whoever was woken was called, and what was sent through a channel has arrived.
+    pub(crate) fn settled(&mut self) {
+        let woken = self.woken.len();
+        self.expect(woken == 0, || "a wake was lost".into());
+        let lost = self.on_their_way.values().any(|&count| count > 0);
+        self.expect(!lost, || "a message was lost".into());
     }
 
     pub(crate) fn stops(&mut self, handle: impl Into<Handle>) {

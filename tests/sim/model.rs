@@ -22,6 +22,8 @@ const HOSTS: usize = 3;
 /// How many acts all programs of a world carry out together.
 const ACTS: u32 = 400;
 const HORIZON: Duration = Duration::from_secs(30);
+/// How long they have at the end to hear of what is on its way.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// What a run was found to do wrong.
 type Wrong = String;
@@ -128,7 +130,19 @@ impl Run {
             self.world.go_on(self.hosts[one]);
             (0..HOSTS).for_each(|other| self.world.heal(self.hosts[one], self.hosts[other]));
         }
-        for number in (0..HOSTS).filter(|&number| self.alive[number]) {
+        let alive: Vec<usize> = (0..HOSTS).filter(|&number| self.alive[number]).collect();
+        for &number in &alive {
+            self.world.with(self.hosts[number], |_, app| app.rest());
+        }
+        let settled = self.world.now() + SETTLING;
+        while self.world.now() < settled && self.step()? {
+            self.check()?;
+        }
+        for &number in &alive {
+            self.world.with(self.hosts[number], |_, app| app.contract.settled());
+        }
+        self.check()?;
+        for number in alive {
             self.world.with(self.hosts[number], |lp, app| {
                 app.end();
                 for entry in lp.handles() {

@@ -104,8 +104,8 @@ pub(crate) struct App {
     idles: Vec<Idle>,
     handles: Vec<Handle>,
     requests: Vec<Request>,
-    wakers: Vec<Waker>,
-    senders: Vec<Sender<u64>>,
+    wakers: Vec<(Wake, Waker)>,
+    senders: Vec<(Handle, Sender<u64>)>,
     files: Vec<File>,
     ending: bool,
 }
@@ -130,8 +130,11 @@ impl App {
     }
 
     /// From now on it only answers.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.ending = true;
+    }
+
+    pub(crate) fn end(&mut self) {
         self.wakers.clear();
         self.senders.clear();
     }
@@ -592,39 +595,51 @@ fn on_threads(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<
             let made = Wake::new(lp, move |lp, app: &mut App| {
                 let Some(wake): Option<Wake> = wake.get() else { return Ok(()) };
                 app.contract.event(wake.into(), "wake");
+                app.contract.woken.remove(&wake.into());
                 go_on(lp, app, Some(wake.into()))
             });
             let made = made.ok()?;
             me.set(Some(made));
             app.handles.push(made.into());
-            app.wakers.push(made.waker(lp).ok()?);
+            app.wakers.push((made, made.waker(lp).ok()?));
             Some("wake new")
         }
         1 => {
             let place = random.below(app.wakers.len() as u64) as usize;
-            app.wakers.get(place)?.wake().ok()?;
+            let (wake, waker) = app.wakers.get(place)?;
+            waker.wake().ok()?;
+            app.contract.woken.insert((*wake).into());
             Some("wake")
         }
         2 => {
             let mut next = 0;
-            let (channel, sender) = channel::bounded(lp, 100, move |lp, app: &mut App, value: u64| {
-                app.contract.callback("message");
+            let me = Rc::new(Cell::new(None));
+            let channel = me.clone();
+            let (made, sender) = channel::bounded(lp, 100, move |lp, app: &mut App, value: u64| {
+                let Some(channel): Option<Handle> = channel.get() else { return Ok(()) };
+                app.contract.event(channel, "message");
+                if let Some(count) = app.contract.on_their_way.get_mut(&channel) {
+                    *count -= 1;
+                }
                 if value != next {
                     app.contract.wrong.push("messages of a channel were lost, doubled or moved".into());
                 }
                 next = value + 1;
-                go_on(lp, app, None)
+                go_on(lp, app, Some(channel))
             })
             .ok()?;
-            app.handles.push(channel.into());
-            app.senders.push(sender);
+            me.set(Some(made.into()));
+            app.handles.push(made.into());
+            app.senders.push((made.into(), sender));
             app.contract.channels.push(0);
             Some("channel")
         }
         _ => {
             let place = random.below(app.senders.len() as u64) as usize;
             let next = *app.contract.channels.get(place)?;
-            app.senders.get(place)?.try_send(next).ok()?;
+            let (channel, sender) = app.senders.get(place)?;
+            sender.try_send(next).ok()?;
+            *app.contract.on_their_way.entry(*channel).or_default() += 1;
             app.contract.channels[place] += 1;
             Some("send")
         }
