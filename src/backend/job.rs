@@ -2,9 +2,10 @@
 
 use std::{
     any::Any,
+    io,
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -81,15 +82,26 @@ impl std::fmt::Debug for dyn Task {
 pub(crate) fn call(mut task: Box<dyn Task>) -> Result<Outcome, Error> {
     match catch_unwind(AssertUnwindSafe(|| task.perform())) {
         Ok(()) => Ok(Outcome::Value(task)),
-        Err(panic) => {
-            let message = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "a value that is not a string".to_owned());
-            Err(Error::Panicked { act: "work", message })
-        }
+        Err(panic) => Err(Error::Panicked { act: "work", message: said(&*panic) }),
     }
+}
+
+/// What was said with a panic.
+pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a value that is not a string".to_owned())
+}
+
+/// What a job's error is made of: the act, and the path if it was given one. Nothing is formatted unless it failed.
+pub(crate) fn failed_on(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::system_on(act, path.display(), source)
+}
+
+pub(crate) fn failed(act: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::system(act, source)
 }
 
 /// What came of a job, or of any request.

@@ -57,7 +57,7 @@ pub struct Loop<S = ()> {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    workers: usize,
+    pub(crate) workers: usize,
     read_buffer: usize,
     busy_poll: Duration,
 }
@@ -106,11 +106,6 @@ impl Options {
     pub fn build<S>(self) -> Result<Loop<S>> {
         let backend = Backend::new(self.workers, nanos(self.busy_poll));
         Ok(self.build_on(backend.map_err(|error| Error::system("make a loop", error))?))
-    }
-
-    #[cfg(feature = "sim")]
-    pub(crate) fn workers_max(&self) -> usize {
-        self.workers
     }
 
     /// Makes a loop on a backend that there is.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::World;
-use crate::error::Result;
+use crate::{backend::job::said, error::Result};
 
 /// How much of the timeline is shown when a seed fails. All of it when it is replayed.
 const LINES: usize = 40;
@@ -48,11 +48,7 @@ fn run(seed: u64, lines: usize, test: &impl Fn(&mut World) -> Result) {
     let why = match result {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error.to_string(),
-        Err(panic) => panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "a panic".to_owned()),
+        Err(panic) => said(&*panic),
     };
     let name = std::thread::current().name().unwrap_or("").to_owned();
     let timeline = world.timeline().last(lines);

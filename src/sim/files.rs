@@ -2,38 +2,7 @@
 
 use std::{cell::RefMut, path::Path};
 
-use crate::backend::sim;
-
-/// What a program does to a file, and may be made to fail at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FileAct {
-    /// Opening it; reading or writing it as a whole begins with this.
-    Open,
-    /// Reading.
-    Read,
-    /// Writing, appending, changing its length.
-    Write,
-    /// Waiting until it is on the disk.
-    Sync,
-    /// Closing one that was written to.
-    Close,
-    /// Asking what the system knows about it.
-    Metadata,
-}
-
-impl From<FileAct> for sim::Act {
-    fn from(act: FileAct) -> sim::Act {
-        match act {
-            FileAct::Open => sim::Act::Open,
-            FileAct::Read => sim::Act::Read,
-            FileAct::Write => sim::Act::Write,
-            FileAct::Sync => sim::Act::Sync,
-            FileAct::Close => sim::Act::Close,
-            FileAct::Metadata => sim::Act::Metadata,
-        }
-    }
-}
+use crate::backend::sim::{self, FileAct};
 
 /// The files of a host. From [`World::files`](super::World::files).
 ///
@@ -76,7 +45,7 @@ impl Files<'_> {
     /// Makes an act on a path, or on anything below it, fail with a number of the system's (`libc::EIO`, …) the next
     /// `times` times.
     pub fn fail(&mut self, path: impl AsRef<Path>, act: FileAct, errno: i32, times: u32) {
-        self.0.fail(path.as_ref(), act.into(), errno, times);
+        self.0.fail(path.as_ref(), act, errno, times);
     }
 
     /// Makes one act in so many fail with EIO. Zero for none.

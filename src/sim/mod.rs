@@ -71,9 +71,11 @@ use std::{
 };
 
 pub use check::check;
-pub use files::{FileAct, Files};
+pub use files::Files;
 pub use link::Link;
 pub use timeline::Timeline;
+
+pub use crate::backend::sim::FileAct;
 
 use self::program::{Program, Running};
 use crate::{
@@ -230,7 +232,7 @@ impl World {
 
     fn make_loop<S>(&self, number: usize) -> Result<Loop<S>> {
         let options = Options::new();
-        let backend = sim::Host::new(&self.shared, number, options.workers_max());
+        let backend = sim::Host::new(&self.shared, number, options.workers);
         let backend = backend.map_err(|error| Error::system("make a loop", error))?;
         Ok(options.build_on(backend::Backend::World(backend)))
     }
@@ -320,7 +322,7 @@ impl World {
     fn is_ready(&mut self, number: usize) -> bool {
         let Post { program: Some(program), stopped: false } = &mut self.posts[number] else { return false };
         program.is_alive()
-            && (program.timeout() == Some(Duration::ZERO) || self.shared.borrow_mut().is_ready(number))
+            && (program.timeout() == Some(Duration::ZERO) || self.shared.borrow().is_ready(number))
     }
 
     fn turn(&mut self, number: usize) -> Result {

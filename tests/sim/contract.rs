@@ -31,8 +31,6 @@ pub(crate) struct Contract {
     pub(crate) woken: BTreeSet<Handle>,
     /// How many messages were sent that have not arrived, to channels that are open.
     pub(crate) on_their_way: BTreeMap<Handle, u64>,
-    /// What was sent last through each channel.
-    pub(crate) channels: Vec<u64>,
     /// What was found.
     pub(crate) wrong: Vec<String>,
 }

@@ -8,4 +8,7 @@ mod model;
 mod network;
 mod program;
 mod race;
+#[allow(dead_code)]
+#[path = "../stress/random.rs"]
+mod random;
 mod world;

@@ -70,7 +70,7 @@ impl Run {
         world.set_jobs(Duration::from_micros(1), Duration::from_millis(20));
         let mut run = Run { world, hosts: Vec::new(), alive: vec![true; HOSTS] };
         for number in 0..HOSTS {
-            let app = App::new(plan.clone(), number, HOSTS);
+            let app = App::new(plan.clone(), HOSTS);
             let host =
                 run.world.host(["a", "b", "c"][number], app, begin).map_err(|error| error.to_string())?;
             run.world.files(host).put("/data", vec![7; 3000]);

@@ -70,7 +70,7 @@ fn a_port_where_nobody_listens_refuses_and_a_host_that_is_not_there_is_unreachab
 }
 
 #[test]
-fn connecting_through_a_link_that_is_cut_times_out_after_two_minutes() {
+fn connecting_through_a_link_that_is_cut_times_out_after_a_minute() {
     let mut world = World::new(1);
     let server = world.host("server", Echo::default(), |lp, _| echo(lp)).unwrap();
     let addr = world.addr(server);

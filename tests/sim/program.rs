@@ -16,26 +16,24 @@ use ringback::{
     signal, work,
 };
 
-use crate::contract::Contract;
+use crate::{contract::Contract, random};
 
 /// What a program says when it panics on purpose.
 pub(crate) const ON_PURPOSE: &str = "on purpose";
 /// Beyond so many acts a program does nothing more by itself.
 const ACTS_MAX: u32 = 1000;
 
-pub(crate) struct Random(u64);
+/// Chance in the numbers that programs need.
+pub(crate) struct Random(random::Random);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Random {
-        Random(seed)
+        Random(random::Random::new(seed))
     }
 
+    /// Below `limit`; zero if that is zero.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (word ^ (word >> 31)) % limit.max(1)
+        self.0.next() % limit.max(1)
     }
 
     fn pick<T: Copy>(&mut self, items: &[T]) -> Option<T> {
@@ -96,7 +94,6 @@ impl Plan {
 /// The state of a program.
 pub(crate) struct App {
     plan: Rc<Plan>,
-    number: usize,
     hosts: usize,
     pub(crate) contract: Contract,
     streams: Vec<TcpStream>,
@@ -105,16 +102,16 @@ pub(crate) struct App {
     handles: Vec<Handle>,
     requests: Vec<Request>,
     wakers: Vec<(Wake, Waker)>,
-    senders: Vec<(Handle, Sender<u64>)>,
+    /// With what is to be sent next.
+    senders: Vec<(Handle, Sender<u64>, u64)>,
     files: Vec<File>,
     ending: bool,
 }
 
 impl App {
-    pub(crate) fn new(plan: Rc<Plan>, number: usize, hosts: usize) -> App {
+    pub(crate) fn new(plan: Rc<Plan>, hosts: usize) -> App {
         App {
             plan,
-            number,
             hosts,
             contract: Contract::default(),
             streams: vec![],
@@ -218,6 +215,16 @@ fn go_on(lp: &mut Loop<App>, app: &mut App, me: Option<Handle>) -> Result {
         return Err(Error::other(ON_PURPOSE));
     }
     Ok(())
+}
+
+/// A hook is called: after `left` times it closes itself.
+fn visited(lp: &mut Loop<App>, app: &mut App, hook: Handle, what: &str, left: &mut u64) {
+    app.contract.event(hook, what);
+    *left = left.saturating_sub(1);
+    if *left == 0 {
+        app.contract.closes(lp, hook);
+        lp.close(hook);
+    }
 }
 
 /// An answer to a question of a program.
@@ -379,12 +386,7 @@ fn on_hooks(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'
             app.idles.push(idle);
             app.handles.push(idle.into());
             idle.start(lp, move |lp, app: &mut App| {
-                app.contract.event(idle.into(), "idle");
-                left = left.saturating_sub(1);
-                if left == 0 {
-                    app.contract.closes(lp, idle);
-                    idle.close(lp);
-                }
+                visited(lp, app, idle.into(), "idle", &mut left);
                 go_on(lp, app, Some(idle.into()))
             })
             .ok()?;
@@ -400,12 +402,7 @@ fn on_hooks(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'
             let hook = Prepare::new(lp).ok()?;
             app.handles.push(hook.into());
             hook.start(lp, move |lp, app: &mut App| {
-                app.contract.event(hook.into(), "prepare");
-                left = left.saturating_sub(1);
-                if left == 0 {
-                    app.contract.closes(lp, hook);
-                    hook.close(lp);
-                }
+                visited(lp, app, hook.into(), "prepare", &mut left);
                 Ok(())
             })
             .ok()?;
@@ -415,12 +412,7 @@ fn on_hooks(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'
             let hook = Check::new(lp).ok()?;
             app.handles.push(hook.into());
             hook.start(lp, move |lp, app: &mut App| {
-                app.contract.event(hook.into(), "check");
-                left = left.saturating_sub(1);
-                if left == 0 {
-                    app.contract.closes(lp, hook);
-                    hook.close(lp);
-                }
+                visited(lp, app, hook.into(), "check", &mut left);
                 Ok(())
             })
             .ok()?;
@@ -483,7 +475,6 @@ fn on_streams(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<
 fn connect(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'static str> {
     let other = random.below(app.hosts as u64 + 1) as u8;
     let number = app.contract.number();
-    let _ = app.number;
     let conn = TcpStream::connect(lp, ([10, 0, 0, 1 + other], 7), move |lp, app: &mut App, conn| {
         app.contract.answered(number, "connect");
         if let Ok(conn) = conn {
@@ -630,17 +621,15 @@ fn on_threads(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<
             .ok()?;
             me.set(Some(made.into()));
             app.handles.push(made.into());
-            app.senders.push((made.into(), sender));
-            app.contract.channels.push(0);
+            app.senders.push((made.into(), sender, 0));
             Some("channel")
         }
         _ => {
             let place = random.below(app.senders.len() as u64) as usize;
-            let next = *app.contract.channels.get(place)?;
-            let (channel, sender) = app.senders.get(place)?;
-            sender.try_send(next).ok()?;
+            let (channel, sender, next) = app.senders.get_mut(place)?;
+            sender.try_send(*next).ok()?;
+            *next += 1;
             *app.contract.on_their_way.entry(*channel).or_default() += 1;
-            app.contract.channels[place] += 1;
             Some("send")
         }
     }

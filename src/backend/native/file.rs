@@ -12,7 +12,7 @@ use std::{
 
 use super::{cached, cvt};
 use crate::{
-    backend::job::{Job, Outcome},
+    backend::job::{Job, Outcome, failed, failed_on},
     error::Error,
     fs::{Metadata, OpenOptions},
 };
@@ -74,20 +74,15 @@ fn open(path: &Path, options: &OpenOptions) -> io::Result<Descriptor> {
 
 /// Does a file's job, blocking as long as it takes.
 pub(crate) fn perform(job: Job) -> Result<Outcome, Error> {
-    let on = |act, path: &Path| {
-        let subject = path.display().to_string();
-        move |source| Error::System { act, subject, source }
-    };
-    let of = |act| move |source| Error::system(act, source);
     match job {
         Job::Call(_) => unreachable!("a closure is not a file's job"),
         Job::Open { path, options } => {
-            let file = open(&path, &options).map_err(on("open", &path))?;
+            let file = open(&path, &options).map_err(failed_on("open", &path))?;
             cached::learn(&path);
             Ok(Outcome::File(file.for_jobs(), path))
         }
         Job::ReadAll { path } => {
-            let bytes = fs::read(&path).map_err(on("read", &path))?;
+            let bytes = fs::read(&path).map_err(failed_on("read", &path))?;
             cached::learn(&path);
             Ok(Outcome::Bytes(bytes))
         }
@@ -96,12 +91,12 @@ pub(crate) fn perform(job: Job) -> Result<Outcome, Error> {
                 file.write_all(&bytes)?;
                 close(file.into())
             });
-            written.map(|()| Outcome::Done).map_err(on("write", &path))
+            written.map(|()| Outcome::Done).map_err(failed_on("write", &path))
         }
         Job::Stat { path, follow } => {
             let found = if follow { fs::metadata(&path) } else { fs::symlink_metadata(&path) };
             cached::learn(&path);
-            found.map(|found| Outcome::Metadata(Metadata::from(found))).map_err(on("metadata", &path))
+            found.map(|found| Outcome::Metadata(Metadata::from(found))).map_err(failed_on("metadata", &path))
         }
         Job::StatFile { file } => file
             .of_system()
@@ -109,31 +104,31 @@ pub(crate) fn perform(job: Job) -> Result<Outcome, Error> {
             .try_clone()
             .and_then(|fd| File::from(fd).metadata())
             .map(|found| Outcome::Metadata(Metadata::from(found)))
-            .map_err(of("metadata")),
+            .map_err(failed("metadata")),
         Job::ReadAt { file, mut buffer, offset } => {
-            read_on(file.of_system(), &mut buffer, offset, pread).map_err(of("read"))?;
+            read_on(file.of_system(), &mut buffer, offset, pread).map_err(failed("read"))?;
             Ok(Outcome::Bytes(buffer))
         }
         Job::WriteAt { file, bytes, offset } => {
             write_all(&bytes, |rest, done| pwrite(file.of_system(), rest, offset + done as u64))
-                .map_err(of("write"))?;
+                .map_err(failed("write"))?;
             Ok(Outcome::Count(bytes.len()))
         }
         Job::Append { file, bytes } => {
-            write_all(&bytes, |rest, _| write(file.of_system(), rest)).map_err(of("append"))?;
+            write_all(&bytes, |rest, _| write(file.of_system(), rest)).map_err(failed("append"))?;
             Ok(Outcome::Count(bytes.len()))
         }
         Job::Sync { file, data_only } => {
-            sync(file.of_system(), data_only).map_err(of("sync"))?;
+            sync(file.of_system(), data_only).map_err(failed("sync"))?;
             Ok(Outcome::Done)
         }
         Job::SetLen { file, len } => {
-            let file = file.of_system().fd.try_clone().map(File::from).map_err(of("set length"))?;
-            file.set_len(len).map_err(of("set length"))?;
+            let file = file.of_system().fd.try_clone().map(File::from).map_err(failed("set length"))?;
+            file.set_len(len).map_err(failed("set length"))?;
             Ok(Outcome::Done)
         }
         Job::Close { file } => match std::sync::Arc::into_inner(file) {
-            Some(file) => close(file.into_system().fd).map(|()| Outcome::Done).map_err(of("close")),
+            Some(file) => close(file.into_system().fd).map(|()| Outcome::Done).map_err(failed("close")),
             // Never so: a file's close waits for its other jobs.
             None => Ok(Outcome::Done),
         },

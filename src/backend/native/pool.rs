@@ -305,8 +305,7 @@ impl Pool {
     pub(crate) fn take_done(&mut self, mut each: impl FnMut(Done)) {
         self.shared.bell.hear();
         for mut node in self.shared.done.take() {
-            let out = if node.item.is_call { &mut self.calls } else { &mut self.files };
-            *out -= 1;
+            *self.out(node.item.is_call) -= 1;
             if let Load::Result(result) = std::mem::replace(&mut node.item.load, Load::Nothing) {
                 each(Done { token: node.item.token, result });
             }

@@ -11,11 +11,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Random, no_descriptor};
+use super::{Random, errno};
 use crate::{
     backend::{
         Descriptor,
-        job::{Job, Outcome},
+        job::{Job, Outcome, failed, failed_on},
     },
     error::Error,
     fs::{FileKind, Metadata, OpenOptions},
@@ -33,14 +33,21 @@ pub(crate) struct OpenFile {
     _open: Arc<()>,
 }
 
-/// What is done to a file: what can be made to fail.
+/// What a program does to a file, and may be made to fail at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Act {
+#[non_exhaustive]
+pub enum FileAct {
+    /// Opening it; reading or writing it as a whole begins with this.
     Open,
+    /// Reading.
     Read,
+    /// Writing, appending, changing its length.
     Write,
+    /// Waiting until it is on the disk.
     Sync,
+    /// Closing one that was written to.
     Close,
+    /// Asking what the system knows about it.
     Metadata,
 }
 
@@ -48,7 +55,7 @@ pub(crate) enum Act {
 #[derive(Clone, Debug)]
 struct Fault {
     path: PathBuf,
-    act: Act,
+    act: FileAct,
     errno: i32,
     /// How often it does.
     times: u32,
@@ -104,10 +111,6 @@ impl Default for Tree {
         tree.make(PathBuf::from("/"), true, 0o755, 0);
         tree
     }
-}
-
-fn errno(number: i32) -> io::Error {
-    io::Error::from_raw_os_error(number)
 }
 
 /// From the root, without `.` and `..`.
@@ -176,7 +179,7 @@ impl Tree {
         }
     }
 
-    pub(crate) fn fail(&mut self, path: &Path, act: Act, errno: i32, times: u32) {
+    pub(crate) fn fail(&mut self, path: &Path, act: FileAct, errno: i32, times: u32) {
         self.faults.push(Fault { path: absolute(path), act, errno, times });
     }
 
@@ -204,7 +207,7 @@ impl Tree {
     // ---- for programs
 
     /// Whether this act fails now, on request or by chance.
-    fn fault(&mut self, path: &Path, act: Act, random: &mut Random) -> io::Result<()> {
+    fn fault(&mut self, path: &Path, act: FileAct, random: &mut Random) -> io::Result<()> {
         let due = self
             .faults
             .iter_mut()
@@ -249,7 +252,7 @@ impl Tree {
             return Err(errno(libc::EINVAL));
         }
         if !room {
-            return Err(no_descriptor());
+            return Err(errno(libc::EMFILE));
         }
         let inode = match self.look_up(&path) {
             Ok(_) if options.create_new => return Err(errno(libc::EEXIST)),
@@ -365,69 +368,58 @@ impl Tree {
         random: &mut Random,
         room: bool,
     ) -> Result<Outcome, Error> {
-        let on = |act, path: &Path| {
-            let subject = path.display().to_string();
-            move |source| Error::System { act, subject, source }
-        };
-        let of = |act| move |source| Error::system(act, source);
         match job {
             Job::Call(_) => unreachable!("a closure is not a file's job"),
             Job::Open { path, options } => {
                 let opened = self
-                    .fault(&absolute(&path), Act::Open, random)
+                    .fault(&absolute(&path), FileAct::Open, random)
                     .and_then(|()| self.open(&path, &options, now, room));
-                let file = opened.map_err(on("open", &path))?;
+                let file = opened.map_err(failed_on("open", &path))?;
                 Ok(Outcome::File(Descriptor::World(file), path))
             }
             Job::ReadAll { path } => {
                 let whole = absolute(&path);
                 let read = self
-                    .fault(&whole, Act::Open, random)
-                    .and_then(|()| self.fault(&whole, Act::Read, random))
-                    .and_then(|()| if room { Ok(()) } else { Err(no_descriptor()) })
+                    .fault(&whole, FileAct::Open, random)
+                    .and_then(|()| self.fault(&whole, FileAct::Read, random))
+                    .and_then(|()| if room { Ok(()) } else { Err(errno(libc::EMFILE)) })
                     .and_then(|()| self.read_file(&whole));
-                read.map(Outcome::Bytes).map_err(on("read", &path))
+                read.map(Outcome::Bytes).map_err(failed_on("read", &path))
             }
             Job::WriteAll { path, bytes } => {
                 let options = OpenOptions::new().write(true).create(true).truncate(true);
                 let whole = absolute(&path);
-                let written = self.fault(&whole, Act::Open, random).and_then(|()| {
+                let written = self.fault(&whole, FileAct::Open, random).and_then(|()| {
                     let file = Descriptor::World(self.open(&path, &options, now, room)?);
                     let inode = self.opened(&file)?.1.inode;
-                    self.fault(&whole, Act::Write, random)?;
+                    self.fault(&whole, FileAct::Write, random)?;
                     self.write(inode, &bytes, 0, now)?;
-                    self.fault(&whole, Act::Close, random)
+                    self.fault(&whole, FileAct::Close, random)
                 });
-                written.map(|()| Outcome::Done).map_err(on("write", &path))
+                written.map(|()| Outcome::Done).map_err(failed_on("write", &path))
             }
             Job::Stat { path, .. } => {
                 let whole = absolute(&path);
                 let found = self
-                    .fault(&whole, Act::Metadata, random)
+                    .fault(&whole, FileAct::Metadata, random)
                     .and_then(|()| self.look_up(&whole))
                     .and_then(|inode| self.metadata(inode));
-                found.map(Outcome::Metadata).map_err(on("metadata", &path))
+                found.map(Outcome::Metadata).map_err(failed_on("metadata", &path))
             }
-            job => self.perform_on_open(job, now, random, of),
+            job => self.perform_on_open(job, now, random),
         }
     }
 
-    fn perform_on_open<M: FnOnce(io::Error) -> Error>(
-        &mut self,
-        job: Job,
-        now: Nanos,
-        random: &mut Random,
-        of: impl Fn(&'static str) -> M,
-    ) -> Result<Outcome, Error> {
+    fn perform_on_open(&mut self, job: Job, now: Nanos, random: &mut Random) -> Result<Outcome, Error> {
         match job {
             Job::StatFile { file } => {
                 let found = self
-                    .fault(&self.path_of(&file), Act::Metadata, random)
+                    .fault(&self.path_of(&file), FileAct::Metadata, random)
                     .and_then(|()| self.metadata(self.opened(&file)?.1.inode));
-                found.map(Outcome::Metadata).map_err(of("metadata"))
+                found.map(Outcome::Metadata).map_err(failed("metadata"))
             }
             Job::ReadAt { file, mut buffer, offset } => {
-                let read = self.fault(&self.path_of(&file), Act::Read, random).and_then(|()| {
+                let read = self.fault(&self.path_of(&file), FileAct::Read, random).and_then(|()| {
                     let (_, open) = self.opened(&file)?;
                     if !open.read {
                         return Err(errno(libc::EBADF));
@@ -442,18 +434,18 @@ impl Tree {
                     buffer.extend_from_slice(&inode.data[start..end]);
                     Ok(())
                 });
-                read.map(|()| Outcome::Bytes(buffer)).map_err(of("read"))
+                read.map(|()| Outcome::Bytes(buffer)).map_err(failed("read"))
             }
             Job::WriteAt { file, bytes, offset } => {
                 let written = self.write_open(&file, &bytes, Some(offset), now, random);
-                written.map(|()| Outcome::Count(bytes.len())).map_err(of("write"))
+                written.map(|()| Outcome::Count(bytes.len())).map_err(failed("write"))
             }
             Job::Append { file, bytes } => {
                 let written = self.write_open(&file, &bytes, None, now, random);
-                written.map(|()| Outcome::Count(bytes.len())).map_err(of("append"))
+                written.map(|()| Outcome::Count(bytes.len())).map_err(failed("append"))
             }
             Job::Sync { file, .. } => {
-                let synced = self.fault(&self.path_of(&file), Act::Sync, random).and_then(|()| {
+                let synced = self.fault(&self.path_of(&file), FileAct::Sync, random).and_then(|()| {
                     let (_, open) = self.opened(&file)?;
                     // Not if another has its name by now.
                     if self.names.get(&open.path) == Some(&open.inode) {
@@ -461,18 +453,18 @@ impl Tree {
                     }
                     Ok(())
                 });
-                synced.map(|()| Outcome::Done).map_err(of("sync"))
+                synced.map(|()| Outcome::Done).map_err(failed("sync"))
             }
             Job::SetLen { file, len } => {
-                let cut = self.fault(&self.path_of(&file), Act::Write, random);
+                let cut = self.fault(&self.path_of(&file), FileAct::Write, random);
                 let cut = cut.and_then(|()| self.set_len(&file, len, now));
-                cut.map(|()| Outcome::Done).map_err(of("set length"))
+                cut.map(|()| Outcome::Done).map_err(failed("set length"))
             }
             Job::Close { file } => {
-                let closed = self.fault(&self.path_of(&file), Act::Close, random);
+                let closed = self.fault(&self.path_of(&file), FileAct::Close, random);
                 drop(file);
                 self.sweep();
-                closed.map(|()| Outcome::Done).map_err(of("close"))
+                closed.map(|()| Outcome::Done).map_err(failed("close"))
             }
             _ => unreachable!("the others were done"),
         }
@@ -499,7 +491,7 @@ impl Tree {
         now: Nanos,
         random: &mut Random,
     ) -> io::Result<()> {
-        self.fault(&self.path_of(file), Act::Write, random)?;
+        self.fault(&self.path_of(file), FileAct::Write, random)?;
         let (number, open) = self.opened(file)?;
         let (inode, position, append) = (open.inode, open.position, open.append);
         if !(open.write || append) {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Happening, Shared, What, World};
+use super::{Happening, What, World};
 use crate::{
     backend::job::{self, Done, Job, Submitted},
     queue::deadlines::Nanos,
@@ -57,33 +57,27 @@ impl Jobs {
     }
 }
 
-/// Not inside a borrow of the world: a closure may use it.
-pub(super) fn submit(world: &Shared, host: usize, token: u64, job: Job) -> Submitted {
-    let at_once = {
-        let mut world = world.borrow_mut();
-        let odds = world.jobs.at_once_one_in;
-        !matches!(job, Job::Call(_) | Job::Close { .. }) && world.random.one_in(odds)
-    };
-    if at_once {
-        return Submitted::Finished(perform(&mut world.borrow_mut(), host, job));
-    }
-    let mut world = world.borrow_mut();
-    let jobs = &mut world.machines[host].jobs;
-    jobs.tickets += 1;
-    let ticket = jobs.tickets;
-    jobs.waiting.push_back(Errand { ticket, token, job });
-    world.begin_jobs(host);
-    Submitted::Queued(ticket)
-}
-
-fn perform(world: &mut World, host: usize, job: Job) -> Result<job::Outcome, crate::Error> {
-    let World { machines, random, now, .. } = world;
-    let machine = &mut machines[host];
-    let room = machine.sockets + machine.files.open_count() < machine.descriptors_max;
-    machine.files.perform(job, *now, random, room)
-}
-
 impl World {
+    /// Does a job now, as what the system has in memory, or gives it to a worker.
+    pub(super) fn submit(&mut self, host: usize, token: u64, job: Job) -> Submitted {
+        let may_be_at_once = !matches!(job, Job::Call(_) | Job::Close { .. });
+        if may_be_at_once && self.random.one_in(self.jobs.at_once_one_in) {
+            return Submitted::Finished(self.perform(host, job));
+        }
+        let jobs = &mut self.machines[host].jobs;
+        jobs.tickets += 1;
+        let ticket = jobs.tickets;
+        jobs.waiting.push_back(Errand { ticket, token, job });
+        self.begin_jobs(host);
+        Submitted::Queued(ticket)
+    }
+
+    fn perform(&mut self, host: usize, job: Job) -> Result<job::Outcome, crate::Error> {
+        let room = self.has_room(host);
+        let World { machines, random, now, .. } = self;
+        machines[host].files.perform(job, *now, random, room)
+    }
+
     pub(super) fn set_workers(&mut self, host: usize, limit: usize) {
         self.machines[host].jobs.workers = limit;
         self.begin_jobs(host);
@@ -113,7 +107,7 @@ impl World {
         let Errand { token, job, .. } = jobs.running.swap_remove(place);
         let result = match job {
             Job::Call(task) => job::call(task),
-            job => perform(self, host, job),
+            job => self.perform(host, job),
         };
         self.note(host, What::JobDone(ticket));
         let jobs = &mut self.machines[host].jobs;

@@ -21,7 +21,8 @@ use std::{
     sync::Arc,
 };
 
-pub(crate) use files::{Act, OpenFile, Tree};
+pub use files::FileAct;
+pub(crate) use files::{OpenFile, Tree};
 pub(crate) use network::{Link, Socket};
 pub(crate) use random::Random;
 pub(crate) use trace::{Note, What};
@@ -173,9 +174,9 @@ impl World {
     }
 }
 
-/// No descriptor was left.
-fn no_descriptor() -> io::Error {
-    io::Error::from_raw_os_error(libc::EMFILE)
+/// What the system says by this number.
+fn errno(number: i32) -> io::Error {
+    io::Error::from_raw_os_error(number)
 }
 
 /// A loop's backend in a world.
@@ -280,7 +281,7 @@ impl Host {
     }
 
     pub(crate) fn submit(&mut self, token: u64, job: Job, _waiting: usize) -> io::Result<Submitted> {
-        Ok(jobs::submit(&self.world, self.number, token, job))
+        Ok(self.world.borrow_mut().submit(self.number, token, job))
     }
 
     pub(crate) fn withdraw(&mut self, ticket: u64) -> bool {
@@ -296,7 +297,7 @@ impl Host {
 
     pub(crate) fn watch_signal(&mut self, signum: i32) -> io::Result<()> {
         if !(1..=64).contains(&signum) || signum == libc::SIGKILL || signum == libc::SIGSTOP {
-            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+            return Err(errno(libc::EINVAL));
         }
         self.world.borrow_mut().machines[self.number].watched_signals.insert(signum);
         Ok(())
@@ -317,7 +318,7 @@ impl Host {
     }
 
     pub(crate) fn verify(&self) {
-        self.world.borrow().verify_network();
+        self.world.borrow().verify_network(self.number);
     }
 }
 
@@ -335,7 +336,7 @@ impl Drop for Host {
 
 impl World {
     /// Whether a wait on this machine would tell of something.
-    pub(crate) fn is_ready(&mut self, host: usize) -> bool {
+    pub(crate) fn is_ready(&self, host: usize) -> bool {
         let machine = &self.machines[host];
         !machine.signals.is_empty() || machine.jobs.has_rung || self.has_ready_end(host)
     }

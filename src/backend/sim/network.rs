@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Happening, Shared, What, World, no_descriptor};
+use super::{Happening, Shared, What, World, errno};
 use crate::{
     backend::{Interest, Readiness},
     handle::Key,
@@ -61,13 +61,13 @@ impl Default for Link {
 const LOOPBACK_LATENCY: Nanos = 10_000;
 /// The first attempt to connect is repeated after a second, then after two, four, …
 const RETRY: Nanos = 1_000_000_000;
-/// And after this one no more: two minutes in all, as Linux has it.
+/// And after this one no more: a minute in all, half of what Linux allows.
 const TRIES: u32 = 7;
 /// How long to look for a machine that is not there.
 const UNREACHABLE: Nanos = 3_000_000_000;
 
 #[derive(Debug)]
-enum Segment {
+pub(crate) enum Segment {
     Data(Vec<u8>),
     End,
 }
@@ -100,7 +100,7 @@ pub(crate) enum Passage {
         from: u64,
         to: u64,
         number: u64,
-        segment: SegmentOf,
+        segment: Segment,
     },
     Reset {
         path: Path,
@@ -112,10 +112,6 @@ pub(crate) enum Passage {
         since: Nanos,
     },
 }
-
-/// Private to here, but on its way through the events.
-#[derive(Debug)]
-pub(crate) struct SegmentOf(Segment);
 
 /// From one machine to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -179,6 +175,10 @@ struct End {
 }
 
 impl End {
+    fn new(host: usize, local: SocketAddr, owned: bool, kind: Kind) -> End {
+        End { host, local, owned, watch: None, nodelay: true, ttl: 64, kind }
+    }
+
     fn stream(&mut self) -> Option<&mut Stream> {
         match &mut self.kind {
             Kind::Stream(stream) => Some(stream),
@@ -255,18 +255,9 @@ fn asked(interest: Interest) -> Readiness {
     Readiness(bits)
 }
 
-fn errno(number: i32) -> io::Error {
-    io::Error::from_raw_os_error(number)
-}
-
 // ---- making connections
 
 impl World {
-    fn new_end(&self, host: usize, local: SocketAddr, owned: bool, kind: Kind) -> End {
-        debug_assert!(host < self.machines.len());
-        End { host, local, owned, watch: None, nodelay: true, ttl: 64, kind }
-    }
-
     fn new_stream(&self, host: usize, other: usize, remote: SocketAddr) -> Box<Stream> {
         let link = self.net.link(host, other);
         Box::new(Stream {
@@ -301,7 +292,7 @@ impl World {
 
     pub(super) fn listen(&mut self, host: usize, addr: SocketAddr, backlog: usize) -> io::Result<u64> {
         if !self.has_room(host) {
-            return Err(no_descriptor());
+            return Err(errno(libc::EMFILE));
         }
         let own =
             addr.ip().is_unspecified() || addr.ip().is_loopback() || addr.ip() == self.machines[host].addr;
@@ -322,7 +313,7 @@ impl World {
         }
         let local = SocketAddr::new(addr.ip(), port);
         let kind = Kind::Listener { queue: VecDeque::new(), half: 0, backlog: backlog.max(1) };
-        let end = self.new_end(host, local, true, kind);
+        let end = End::new(host, local, true, kind);
         let number = self.net.add(end);
         self.net.listeners.insert((host, port), number);
         self.machines[host].sockets += 1;
@@ -332,7 +323,7 @@ impl World {
 
     pub(super) fn connect(&mut self, host: usize, addr: SocketAddr) -> io::Result<u64> {
         if !self.has_room(host) {
-            return Err(no_descriptor());
+            return Err(errno(libc::EMFILE));
         }
         if addr.port() == 0 {
             return Err(errno(libc::ECONNREFUSED));
@@ -341,12 +332,15 @@ impl World {
         let port = self.free_port(host);
         let ip = if addr.ip().is_loopback() { addr.ip() } else { self.machines[host].addr };
         let stream = self.new_stream(host, other.unwrap_or(host), addr);
-        let end = self.new_end(host, SocketAddr::new(ip, port), true, Kind::Stream(stream));
+        let end = End::new(host, SocketAddr::new(ip, port), true, Kind::Stream(stream));
         let client = self.net.add(end);
         self.machines[host].sockets += 1;
         self.note(host, What::Connecting(addr));
         match other {
-            Some(other) => self.send_syn(host, other, client, 0),
+            Some(other) => {
+                let at = self.now + self.transit(host, other);
+                self.at(at, Happening::Network(Passage::Syn { client, tries: 0 }));
+            }
             None => {
                 let refused = Passage::Refused { client, errno: libc::EHOSTUNREACH };
                 self.at(self.now + UNREACHABLE, Happening::Network(refused));
@@ -367,11 +361,6 @@ impl World {
         link.latency + self.random.below(link.jitter + 1)
     }
 
-    fn send_syn(&mut self, from: usize, to: usize, client: u64, tries: u32) {
-        let at = self.now + self.transit(from, to);
-        self.at(at, Happening::Network(Passage::Syn { client, tries }));
-    }
-
     fn is_cut(&self, path: Path) -> bool {
         self.net.cut.contains(&path) || !self.machines[path.to].up || !self.machines[path.from].up
     }
@@ -387,7 +376,7 @@ impl World {
                 self.stall(path, passage);
             }
             Passage::Segment { path, from, to, number, segment } => {
-                self.arrive(path, from, to, number, segment.0);
+                self.arrive(path, from, to, number, segment);
             }
             Passage::Reset { path, to } => {
                 if let Some(remote) = self.net.stream(to).map(|stream| stream.remote) {
@@ -420,7 +409,7 @@ impl World {
             Kind::Stream(_) => false,
         });
         if self.is_cut(there) || self.is_cut(back) || full {
-            // Nobody answers. It is tried again, for two minutes in all.
+            // Nobody answers. It is tried again, for a minute in all.
             if tries + 1 >= TRIES {
                 self.break_end(client, libc::ETIMEDOUT);
             } else {
@@ -438,7 +427,7 @@ impl World {
         };
         let mut stream = self.new_stream(to, from, client_addr);
         (stream.peer, stream.connected) = (Some(client), true);
-        let end = self.new_end(to, addr, false, Kind::Stream(stream));
+        let end = End::new(to, addr, false, Kind::Stream(stream));
         let server = self.net.add(end);
         if let Some(half) = self.half(listener) {
             *half += 1;
@@ -497,7 +486,7 @@ impl World {
             return Ok(None);
         }
         if !self.has_room(host) {
-            return Err(no_descriptor());
+            return Err(errno(libc::EMFILE));
         }
         let Some(Kind::Listener { queue, .. }) = self.net.ends.get_mut(&listener).map(|end| &mut end.kind)
         else {
@@ -579,10 +568,7 @@ impl World {
         let number = stream.next_out;
         stream.next_out += 1;
         let path = Path { from: host, to: other };
-        self.at(
-            at,
-            Happening::Network(Passage::Segment { path, from, to, number, segment: SegmentOf(segment) }),
-        );
+        self.at(at, Happening::Network(Passage::Segment { path, from, to, number, segment }));
     }
 
     fn arrive(&mut self, path: Path, from: u64, to: u64, number: u64, segment: Segment) {
@@ -869,9 +855,9 @@ impl World {
         self.net.ends.values().filter(|end| end.host == host).count()
     }
 
-    /// Panics unless the invariants hold.
-    pub(super) fn verify_network(&self) {
-        for (number, end) in &self.net.ends {
+    /// Panics unless the invariants of a machine's ends hold.
+    pub(super) fn verify_network(&self, host: usize) {
+        for (number, end) in self.net.ends.iter().filter(|(_, end)| end.host == host) {
             let Some((_, interest)) = end.watch else { continue };
             let readiness = end.readiness();
             let due = (interest.has(Interest::READ) && readiness.readable())
@@ -917,7 +903,7 @@ impl Socket {
 
     pub(crate) fn accept(&self) -> io::Result<Option<Socket>> {
         let accepted = self.world.borrow_mut().accept(self.number)?;
-        Ok(accepted.map(|number| Socket { world: self.world.clone(), number }))
+        Ok(accepted.map(|number| Socket::new(&self.world, number)))
     }
 
     pub(crate) fn finish_connect(&self) -> io::Result<()> {
