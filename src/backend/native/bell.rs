@@ -8,12 +8,10 @@
 //! thread puts itself on the list and then looks whether the loop sleeps. In one order for all, so that one of the
 //! two sees the other.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU8, Ordering, fence},
+use super::{
+    alarm::Alarm,
+    sync::{Arc, AtomicBool, AtomicU8, Mutex, MutexGuard, Ordering, PoisonError, fence},
 };
-
-use super::alarm::Alarm;
 use crate::handle::Key;
 
 /// Nothing that can panic runs under these locks, so a poisoned one is sound all the same.

@@ -7,21 +7,13 @@
 //! Places are in blocks, each linked to the next. Who claims the last place of a block puts up the next one, and the
 //! last number of each block stands for that moment: it names no place, and whoever sees it waits for the new block.
 
-use std::{
-    cell::UnsafeCell,
-    marker::PhantomData,
-    mem::MaybeUninit,
-    ptr,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering},
-    },
+use std::{array, marker::PhantomData, mem::MaybeUninit, ptr};
+
+use super::{
+    apart::Apart,
+    sync::{AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering, SPAN, UnsafeCell, pause, thread},
 };
 
-use super::apart::Apart;
-
-/// Numbers that a block has, a power of two.
-const SPAN: u64 = 64;
 /// What is kept of empty blocks, in one queue: without it, a queue that grows and shrinks would have the system give and
 /// take the same pages again and again.
 const SPARE_BYTES_MAX: usize = 64 << 10;
@@ -57,9 +49,12 @@ impl<T> Block<T> {
         let mut block = Box::<Block<T>>::new_uninit();
         let at = block.as_mut_ptr();
         // In place: one for large items would overflow the stack.
-        // SAFETY: the items may be uninitialized, and the rest is initialized here.
+        // SAFETY: all of its fields are initialized here; what the cells hold need not be.
         unsafe {
-            (&raw mut (*at).written).write([const { AtomicBool::new(false) }; PLACES as usize]);
+            for place in 0..PLACES as usize {
+                (&raw mut (*at).items[place]).write(UnsafeCell::new(MaybeUninit::uninit()));
+            }
+            (&raw mut (*at).written).write(array::from_fn(|_| AtomicBool::new(false)));
             (&raw mut (*at).next).write(AtomicPtr::new(ptr::null_mut()));
             block.assume_init()
         }
@@ -177,7 +172,7 @@ impl<T> Blocks<T> {
         }
         let place = (number % SPAN) as usize;
         // SAFETY: the place is the caller's, and the reader looks at it only once it is written.
-        unsafe { (*block.items[place].get()).write(item) };
+        block.items[place].with_mut(|at| _ = unsafe { (*at).write(item) });
         // The last that is done with the block.
         block.written[place].store(true, Ordering::Release);
     }
@@ -189,7 +184,7 @@ impl<T> Blocks<T> {
     fn keep(&self, mut block: Box<Block<T>>) {
         if let Ok(mut spares) = self.spares.try_lock() {
             if spares.len() < Block::<T>::SPARES_MAX {
-                block.written = [const { AtomicBool::new(false) }; PLACES as usize];
+                block.written = array::from_fn(|_| AtomicBool::new(false));
                 *block.next.get_mut() = ptr::null_mut();
                 spares.push(block);
             }
@@ -287,7 +282,7 @@ impl<T> Blocks<T> {
             return None;
         }
         // SAFETY: it is written, and the number moves on below, so it is read once.
-        let item = unsafe { (*block.items[place].get()).assume_init_read() };
+        let item = block.items[place].with(|at| unsafe { (*at).assume_init_read() });
         if number % SPAN == PLACES - 1 {
             // SAFETY: the last place is written, so its writer has put up the next block before, and nobody will
             // touch this one again.
@@ -331,9 +326,9 @@ impl Patience {
     pub(super) fn wait(&mut self) {
         if self.0 < Patience::SPINS_MAX {
             self.0 += 1;
-            std::hint::spin_loop();
+            pause(1);
         } else {
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 
@@ -351,9 +346,7 @@ impl Deference {
     const SPINS_MAX_LOG2: u32 = 6;
 
     fn wait(&mut self) {
-        for _ in 0..1 << self.0 {
-            std::hint::spin_loop();
-        }
+        pause(1 << self.0);
         self.0 = (self.0 + 1).min(Deference::SPINS_MAX_LOG2);
     }
 }

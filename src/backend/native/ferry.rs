@@ -5,19 +5,12 @@
 //! which they were put in. What the ring has no room for waits behind it, under a lock. The pile is a stack that
 //! anybody may put on, and the loop takes whole.
 
-use std::{
-    collections::VecDeque,
-    ptr,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
-    },
+use std::{array, collections::VecDeque, ptr};
+
+use super::{
+    apart::Apart,
+    sync::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError, ROOM},
 };
-
-use super::apart::Apart;
-
-/// Jobs in the ring. More than are ever in flight but in a flood; two kilobytes.
-const ROOM: u64 = 256;
 
 /// An item on its way.
 #[derive(Debug)]
@@ -78,7 +71,7 @@ impl<T: Send> Queue<T> {
         Queue {
             head: Apart(AtomicU64::new(0)),
             tail: Apart(AtomicU64::new(0)),
-            slots: [const { AtomicPtr::new(ptr::null_mut()) }; ROOM as usize],
+            slots: array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
             behind: Mutex::new(Behind { items: VecDeque::new(), first: 0 }),
             behind_len: AtomicUsize::new(0),
         }

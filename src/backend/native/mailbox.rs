@@ -5,18 +5,12 @@
 //! either the loop saw what was put in, or who put it in saw that he has to ring. Who is the second relies on the
 //! first, who may have been put aside by the system before he came to ring: then both come when he goes on.
 
-use std::{
-    cell::Cell,
-    marker::PhantomData,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering, fence},
-    },
-};
+use std::{cell::Cell, marker::PhantomData};
 
 use super::{
     bell::Bell,
     blocks::{Blocks, Patience, Refusal},
+    sync::{Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, PoisonError, fence, pause, thread},
 };
 
 /// So many at once are a stream: more are on their way.
@@ -51,7 +45,7 @@ pub(crate) struct Mailbox<T> {
     limit: usize,
     senders: AtomicUsize,
     /// The loop's own thread, which must never wait for itself.
-    home: std::thread::ThreadId,
+    home: thread::ThreadId,
     /// Threads that wait for room. Outside the lock, because the loop asks whenever it takes.
     waiting: AtomicUsize,
     waiters: Mutex<()>,
@@ -87,7 +81,7 @@ impl<T> Mailbox<T> {
     pub(crate) fn send(&self, item: T) -> Result<(), Rejected<T>> {
         let mut sent = self.try_send(item);
         while let Err(Rejected { item, reason: Refused::Full { .. } }) = sent {
-            if std::thread::current().id() == self.home {
+            if thread::current().id() == self.home {
                 return Err(Rejected { item, reason: Refused::Full { limit: self.limit } });
             }
             self.wait_for_room();
@@ -159,7 +153,7 @@ impl<T> Inbox<T> {
             bell,
             limit,
             senders: AtomicUsize::new(0),
-            home: std::thread::current().id(),
+            home: thread::current().id(),
             waiting: AtomicUsize::new(0),
             waiters: Mutex::new(()),
             room: Condvar::new(),
@@ -174,7 +168,7 @@ impl<T> Inbox<T> {
     /// The loop is about to look: takes on what there is, but so that no more than `most` are due.
     pub(crate) fn take(&self, most: usize) {
         if self.is_stream.get() && self.due() == 0 {
-            (0..STREAM_SPINS).for_each(|_| std::hint::spin_loop());
+            pause(STREAM_SPINS);
         }
         self.mailbox.bell.hear();
         let taken = self.mailbox.items.take(most as u64);

@@ -16,6 +16,7 @@ mod pages;
 mod pool;
 mod signal;
 mod socket;
+mod sync;
 
 // The fast wait where there is epoll, the portable one elsewhere; `--cfg ringback_portable` takes the
 // portable one everywhere, so that it can be tested here.

@@ -9,19 +9,16 @@
 //! own. So no job waits while a worker sleeps or could be made, and a stream of small jobs calls no more
 //! workers than it takes.
 
-use std::{
-    io,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
-    },
-    thread,
-};
+use std::io;
 
 use super::{
     Bell,
     ferry::{Node, Pile, Queue},
     file,
+    sync::{
+        Arc, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, PoisonError, fence,
+        pause, thread,
+    },
 };
 use crate::{
     backend::job::{self, Done, Job, Outcome},
@@ -156,17 +153,17 @@ impl Shared {
 
     /// There is a job: somebody shall come for it. An error means that one more worker could not be made; those
     /// that are there come to it later.
-    fn call(self: &Arc<Shared>) -> io::Result<()> {
+    fn call(shared: &Arc<Shared>) -> io::Result<()> {
         // Whoever stops searching, or lies down, looks into the queue afterwards. Either he sees this job, or
         // this sees him.
         fence(Ordering::SeqCst);
-        match self.crew.rouse(self.limit.load(Ordering::Relaxed)) {
+        match shared.crew.rouse(shared.limit.load(Ordering::Relaxed)) {
             Roused::Nobody => Ok(()),
             Roused::Sleeper => {
-                self.wake();
+                shared.wake();
                 Ok(())
             }
-            Roused::Recruit => self.hire(),
+            Roused::Recruit => Shared::hire(shared),
         }
     }
 
@@ -175,24 +172,24 @@ impl Shared {
         self.called.notify_one();
     }
 
-    fn hire(self: &Arc<Shared>) -> io::Result<()> {
-        let shared = self.clone();
-        let hired = thread::Builder::new().name("ringback-worker".into()).spawn(move || work(&shared));
+    fn hire(shared: &Arc<Shared>) -> io::Result<()> {
+        let theirs = shared.clone();
+        let hired = thread::Builder::new().name("ringback-worker".into()).spawn(move || work(&theirs));
         if hired.is_err() {
-            self.crew.dismiss();
+            shared.crew.dismiss();
             // Somebody may have lain down meanwhile, believing in the recruit.
-            if self.crew.rouse(0) == Roused::Sleeper {
-                self.wake();
+            if shared.crew.rouse(0) == Roused::Sleeper {
+                shared.wake();
             }
         }
         hired.map(drop)
     }
 
     /// A worker that was searching has found something.
-    fn found(self: &Arc<Shared>) {
-        self.crew.found();
-        if !self.queue.is_empty() {
-            let _ = self.call();
+    fn found(shared: &Arc<Shared>) {
+        shared.crew.found();
+        if !shared.queue.is_empty() {
+            let _ = Shared::call(shared);
         }
     }
 
@@ -257,7 +254,7 @@ impl Pool {
         self.shared.limit.store(limit.min(WORKERS_MAX), Ordering::Relaxed);
         if !self.shared.queue.is_empty() {
             // For those that wait already. If none can be made, those that are there will come to them.
-            let _ = self.shared.call();
+            let _ = Shared::call(&self.shared);
         }
     }
 
@@ -271,7 +268,7 @@ impl Pool {
         node.item = Errand { token, is_call, load: Load::Job(job) };
         *self.out(is_call) += 1;
         let ticket = self.shared.queue.push(node);
-        match self.shared.call() {
+        match Shared::call(&self.shared) {
             Err(error) if self.shared.crew.workers() == 0 => {
                 self.withdraw(ticket);
                 Err(error)
@@ -336,7 +333,7 @@ fn work(shared: &Arc<Shared>) {
     let mut patience = Patience { looks: shared.looks_max, in_vain: 0 };
     loop {
         if let Some(node) = patience.look(shared) {
-            shared.found();
+            Shared::found(shared);
             do_all(shared, node);
             // One that looks is enough, and sees a job as soon as a second one would.
             if shared.crew.search_or_lie_down() {
@@ -368,7 +365,7 @@ impl Patience {
                 }
                 break;
             }
-            std::hint::spin_loop();
+            pause(1);
         }
         let found = shared.queue.pop();
         if found.is_none() {
