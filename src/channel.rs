@@ -52,7 +52,7 @@ pub struct SendError<T> {
 
 /// What the loop does with a channel, whatever it carries.
 trait Mail: fmt::Debug {
-    fn take(&self, most: usize);
+    fn take(&self, most: usize) -> bool;
     fn due(&self) -> usize;
     fn is_ready(&self) -> bool;
     fn rest(&self) -> bool;
@@ -62,8 +62,8 @@ trait Mail: fmt::Debug {
 }
 
 impl<T> Mail for Inbox<T> {
-    fn take(&self, most: usize) {
-        Inbox::take(self, most);
+    fn take(&self, most: usize) -> bool {
+        Inbox::take(self, most)
     }
 
     fn due(&self) -> usize {
@@ -168,9 +168,7 @@ fn make<S, T: Send + 'static>(
 
 pub(crate) fn rung<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
     let Some(mail) = mail(lp, handle) else { return Ok(()) };
-    // Before the messages are taken: whoever has left by now had sent all that he ever would.
-    let abandoned = mail.senders() == 0;
-    mail.take(MESSAGES_MAX);
+    let abandoned = mail.take(MESSAGES_MAX);
     while mail.is_ready() {
         if !lp.has_callback(handle) {
             // It went with a loop that the application has exchanged for another inside of it.

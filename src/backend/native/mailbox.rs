@@ -165,17 +165,22 @@ impl<T> Inbox<T> {
         &self.mailbox
     }
 
-    /// The loop is about to look: takes on what there is, but so that no more than `most` are due.
-    pub(crate) fn take(&self, most: usize) {
+    /// The loop is about to look: takes on what there is, but so that no more than `most` are due. Says whether the
+    /// senders have gone, so that no more comes than is in by now.
+    pub(crate) fn take(&self, most: usize) -> bool {
         if self.is_stream.get() && self.due() == 0 {
             pause(STREAM_SPINS);
         }
         self.mailbox.bell.hear();
+        // Between the two. Any later, and the last one might have sent something after the loop has looked; any
+        // sooner, and he might leave with a ring that is one with those heard above.
+        let abandoned = self.senders() == 0;
         let taken = self.mailbox.items.take(most as u64);
         self.is_stream.set(taken >= STREAM_MIN);
         if taken > 0 && self.mailbox.limit < usize::MAX {
             self.mailbox.call_waiters();
         }
+        abandoned
     }
 
     /// How many are due.
