@@ -155,3 +155,41 @@ fn operations_on_one_file_are_answered_once_each_whatever_fails() {
         Ok(())
     });
 }
+
+#[test]
+fn an_interrupted_operation_begins_again_and_nobody_is_told() {
+    let seen = one(
+        |lp| {
+            fs::read(lp, "/data", |_, seen, read| seen.keep(read))?;
+            fs::write(lp, "/new", "text", |_, seen, written| seen.keep(written)).map(drop)
+        },
+        |world, host| {
+            let mut files = world.files(host);
+            files.put("/data", "z");
+            files.fail("/", FileAct::Open, libc::EINTR, 2);
+            files.fail("/", FileAct::Read, libc::EINTR, 3);
+            files.fail("/", FileAct::Write, libc::EINTR, 5);
+        },
+    );
+    assert_eq!(seen.iter().filter(|line| *line == "[122]" || *line == "()").count(), 2, "{seen:?}");
+}
+
+#[test]
+fn of_a_write_that_fails_any_part_may_be_there() {
+    let mut lengths = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let mut world = World::new(seed);
+        let host = world.host("one", Seen::default(), |_, _| Ok(())).unwrap();
+        world.files(host).fail("/", FileAct::Write, libc::EIO, 1);
+        world
+            .with(host, |lp, _| fs::write(lp, "/new", "12345", |_, seen, written| seen.keep(written)))
+            .unwrap();
+        world.run().unwrap();
+        assert!(world.state(host).0[0].starts_with("write /new: Input/output error"));
+        let files = world.files(host);
+        let there = files.get("/new").unwrap();
+        assert_eq!(there, &b"12345"[..there.len()]);
+        lengths.insert(there.len());
+    }
+    assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+}

@@ -208,13 +208,14 @@ impl Tree {
 
     /// Whether this act fails now, on request or by chance.
     fn fault(&mut self, path: &Path, act: FileAct, random: &mut Random) -> io::Result<()> {
-        let due = self
-            .faults
-            .iter_mut()
-            .find(|fault| fault.act == act && fault.times > 0 && path.starts_with(&fault.path));
-        if let Some(fault) = due {
+        let is_due =
+            |fault: &&mut Fault| fault.act == act && fault.times > 0 && path.starts_with(&fault.path);
+        while let Some(fault) = self.faults.iter_mut().find(is_due) {
             fault.times -= 1;
-            return Err(errno(fault.errno));
+            // Who is interrupted begins again, as the system's workers do.
+            if fault.errno != libc::EINTR {
+                return Err(errno(fault.errno));
+            }
         }
         if random.one_in(self.fail_one_in) {
             return Err(errno(libc::EIO));
@@ -351,6 +352,21 @@ impl Tree {
         if fits < bytes.len() { Err(errno(libc::ENOSPC)) } else { Ok(()) }
     }
 
+    /// The same, if it does not fail: then a part of it may have been written.
+    fn write_or_fail(
+        &mut self,
+        path: &Path,
+        number: u64,
+        bytes: &[u8],
+        offset: u64,
+        now: Nanos,
+        random: &mut Random,
+    ) -> io::Result<()> {
+        let fault = self.fault(path, FileAct::Write, random);
+        let count = if fault.is_err() { random.below(bytes.len() as u64 + 1) as usize } else { bytes.len() };
+        self.write(number, &bytes[..count], offset, now).and(fault)
+    }
+
     fn read_file(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let inode = &self.inodes[&self.look_up(path)?];
         match inode {
@@ -392,8 +408,7 @@ impl Tree {
                 let written = self.fault(&whole, FileAct::Open, random).and_then(|()| {
                     let file = Descriptor::World(self.open(&path, &options, now, room)?);
                     let inode = self.opened(&file)?.1.inode;
-                    self.fault(&whole, FileAct::Write, random)?;
-                    self.write(inode, &bytes, 0, now)?;
+                    self.write_or_fail(&whole, inode, &bytes, 0, now, random)?;
                     self.fault(&whole, FileAct::Close, random)
                 });
                 written.map(|()| Outcome::Done).map_err(failed_on("write", &path))
@@ -491,15 +506,15 @@ impl Tree {
         now: Nanos,
         random: &mut Random,
     ) -> io::Result<()> {
-        self.fault(&self.path_of(file), FileAct::Write, random)?;
         let (number, open) = self.opened(file)?;
         let (inode, position, append) = (open.inode, open.position, open.append);
+        let path = open.path.clone();
         if !(open.write || append) {
             return Err(errno(libc::EBADF));
         }
         let end = self.inodes[&inode].data.len() as u64;
         let start = if append { end } else { offset.unwrap_or(position) };
-        self.write(inode, bytes, start, now)?;
+        self.write_or_fail(&path, inode, bytes, start, now, random)?;
         if let (None, Some(open)) = (offset, self.open.get_mut(&number)) {
             open.position = start + bytes.len() as u64;
         }
