@@ -434,9 +434,15 @@ impl World {
     /// Kills the program of a host, as `kill -9` does: the system closes its connections. Written files stay.
     pub fn kill(&mut self, host: impl Into<AnyHost>) {
         let number = host.into().0;
-        self.shared.borrow_mut().note(number, sim::What::Killed);
+        self.fault(number, "kill", sim::What::Killed);
         self.posts[number].program = None;
         self.shared.borrow_mut().bury(number);
+    }
+
+    fn fault(&mut self, number: usize, name: &'static str, what: sim::What) {
+        let mut shared = self.shared.borrow_mut();
+        shared.random.count_fault(name);
+        shared.note(number, what);
     }
 
     /// The power of a host fails. Nobody is told: to its peers it is silent, until it is started again and resets what
@@ -480,7 +486,7 @@ impl World {
     pub fn stop(&mut self, host: impl Into<AnyHost>) {
         let number = host.into().0;
         self.posts[number].stopped = true;
-        self.shared.borrow_mut().note(number, sim::What::Stopped);
+        self.fault(number, "stop", sim::What::Stopped);
     }
 
     /// It goes on.
@@ -538,6 +544,12 @@ impl World {
     /// One number for all that happened: the same seed and the same program give the same, everywhere.
     pub fn hash(&self) -> u64 {
         self.shared.borrow().trace.hash()
+    }
+
+    /// What has gone wrong so far, by chance and on request, and how often: a test that asks for faults can see whether it
+    /// got any.
+    pub fn faults(&self) -> BTreeMap<&'static str, u64> {
+        self.shared.borrow().random.faults().clone()
     }
 
     /// What happened, for people: the last two hundred thousand things.

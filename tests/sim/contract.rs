@@ -2,10 +2,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     time::Duration,
 };
 
 use ringback::{Handle, Loop, Request, net::TcpStream};
+
+/// How often a stream may be read in one turn, and when it was accepted.
+const READS_MAX: u32 = 8 + 1;
+/// What a stream may have queued, unless it is told otherwise.
+const QUEUE_LIMIT: usize = 16 << 20;
+
+/// The two ends of a connection, as one of them sees them.
+type Ends = (SocketAddr, SocketAddr);
 
 #[derive(Default)]
 pub(crate) struct Contract {
@@ -24,11 +33,23 @@ pub(crate) struct Contract {
     /// The last question about a write of each stream that was answered.
     written: BTreeMap<TcpStream, u64>,
     ended: BTreeSet<TcpStream>,
+    ends: BTreeMap<TcpStream, Ends>,
+    shut_down: BTreeSet<TcpStream>,
+    limits: BTreeMap<TcpStream, usize>,
+    /// How often each stream was read in this turn.
+    reads: BTreeMap<TcpStream, u32>,
+    /// Timers that fire once and have not, by deadline.
+    due: BTreeSet<(Duration, u64)>,
+    /// In which turn each deferred closure was asked for.
+    deferred_in: BTreeMap<u64, u64>,
+    /// Turns that are over, and the loop's time then.
+    turns: u64,
+    now: Duration,
     /// What waits for the end of a handle, or of a request, that may be taken back: then nobody is answered.
     by_handle: BTreeMap<Handle, u64>,
     by_request: BTreeMap<Request, u64>,
-    /// Who was woken, and has not been called since.
-    pub(crate) woken: BTreeSet<Handle>,
+    /// Who was woken, in which turn, and has not been called since.
+    woken: BTreeMap<Handle, u64>,
     /// How many messages were sent that have not arrived, to channels that are open.
     pub(crate) on_their_way: BTreeMap<Handle, u64>,
     /// What was found.
@@ -68,6 +89,15 @@ impl Contract {
         self.callback(what);
         let was_asked = self.asked.remove(&number).is_some();
         self.expect(was_asked, || format!("{what}: answered twice, or refused and answered"));
+        self.deferred_in.remove(&number);
+    }
+
+    pub(crate) fn wakes(&mut self, handle: Handle) {
+        self.woken.entry(handle).or_insert(self.turns);
+    }
+
+    pub(crate) fn is_woken(&mut self, handle: Handle) {
+        self.woken.remove(&handle);
     }
 
     /// The callback of a handle has begun.
@@ -89,26 +119,51 @@ impl Contract {
     }
 
     /// A timer that fires once: closing it takes it back.
-    pub(crate) fn forget_if_closed(&mut self, handle: Handle, number: u64) {
-        self.by_handle.insert(handle, number);
+    pub(crate) fn sets(&mut self, timer: Handle, deadline: Duration, number: u64) {
+        self.by_handle.insert(timer, number);
+        self.due.insert((deadline, number));
     }
 
     /// A handle is closed.
     pub(crate) fn takes_back(&mut self, handle: Handle) {
         if let Some(number) = self.by_handle.remove(&handle) {
             self.asked.remove(&number);
+            self.due.retain(|&(_, other)| other != number);
         }
     }
 
     pub(crate) fn deferred(&mut self, request: Request, number: u64) {
         self.by_request.insert(request, number);
+        self.deferred_in.insert(number, self.turns);
     }
 
     /// A request was cancelled: a deferred closure is not called then, any other answer comes all the same.
     pub(crate) fn cancels(&mut self, request: Request) {
         if let Some(number) = self.by_request.remove(&request) {
             self.asked.remove(&number);
+            self.deferred_in.remove(&number);
         }
+    }
+
+    /// A turn is over: nobody may have waited for longer than the next one. A turn that a panic broke off makes the others
+    /// wait.
+    pub(crate) fn turn_is_over(&mut self, now: Duration, whole: bool) {
+        self.reads.clear();
+        self.turns += 1;
+        if !whole {
+            self.deferred_in.values_mut().chain(self.woken.values_mut()).for_each(|turn| *turn = self.turns);
+            self.now = Duration::ZERO;
+            return;
+        }
+        // Its timers had their turn after `self.now`.
+        let late = self.due.first().is_some_and(|&(deadline, _)| deadline < self.now);
+        self.expect(!late, || "a timer that was due was left for the turn after the next".into());
+        let before = self.turns.saturating_sub(2);
+        let late = self.deferred_in.values().any(|&turn| turn < before);
+        self.expect(!late, || "a deferred closure was left for the turn after the next".into());
+        let late = self.woken.values().any(|&turn| turn < before);
+        self.expect(!late, || "a wake was left for the turn after the next".into());
+        self.now = now;
     }
 
     /// Everybody has had time: whoever was woken was called, and what was sent through a channel has arrived.
@@ -131,11 +186,31 @@ impl Contract {
 
     pub(crate) fn fires(&mut self, now: Duration, deadline: Duration, number: u64) {
         self.expect(now >= deadline, || format!("a timer fired {:?} early", deadline - now));
+        self.due.remove(&(deadline, number));
         let last = self.fired.insert(deadline, number).unwrap_or(0);
         self.expect(last < number, || "two timers with one deadline fired in the wrong order".into());
     }
 
     // ---- streams
+
+    /// A stream that the program has from now on.
+    pub(crate) fn adopts(&mut self, stream: TcpStream, ends: Ends) {
+        self.ends.insert(stream, ends);
+    }
+
+    pub(crate) fn limits(&mut self, stream: TcpStream, limit: usize) {
+        self.limits.insert(stream, limit);
+    }
+
+    pub(crate) fn shuts_down(&mut self, stream: TcpStream) {
+        self.shut_down.insert(stream);
+    }
+
+    /// A write was taken, with so much queued before.
+    pub(crate) fn takes(&mut self, stream: TcpStream, queued: usize) {
+        let limit = self.limits.get(&stream).copied().unwrap_or(QUEUE_LIMIT);
+        self.expect(queued <= limit, || "a write was queued beyond the limit".into());
+    }
 
     /// What to write next to a stream.
     pub(crate) fn text(&self, stream: TcpStream, count: u64) -> Vec<u8> {
@@ -148,6 +223,10 @@ impl Contract {
     }
 
     pub(crate) fn receives(&mut self, stream: TcpStream, bytes: &[u8]) {
+        let reads = self.reads.entry(stream).or_default();
+        *reads += 1;
+        let greedy = *reads > READS_MAX;
+        self.expect(!greedy, || "a stream was read again and again in one turn".into());
         let position = self.received.entry(stream).or_default();
         let right = bytes.iter().zip(*position..).all(|(&byte, position)| byte == byte_at(position));
         *position += bytes.len() as u64;
@@ -166,4 +245,56 @@ impl Contract {
         let last = self.written.insert(stream, number).unwrap_or(0);
         self.expect(last < number, || "writes of one stream were answered in the wrong order".into());
     }
+}
+
+/// What everybody has been told of a connection, when nothing happens any more.
+pub(crate) struct Settled {
+    ends: Ends,
+    sent: u64,
+    shut_down: bool,
+    received: u64,
+    ended: bool,
+    /// It takes whatever comes.
+    reads: bool,
+}
+
+impl Contract {
+    /// The streams that are open.
+    pub(crate) fn connections<S>(&self, lp: &Loop<S>) -> Vec<Settled> {
+        let is_open = |stream: &&TcpStream| stream.is_open(lp);
+        let describe = |stream: &TcpStream| Settled {
+            ends: self.ends[stream],
+            sent: self.sent.get(stream).copied().unwrap_or(0),
+            shut_down: self.shut_down.contains(stream),
+            received: self.received.get(stream).copied().unwrap_or(0),
+            ended: self.ended.contains(stream),
+            reads: !self.stopped.contains(&(*stream).into()) && stream.queued(lp) == 0,
+        };
+        self.ends.keys().filter(is_open).map(describe).collect()
+    }
+
+    /// How many bytes were compared with what was to come.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.received.values().sum()
+    }
+}
+
+/// Whether what was sent has arrived, wherever both ends are open and read: bytes that wait for an interest that
+/// nobody has asked for again would wait for ever.
+pub(crate) fn all_arrived(connections: &[Settled]) -> Result<(), String> {
+    for from in connections {
+        let peer = connections.iter().find(|to| to.ends == (from.ends.1, from.ends.0));
+        let Some(to) = peer.filter(|to| to.reads) else { continue };
+        if from.sent != to.received {
+            return Err(format!(
+                "bytes never arrived: {} of {}",
+                from.sent - to.received.min(from.sent),
+                from.sent
+            ));
+        }
+        if from.shut_down && !to.ended {
+            return Err("the end never arrived".into());
+        }
+    }
+    Ok(())
 }

@@ -4,6 +4,8 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
     rc::Rc,
     time::Duration,
 };
@@ -40,9 +42,9 @@ impl Random {
         items.get(self.below(items.len() as u64) as usize).copied()
     }
 
-    fn delay(&mut self) -> Duration {
+    fn delay(&mut self, haste: u32) -> Duration {
         let most = [1, 1_000, 20_000, 2_000_000][self.below(4) as usize];
-        Duration::from_micros(self.below(most))
+        Duration::from_micros(self.below(most)) / haste
     }
 }
 
@@ -76,7 +78,7 @@ impl Plan {
         ordinal < ACTS_MAX && !self.skipped.contains(&ordinal)
     }
 
-    fn note(&self, ordinal: u32, what: &'static str) {
+    pub(crate) fn note(&self, ordinal: u32, what: &'static str) {
         self.log.borrow_mut().push((ordinal, what));
     }
 
@@ -91,10 +93,24 @@ impl Plan {
     }
 }
 
+/// Where programs run.
+#[derive(Clone)]
+pub(crate) struct Place {
+    /// Where each listens.
+    pub(crate) listen: &'static str,
+    /// Where each is found: all of them, when the last has begun.
+    pub(crate) found: Rc<RefCell<Vec<SocketAddr>>>,
+    /// Where nobody is.
+    pub(crate) nobody: SocketAddr,
+    pub(crate) dir: PathBuf,
+    /// By how much delays are shorter than in the plan.
+    pub(crate) haste: u32,
+}
+
 /// The state of a program.
 pub(crate) struct App {
     plan: Rc<Plan>,
-    hosts: usize,
+    place: Place,
     pub(crate) contract: Contract,
     streams: Vec<TcpStream>,
     timers: Vec<Timer>,
@@ -109,10 +125,10 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(plan: Rc<Plan>, hosts: usize) -> App {
+    pub(crate) fn new(plan: Rc<Plan>, place: Place) -> App {
         App {
             plan,
-            hosts,
+            place,
             contract: Contract::default(),
             streams: vec![],
             timers: vec![],
@@ -131,9 +147,27 @@ impl App {
         self.ending = true;
     }
 
-    pub(crate) fn end(&mut self) {
+    /// Closes everything.
+    pub(crate) fn end(&mut self, lp: &mut Loop<App>) {
         self.wakers.clear();
         self.senders.clear();
+        for handle in lp.handles().into_iter().filter_map(|entry| entry.handle) {
+            self.contract.closes(lp, handle);
+            self.contract.takes_back(handle);
+            lp.close(handle);
+        }
+    }
+
+    /// What must hold when everything has come to its end.
+    pub(crate) fn nothing_is_left(&self, lp: &Loop<App>, alive: bool) -> Result<(), String> {
+        let handles: Vec<_> = lp.handles().iter().map(ToString::to_string).collect();
+        let answers: Vec<_> = self.contract.asked.values().collect();
+        if alive || !handles.is_empty() || !answers.is_empty() {
+            return Err(format!(
+                "left at the end, alive {alive}: handles {handles:?}, answers to {answers:?}"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -143,13 +177,17 @@ pub(crate) fn begin(lp: &mut Loop<App>, app: &mut App) -> Result {
         app.contract.callback("failure");
         Ok(())
     });
-    let listener = TcpListener::bind(lp, "0.0.0.0:7")?;
+    let listener = TcpListener::bind(lp, app.place.listen)?;
     listener.start(lp, move |lp, app: &mut App, conn| {
         app.contract.event(listener.into(), "accepted");
         adopt(lp, app, conn)?;
         go_on(lp, app, Some(conn.into()))
     })?;
     app.handles.push(listener.into());
+    let addr = listener.local_addr(lp)?;
+    if !addr.ip().is_unspecified() {
+        app.place.found.borrow_mut().push(addr);
+    }
     let usr1 = Signal::on(lp, signal::USR1, |lp, app: &mut App, _| {
         app.contract.callback("signal");
         go_on(lp, app, None)
@@ -163,6 +201,9 @@ pub(crate) fn begin(lp: &mut Loop<App>, app: &mut App) -> Result {
 fn adopt(lp: &mut Loop<App>, app: &mut App, conn: TcpStream) -> Result {
     app.streams.push(conn);
     app.handles.push(conn.into());
+    if let (Ok(own), Ok(peer)) = (conn.local_addr(lp), conn.peer_addr(lp)) {
+        app.contract.adopts(conn, (own, peer));
+    }
     conn.start(lp, move |lp, app: &mut App, event| {
         match event {
             Ok(Event::Closed) => {
@@ -183,6 +224,8 @@ fn adopt(lp: &mut Loop<App>, app: &mut App, conn: TcpStream) -> Result {
                 let closes = !matches!(error, Error::TimedOut { .. });
                 if closes {
                     app.contract.closes(lp, conn);
+                } else if app.ending {
+                    conn.set_idle_timeout(lp, None)?;
                 }
             }
         }
@@ -301,7 +344,7 @@ pub(crate) fn act(lp: &mut Loop<App>, app: &mut App) {
 }
 
 fn on_timers(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'static str> {
-    let delay = random.delay();
+    let delay = random.delay(app.place.haste);
     match random.below(5) {
         0 => {
             let number = app.contract.number();
@@ -316,7 +359,7 @@ fn on_timers(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&
             let timer = timer.ok()?;
             // Closing it takes it back, so nobody waits for its answer by name.
             app.contract.asks(number, "timer after");
-            app.contract.forget_if_closed(timer.into(), number);
+            app.contract.sets(timer.into(), due.get(), number);
             app.handles.push(timer.into());
             Some("timer after")
         }
@@ -432,12 +475,15 @@ fn on_streams(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<
     let text = app.contract.text(conn, count);
     match which {
         3 | 4 => {
+            let queued = conn.queued(lp);
             conn.write(lp, text).ok()?;
+            app.contract.takes(conn, queued);
             app.contract.sends(conn, count);
             Some("write")
         }
         5 | 6 => {
             let number = app.contract.number();
+            let queued = conn.queued(lp);
             conn.write_then(lp, text, move |lp, app: &mut App, _| {
                 app.contract.answered(number, "write");
                 app.contract.wrote(conn, number);
@@ -445,6 +491,7 @@ fn on_streams(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<
             })
             .ok()?;
             app.contract.asks(number, "write then");
+            app.contract.takes(conn, queued);
             app.contract.sends(conn, count);
             Some("write then")
         }
@@ -453,29 +500,43 @@ fn on_streams(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<
             app.contract.sends(conn, sent as u64);
             Some("try write")
         }
-        8 => conn.shutdown(lp).ok().map(|()| "shutdown"),
-        9 => conn.finish(lp).ok().map(|()| "finish"),
+        8 | 9 => {
+            let finish = which == 9;
+            if finish { conn.finish(lp) } else { conn.shutdown(lp) }.ok()?;
+            app.contract.shuts_down(conn);
+            Some(if finish { "finish" } else { "shutdown" })
+        }
         10 if random.below(3) == 0 => {
             app.contract.closes(lp, conn);
             conn.close_reset(lp).ok().map(|()| "reset")
         }
         10 | 11 => {
-            conn.set_queue_limit(lp, 1 + random.below(100_000) as usize).ok()?;
-            conn.set_idle_timeout(lp, Some(random.delay() + Duration::from_millis(1))).ok()?;
+            let limit = 1 + random.below(100_000) as usize;
+            conn.set_queue_limit(lp, limit).ok()?;
+            app.contract.limits(conn, limit);
+            let idle = random.delay(app.place.haste) + Duration::from_millis(1);
+            conn.set_idle_timeout(lp, Some(idle)).ok()?;
             Some("limits")
         }
         _ if random.below(2) == 0 => {
             conn.stop(lp).ok()?;
+            app.contract.stops(conn);
             Some("stop reading")
         }
-        _ => conn.resume(lp).ok().map(|()| "resume"),
+        _ => {
+            conn.resume(lp).ok()?;
+            app.contract.starts(conn);
+            Some("resume")
+        }
     }
 }
 
 fn connect(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'static str> {
-    let other = random.below(app.hosts as u64 + 1) as u8;
+    let hosts = app.place.found.borrow().clone();
+    let other = random.below(hosts.len() as u64 + 1) as usize;
+    let other = hosts.get(other).copied().unwrap_or(app.place.nobody);
     let number = app.contract.number();
-    let conn = TcpStream::connect(lp, ([10, 0, 0, 1 + other], 7), move |lp, app: &mut App, conn| {
+    let conn = TcpStream::connect(lp, other, move |lp, app: &mut App, conn| {
         app.contract.answered(number, "connect");
         if let Ok(conn) = conn {
             if conn.is_open(lp) {
@@ -543,10 +604,12 @@ fn on_jobs(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'s
 fn on_files(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'static str> {
     let number = app.contract.number();
     let (request, what) = match random.below(5) {
-        0 => (fs::read(lp, "/data", answer(number, "read")), "read file"),
-        1 => (fs::write(lp, "/other", vec![1; 500], answer(number, "write")), "write file"),
+        0 => (fs::read(lp, app.place.dir.join("data"), answer(number, "read")), "read file"),
+        1 => {
+            (fs::write(lp, app.place.dir.join("other"), vec![1; 500], answer(number, "write")), "write file")
+        }
         2 => {
-            let opened = File::create(lp, "/new", move |lp, app: &mut App, file| {
+            let opened = File::create(lp, app.place.dir.join("new"), move |lp, app: &mut App, file| {
                 app.contract.answered(number, "open");
                 if let Ok(file) = file {
                     app.files.push(file);
@@ -586,7 +649,7 @@ fn on_threads(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<
             let made = Wake::new(lp, move |lp, app: &mut App| {
                 let Some(wake): Option<Wake> = wake.get() else { return Ok(()) };
                 app.contract.event(wake.into(), "wake");
-                app.contract.woken.remove(&wake.into());
+                app.contract.is_woken(wake.into());
                 go_on(lp, app, Some(wake.into()))
             });
             let made = made.ok()?;
@@ -599,7 +662,7 @@ fn on_threads(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<
             let place = random.below(app.wakers.len() as u64) as usize;
             let (wake, waker) = app.wakers.get(place)?;
             waker.wake().ok()?;
-            app.contract.woken.insert((*wake).into());
+            app.contract.wakes((*wake).into());
             Some("wake")
         }
         2 => {

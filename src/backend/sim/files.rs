@@ -212,12 +212,13 @@ impl Tree {
             |fault: &&mut Fault| fault.act == act && fault.times > 0 && path.starts_with(&fault.path);
         while let Some(fault) = self.faults.iter_mut().find(is_due) {
             fault.times -= 1;
+            random.count_fault("file operation");
             // Who is interrupted begins again, as the system's workers do.
             if fault.errno != libc::EINTR {
                 return Err(errno(fault.errno));
             }
         }
-        if random.one_in(self.fail_one_in) {
+        if random.spoils("file operation", self.fail_one_in) {
             return Err(errno(libc::EIO));
         }
         Ok(())

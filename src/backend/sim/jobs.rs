@@ -73,7 +73,8 @@ impl World {
     }
 
     fn perform(&mut self, host: usize, job: Job) -> Result<job::Outcome, crate::Error> {
-        let room = self.has_room(host);
+        let needs_descriptor = matches!(job, Job::Open { .. } | Job::ReadAll { .. } | Job::WriteAll { .. });
+        let room = !needs_descriptor || self.claim_descriptor(host).is_ok();
         let World { machines, random, now, .. } = self;
         machines[host].files.perform(job, *now, random, room)
     }

@@ -147,9 +147,14 @@ impl World {
         self.now = self.now.max(time);
     }
 
-    fn has_room(&self, host: usize) -> bool {
+    /// Whether there is a descriptor for one more.
+    fn claim_descriptor(&mut self, host: usize) -> io::Result<()> {
         let machine = &self.machines[host];
-        machine.sockets + machine.files.open_count() < machine.descriptors_max
+        if machine.sockets + machine.files.open_count() < machine.descriptors_max {
+            return Ok(());
+        }
+        self.random.count_fault("no descriptor");
+        Err(errno(libc::EMFILE))
     }
 
     /// A signal for the program on a machine. Says whether it watches for it.

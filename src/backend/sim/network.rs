@@ -291,9 +291,7 @@ impl World {
     }
 
     pub(super) fn listen(&mut self, host: usize, addr: SocketAddr, backlog: usize) -> io::Result<u64> {
-        if !self.has_room(host) {
-            return Err(errno(libc::EMFILE));
-        }
+        self.claim_descriptor(host)?;
         let own =
             addr.ip().is_unspecified() || addr.ip().is_loopback() || addr.ip() == self.machines[host].addr;
         if !own {
@@ -322,9 +320,7 @@ impl World {
     }
 
     pub(super) fn connect(&mut self, host: usize, addr: SocketAddr) -> io::Result<u64> {
-        if !self.has_room(host) {
-            return Err(errno(libc::EMFILE));
-        }
+        self.claim_descriptor(host)?;
         if addr.port() == 0 {
             return Err(errno(libc::ECONNREFUSED));
         }
@@ -421,7 +417,7 @@ impl World {
             return;
         }
         let at = self.now + self.transit(to, from);
-        let Some(listener) = listener.filter(|_| !self.random.one_in(refuse_odds)) else {
+        let Some(listener) = listener.filter(|_| !self.random.spoils("refused", refuse_odds)) else {
             let refused = Passage::Refused { client, errno: libc::ECONNREFUSED };
             return self.at(at, Happening::Network(refused));
         };
@@ -485,9 +481,7 @@ impl World {
         if queue.is_empty() {
             return Ok(None);
         }
-        if !self.has_room(host) {
-            return Err(errno(libc::EMFILE));
-        }
+        self.claim_descriptor(host)?;
         let Some(Kind::Listener { queue, .. }) = self.net.ends.get_mut(&listener).map(|end| &mut end.kind)
         else {
             return Ok(None);
@@ -527,7 +521,7 @@ impl World {
         if take == 0 {
             return if total == 0 { Ok(Some(0)) } else { Ok(None) };
         }
-        if random.one_in(link.short_one_in) {
+        if random.spoils("short write", link.short_one_in) {
             take = 1 + random.below(take as u64) as usize;
         }
         let mut bytes = Vec::with_capacity(take);
@@ -539,7 +533,7 @@ impl World {
             stream.flight += take;
         }
         self.note(host, What::Sent(take, remote));
-        while self.random.one_in(link.split_one_in) && bytes.len() > 1 {
+        while bytes.len() > 1 && self.random.spoils("segment in pieces", link.split_one_in) {
             let first = 1 + self.random.below(bytes.len() as u64 - 1) as usize;
             let rest = bytes.split_off(first);
             self.set_out(number, Segment::Data(std::mem::replace(&mut bytes, rest)));
@@ -586,7 +580,7 @@ impl World {
             return;
         }
         stream.held.insert(number, segment);
-        if self.random.one_in(odds) {
+        if self.random.spoils("reset", odds) {
             self.break_end(to, libc::ECONNRESET);
             self.break_end(from, libc::ECONNRESET);
             return;
@@ -641,7 +635,7 @@ impl World {
             let (other, remote) = (stream.other, stream.remote);
             let mut count = stream.inbox.len().min(buffer.len());
             let odds = net.link(host, other).short_one_in;
-            if random.one_in(odds) {
+            if random.spoils("short read", odds) {
                 count = 1 + random.below(count as u64) as usize;
             }
             if let Some(stream) = net.stream(number) {
@@ -765,6 +759,7 @@ impl World {
         let path = Path { from, to };
         if cut {
             if self.net.cut.insert(path) {
+                self.random.count_fault("cut");
                 self.note(from, What::Cut(to));
             }
         } else if self.net.cut.remove(&path) {
@@ -792,6 +787,7 @@ impl World {
 
     /// The power fails: nobody is told anything.
     pub(crate) fn crash_network(&mut self, host: usize) {
+        self.random.count_fault("crash");
         self.net.ends.retain(|_, end| end.host != host);
         self.net.listeners.retain(|&(other, _), _| other != host);
         self.machines[host].sockets = 0;
@@ -808,6 +804,7 @@ impl World {
         };
         let ends: Vec<u64> =
             self.net.ends.iter().filter(|(_, end)| is_between(end)).map(|(&number, _)| number).collect();
+        ends.iter().for_each(|_| self.random.count_fault("reset"));
         ends.into_iter().for_each(|number| self.break_end(number, libc::ECONNRESET));
     }
 
@@ -834,7 +831,7 @@ impl World {
                 return true;
             }
             // "May say so too often": the system does, now and then.
-            if random.one_in(*spurious_one_in) {
+            if random.spoils("readiness that is not so", *spurious_one_in) {
                 ready.push((key, Readiness(asked & (Readiness::READ.0 | Readiness::WRITE.0))));
             }
             false

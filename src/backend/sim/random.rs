@@ -1,17 +1,22 @@
-//! Chance from a seed: the same on every machine.
+//! Chance from a seed: the same on every machine. And what went wrong by it, or on request, counted.
+
+use std::collections::BTreeMap;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): one word of state, and any seed is as good as another.
 #[derive(Debug)]
-pub(crate) struct Random(u64);
+pub(crate) struct Random {
+    word: u64,
+    faults: BTreeMap<&'static str, u64>,
+}
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Random {
-        Random(seed)
+        Random { word: seed, faults: BTreeMap::new() }
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
+        self.word = self.word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.word;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         word ^ (word >> 31)
@@ -26,6 +31,24 @@ impl Random {
     /// True once in so many times; never for zero, and then nothing is drawn.
     pub(crate) fn one_in(&mut self, times: u32) -> bool {
         times > 0 && self.below(u64::from(times)) == 0
+    }
+
+    /// The same for what is a fault.
+    pub(crate) fn spoils(&mut self, what: &'static str, times: u32) -> bool {
+        let spoilt = self.one_in(times);
+        if spoilt {
+            self.count_fault(what);
+        }
+        spoilt
+    }
+
+    /// A fault that was asked for.
+    pub(crate) fn count_fault(&mut self, what: &'static str) {
+        *self.faults.entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn faults(&self) -> &BTreeMap<&'static str, u64> {
+        &self.faults
     }
 
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
