@@ -167,11 +167,14 @@ impl Contract {
     }
 
     /// Everybody has had time: whoever was woken was called, and what was sent through a channel has arrived.
-    pub(crate) fn settled(&mut self) {
-        let woken = self.woken.len();
-        self.expect(woken == 0, || "a wake was lost".into());
-        let lost = self.on_their_way.values().any(|&count| count > 0);
-        self.expect(!lost, || "a message was lost".into());
+    pub(crate) fn settled(&self) -> Result<(), String> {
+        if !self.woken.is_empty() {
+            return Err("a wake was lost".into());
+        }
+        if self.on_their_way.values().any(|&count| count > 0) {
+            return Err("a message was lost".into());
+        }
+        Ok(())
     }
 
     pub(crate) fn stops(&mut self, handle: impl Into<Handle>) {

@@ -11,4 +11,5 @@ mod race;
 #[allow(dead_code)]
 #[path = "../stress/random.rs"]
 mod random;
+mod system;
 mod world;

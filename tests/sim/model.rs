@@ -243,11 +243,10 @@ impl Run {
         let mut connections: Vec<Settled> = Vec::new();
         for number in self.living() {
             self.world.with(self.hosts[number], |lp, app| {
-                app.contract.settled();
                 connections.extend(app.contract.connections(lp));
-            });
+                app.contract.settled()
+            })?;
         }
-        self.check()?;
         all_arrived(&connections)
     }
 
