@@ -7,8 +7,8 @@
 //! touching a kind.
 //!
 //! * `now`: the only reading of the clock, in nanoseconds since the loop began.
-//! * `wait`: installs the changes of interest, blocks, and lists who is ready. May say so too often,
-//!   never too late; every level-triggered source says it again while it is true.
+//! * `wait`: installs the changes of interest, blocks, and lists who is ready. May say so too often
+//!   (but not that a socket has connected), never too late; every level-triggered source says it again while it is true.
 //! * `listen`, `connect`, `adopt`: sockets.
 //! * `watch`, `forget`: whom to tell about a socket or descriptor, and about what. Cheap to change any
 //!   number of times a turn: only the difference reaches the system, at the next `wait`.

@@ -278,3 +278,17 @@ fn an_address_in_use_and_one_of_another_host_are_refused() {
     });
     assert!(twice.unwrap_err().to_string().contains("in use"));
 }
+
+#[test]
+fn an_attempt_that_is_refused_never_counts_as_connected_whatever_else_is_told_too_often() {
+    for seed in 0..200 {
+        let mut world = World::new(seed);
+        world.set_spurious_one_in(1);
+        let server = world.host("server", (), |_, _| Ok(())).unwrap();
+        let addr = world.addr(server);
+        let client = world.host("client", Talk::default(), |lp, _| connect(lp, addr, |_, _| Ok(()))).unwrap();
+        world.run().unwrap();
+        assert!(!world.state(client).connected, "seed {seed}");
+        assert!(world.state(client).error.as_ref().is_some_and(|error| error.contains("refused")));
+    }
+}

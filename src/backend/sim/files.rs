@@ -126,6 +126,23 @@ fn absolute(path: &Path) -> PathBuf {
     out
 }
 
+/// Which options go together, and std's words for those that do not.
+fn check(options: &OpenOptions) -> io::Result<()> {
+    let OpenOptions { read, write, append, truncate, create, create_new, .. } = *options;
+    let is_right = match (write, append) {
+        (true, false) => true,
+        (false, false) => read && !(truncate || create || create_new),
+        (_, true) => !truncate || create_new,
+    };
+    if is_right {
+        return Ok(());
+    }
+    let mut same = std::fs::OpenOptions::new();
+    same.read(read).write(write).append(append).truncate(truncate).create(create).create_new(create_new);
+    // Refused before the path is looked at, which is none.
+    same.open("").map(drop).and(Err(errno(libc::EINVAL)))
+}
+
 impl Tree {
     fn make(&mut self, path: PathBuf, is_dir: bool, mode: u32, now: Nanos) -> u64 {
         self.numbers += 1;
@@ -250,9 +267,7 @@ impl Tree {
     fn open(&mut self, path: &Path, options: &OpenOptions, now: Nanos, room: bool) -> io::Result<OpenFile> {
         let path = absolute(path);
         let writes = options.write || options.append;
-        if !(options.read || writes) || (options.truncate && !options.write) {
-            return Err(errno(libc::EINVAL));
-        }
+        check(options)?;
         if !room {
             return Err(errno(libc::EMFILE));
         }
@@ -262,9 +277,6 @@ impl Tree {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
                 if !(options.create || options.create_new) {
                     return Err(error);
-                }
-                if !writes {
-                    return Err(errno(libc::EINVAL));
                 }
                 let parent = path.parent().and_then(|dir| self.names.get(dir));
                 match parent.map(|dir| &self.inodes[dir]) {

@@ -1,0 +1,115 @@
+//! The same programs in a world and on the system, and what they were told, compared.
+//!
+//! `SEEDS=1000 cargo test --release --features sim --test sim both`; with `RUSTFLAGS='--cfg ringback_portable'` the system's
+//! other way of waiting.
+
+mod filing;
+mod script;
+mod talk;
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use ringback::{
+    Loop,
+    sim::{Link, World},
+};
+
+use self::script::{Log, Story};
+use crate::model::{quiet_panics, seeds};
+
+fn start_server(lp: &mut Loop<Story>, seed: u64, listen: &str) -> SocketAddr {
+    script::begin(lp, seed);
+    talk::serve(lp, seed, listen).expect("the server starts")
+}
+
+fn start_client(lp: &mut Loop<Story>, seed: u64, server: SocketAddr) {
+    script::begin(lp, seed + (1 << 20));
+    talk::call(lp, seed, server).expect("the client starts");
+}
+
+fn in_a_world(seed: u64, link: Link) -> [Log; 2] {
+    let mut world = World::new(seed);
+    world.set_link(link);
+    world.set_spurious_one_in(5);
+    let start = |_: &mut Loop<Story>, _: &mut Story| Ok(());
+    let server = world.host("server", Story::new("/".into()), start).unwrap();
+    let client = world.host("client", Story::new("/".into()), start).unwrap();
+    world.files(server).make_dir(filing::DIR);
+    world.files(client).make_dir(filing::DIR);
+    world.with(server, |lp, _| start_server(lp, seed, "0.0.0.0:7"));
+    let addr = (world.addr(server), 7).into();
+    world.with(client, |lp, _| start_client(lp, seed, addr));
+    world
+        .run_until(Duration::from_secs(60), |world| !world.is_alive(server) && !world.is_alive(client))
+        .unwrap_or_else(|error| {
+            let why = [server, client].map(|host| world.with(host, |lp, _| lp.why_alive().to_string()));
+            panic!("seed {seed}, in a world: {error}\n{}\n{}", why[0], why[1])
+        });
+    [server, client].map(|host| world.state(host).log.clone())
+}
+
+fn on_the_system(seed: u64) -> [Log; 2] {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let begin = |dir: &Path| {
+        std::fs::create_dir(dir.join(filing::DIR)).unwrap();
+        (Loop::<Story>::new().unwrap(), Story::new(dir.into()))
+    };
+    let (mut server, mut served) = begin(dirs[0].path());
+    let (mut client, mut called) = begin(dirs[1].path());
+    let addr = start_server(&mut server, seed, "127.0.0.1:0");
+    start_client(&mut client, seed, addr);
+    let begun = Instant::now();
+    while server.is_alive() || client.is_alive() {
+        server.poll_once(&mut served).unwrap();
+        client.poll_once(&mut called).unwrap();
+        server.verify();
+        client.verify();
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "seed {seed}, on the system, is still running:\n{}\n{}",
+            server.why_alive(),
+            client.why_alive()
+        );
+    }
+    [served.log, called.log]
+}
+
+/// Panics with what one actor was told differently, and what before.
+fn compare(seed: u64, one: &[Log; 2], other: &[Log; 2]) {
+    for (host, (one, other)) in ["server", "client"].iter().zip(one.iter().zip(other)) {
+        let told = |log: &Log, actor: &String| log.get(actor).cloned().unwrap_or_default();
+        for actor in one.keys().chain(other.keys()) {
+            let (one, other) = (told(one, actor), told(other, actor));
+            let same = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
+            assert!(
+                one == other,
+                "seed {seed}: {actor} of the {host} was told\n  {}\nand then {:?} in a world, but {:?} elsewhere",
+                one[same.saturating_sub(12)..same].join("\n  "),
+                one.get(same),
+                other.get(same)
+            );
+        }
+    }
+}
+
+#[test]
+fn programs_are_told_the_same_in_a_world_and_on_the_system() {
+    quiet_panics();
+    for seed in seeds(40) {
+        compare(seed, &in_a_world(seed, Link::choppy()), &on_the_system(seed));
+    }
+}
+
+#[test]
+fn programs_are_told_the_same_whatever_the_network_is_like() {
+    quiet_panics();
+    for seed in 0..40 {
+        let plain = in_a_world(seed, Link::new());
+        compare(seed, &plain, &in_a_world(seed, Link::choppy().latency(Duration::from_millis(20))));
+        compare(seed, &plain, &in_a_world(seed, Link::new().send_buffer(100).receive_buffer(1000)));
+    }
+}
