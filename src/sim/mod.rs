@@ -133,6 +133,7 @@ struct Post {
 pub struct World {
     shared: sim::Shared,
     seed: u64,
+    options: Options,
     posts: Vec<Post>,
     scripts: BTreeMap<(Nanos, u64), Script>,
     scripted: u64,
@@ -144,6 +145,7 @@ impl World {
         World {
             shared: Rc::new(RefCell::new(sim::World::new(seed))),
             seed,
+            options: Options::new(),
             posts: Vec::new(),
             scripts: BTreeMap::new(),
             scripted: 0,
@@ -231,7 +233,7 @@ impl World {
     }
 
     fn make_loop<S>(&self, number: usize) -> Result<Loop<S>> {
-        let options = Options::new();
+        let options = self.options;
         let backend = sim::Host::new(&self.shared, number, options.workers);
         let backend = backend.map_err(|error| Error::system("make a loop", error))?;
         Ok(options.build_on(backend::Backend::World(backend)))
@@ -249,6 +251,12 @@ impl World {
         let number = self.shared.borrow_mut().add(name, None);
         self.posts.push(Post { program: None, stopped: false });
         self.make_loop(number)
+    }
+
+    /// What the loops of hosts are made with, from now on. There is nothing to poll for here, so that option is without
+    /// effect.
+    pub fn set_options(&mut self, options: Options) {
+        self.options = options;
     }
 
     /// The address of a host.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ringback::{
-    Error, Idle, Loop, Result, Timer, channel,
+    Error, Idle, Loop, Options, Result, Timer, channel,
     signal::{self, Signal},
     sim::{self, Link, World},
     work,
@@ -288,4 +288,18 @@ fn what_only_the_system_has_is_refused() {
     let (reader, _writer) = std::io::pipe().unwrap();
     let refused = ringback::Poll::new(&mut lp, &reader).unwrap_err().to_string();
     assert!(refused.contains("a simulated world has no"), "{refused}");
+}
+
+#[test]
+fn loops_are_made_with_the_options_of_the_world() {
+    let mut world = World::new(1);
+    world.set_options(Options::new().read_buffer(3).workers(1));
+    let server = world.host("server", Echo::default(), |lp, _| echo(lp)).unwrap();
+    let addr = world.addr(server);
+    let client =
+        world.host("client", Talk::default(), move |lp, _| talk(lp, addr, b"0123456789".to_vec())).unwrap();
+    world.run_for(Duration::from_secs(1)).unwrap();
+    assert_eq!(world.state(client).heard, b"0123456789");
+    let calls = world.with(server, |lp, _| lp.metrics().callbacks);
+    assert!(calls >= 4, "ten bytes, three at a time: {calls}");
 }
