@@ -209,10 +209,10 @@ impl Contract {
         self.shut_down.insert(stream);
     }
 
-    /// A write was taken, with so much queued before.
-    pub(crate) fn takes(&mut self, stream: TcpStream, queued: usize) {
+    /// A write of so many bytes was taken, and so much is queued now.
+    pub(crate) fn takes(&mut self, stream: TcpStream, count: u64, queued: usize) {
         let limit = self.limits.get(&stream).copied().unwrap_or(QUEUE_LIMIT);
-        self.expect(queued <= limit, || "a write was queued beyond the limit".into());
+        self.expect(queued <= limit + count as usize, || "a write was queued beyond the limit".into());
     }
 
     /// What to write next to a stream.

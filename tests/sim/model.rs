@@ -24,8 +24,6 @@ use crate::{
 };
 
 const HOSTS: usize = 3;
-/// How many acts all programs of a world carry out together.
-const ACTS: u32 = 400;
 const HORIZON: Duration = Duration::from_secs(30);
 /// How long they have at the end to hear of what is on its way.
 const SETTLING: Duration = Duration::from_secs(60);
@@ -236,6 +234,11 @@ impl Run {
         for number in self.living() {
             self.world.with(self.hosts[number], |_, app| app.rest());
         }
+        let handles = self.living().into_iter().map(|number| {
+            let handles = self.world.with(self.hosts[number], |lp, _| lp.handles().len());
+            handles as u64
+        });
+        self.tally.handles_most = handles.max().unwrap_or(0);
         let settled = self.world.now() + SETTLING;
         while self.world.now() < settled && self.step()? {
             self.check()?;
@@ -292,6 +295,8 @@ struct Tally {
     turns: u64,
     callbacks: u64,
     bytes: u64,
+    /// That a program had when it began to settle.
+    handles_most: u64,
     simulated: Duration,
     faults: BTreeMap<&'static str, u64>,
 }
@@ -307,6 +312,7 @@ impl Tally {
         self.seeds += 1;
         self.acts += other.acts;
         self.add_program((other.turns, other.callbacks, other.bytes));
+        self.handles_most = self.handles_most.max(other.handles_most);
         self.simulated += other.simulated;
         other.faults.iter().for_each(|(what, count)| *self.faults.entry(what).or_default() += count);
     }
@@ -316,7 +322,12 @@ impl fmt::Display for Tally {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Tally { seeds, acts, turns, callbacks, bytes, .. } = self;
         writeln!(out, "{seeds} seeds, {acts} acts, {turns} turns, {callbacks} callbacks")?;
-        writeln!(out, "{bytes} bytes compared, {} simulated hours", self.simulated.as_secs() / 3600)?;
+        let hours = self.simulated.as_secs() / 3600;
+        writeln!(
+            out,
+            "{bytes} bytes compared, {hours} simulated hours, up to {} handles",
+            self.handles_most
+        )?;
         self.faults.iter().try_for_each(|(what, count)| writeln!(out, "{count:>12} x {what}"))
     }
 }
@@ -328,12 +339,8 @@ fn run(plan: &Rc<Plan>) -> Result<(World, Tally), (Option<World>, Wrong)> {
     let mut run = Run::new(plan).map_err(|wrong| (None, wrong))?;
     let mut random = Random::new(plan.seed ^ 0xd157);
     let mut go = || -> Result<(), Wrong> {
-        while run.world.now() < HORIZON && plan.count() < ACTS {
-            if random.below(10) == 0 {
-                run.disturb(plan, &mut random)?;
-                run.check()?;
-            }
-            if !run.step()? {
+        while run.world.now() < HORIZON && plan.count() < plan.acts() {
+            if random.below(10) == 0 || !run.step()? {
                 run.disturb(plan, &mut random)?;
             }
             run.check()?;
@@ -355,9 +362,10 @@ fn shrink(plan: &Rc<Plan>, wrong: &str) -> Rc<Plan> {
     let key = |wrong: &str| wrong.split(|c: char| c.is_ascii_digit()).next().unwrap_or("").to_owned();
     let fails = |plan: &Rc<Plan>| run(plan).err().is_some_and(|(_, other)| key(&other) == key(wrong));
     let mut best = plan.clone();
-    let mut size = ACTS as usize;
+    let acts = plan.acts() as usize;
+    let mut size = acts;
     while size > 0 {
-        for start in (0..ACTS as usize).step_by(size) {
+        for start in (0..acts).step_by(size) {
             let more =
                 (start as u32..(start + size) as u32).filter(|ordinal| !best.skipped.contains(ordinal));
             let skipped: BTreeSet<u32> = best.skipped.iter().copied().chain(more).collect();

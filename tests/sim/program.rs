@@ -22,8 +22,10 @@ use crate::{contract::Contract, random};
 
 /// What a program says when it panics on purpose.
 pub(crate) const ON_PURPOSE: &str = "on purpose";
-/// Beyond so many acts a program does nothing more by itself.
-const ACTS_MAX: u32 = 1000;
+/// How many acts all programs of a plan carry out together; and how many in a crowd, which one plan in so many is.
+const ACTS: u32 = 400;
+const CROWD: u32 = 2000;
+const CROWD_ONE_IN: u64 = 128;
 
 /// Chance in the numbers that programs need.
 pub(crate) struct Random(random::Random);
@@ -61,6 +63,20 @@ impl Plan {
         Plan { seed, skipped, ordinal: Cell::new(0), log: RefCell::default() }
     }
 
+    /// How many acts are carried out before everything comes to its end. Callbacks may then act as often again.
+    pub(crate) fn acts(&self) -> u32 {
+        if self.is_crowd() { CROWD } else { ACTS }
+    }
+
+    fn is_crowd(&self) -> bool {
+        self.seed % CROWD_ONE_IN == CROWD_ONE_IN - 1
+    }
+
+    /// How many acts a program begins with.
+    fn acts_at_first(&self) -> u32 {
+        if self.is_crowd() { CROWD / 6 } else { 4 }
+    }
+
     pub(crate) fn rewind(&self) {
         self.ordinal.set(0);
         self.log.borrow_mut().clear();
@@ -75,7 +91,7 @@ impl Plan {
     }
 
     pub(crate) fn allows(&self, ordinal: u32) -> bool {
-        ordinal < ACTS_MAX && !self.skipped.contains(&ordinal)
+        ordinal < 2 * self.acts() && !self.skipped.contains(&ordinal)
     }
 
     pub(crate) fn note(&self, ordinal: u32, what: &'static str) {
@@ -193,7 +209,7 @@ pub(crate) fn begin(lp: &mut Loop<App>, app: &mut App) -> Result {
         go_on(lp, app, None)
     })?;
     app.handles.push(usr1.into());
-    (0..4).for_each(|_| act(lp, app));
+    (0..app.plan.acts_at_first()).for_each(|_| act(lp, app));
     Ok(())
 }
 
@@ -475,15 +491,13 @@ fn on_streams(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<
     let text = app.contract.text(conn, count);
     match which {
         3 | 4 => {
-            let queued = conn.queued(lp);
             conn.write(lp, text).ok()?;
-            app.contract.takes(conn, queued);
+            app.contract.takes(conn, count, conn.queued(lp));
             app.contract.sends(conn, count);
             Some("write")
         }
         5 | 6 => {
             let number = app.contract.number();
-            let queued = conn.queued(lp);
             conn.write_then(lp, text, move |lp, app: &mut App, _| {
                 app.contract.answered(number, "write");
                 app.contract.wrote(conn, number);
@@ -491,7 +505,7 @@ fn on_streams(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<
             })
             .ok()?;
             app.contract.asks(number, "write then");
-            app.contract.takes(conn, queued);
+            app.contract.takes(conn, count, conn.queued(lp));
             app.contract.sends(conn, count);
             Some("write then")
         }

@@ -21,8 +21,6 @@ use crate::{
 };
 
 const HOSTS: usize = 3;
-/// How many acts all programs carry out together.
-const ACTS: u32 = 400;
 /// How long anything may take that must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -99,7 +97,7 @@ fn play(plan: &Rc<Plan>) -> Result<(), Wrong> {
     }
     let mut random = Random::new(plan.seed ^ 0xd157);
     let begun = Instant::now();
-    while plan.count() < ACTS && begun.elapsed() < PATIENCE {
+    while plan.count() < plan.acts() && begun.elapsed() < PATIENCE {
         let called = step_all(&mut programs)?;
         if !called || random.below(10) == 0 {
             let number = random.below(programs.len() as u64) as usize;
