@@ -288,15 +288,15 @@ pub(crate) fn all_arrived(connections: &[Settled]) -> Result<(), String> {
     for from in connections {
         let peer = connections.iter().find(|to| to.ends == (from.ends.1, from.ends.0));
         let Some(to) = peer.filter(|to| to.reads) else { continue };
+        let (own, peer) = from.ends;
         if from.sent != to.received {
             return Err(format!(
-                "bytes never arrived: {} of {}",
-                from.sent - to.received.min(from.sent),
-                from.sent
+                "bytes never arrived: {} of {} from {own} to {peer}",
+                to.received, from.sent
             ));
         }
         if from.shut_down && !to.ended {
-            return Err("the end never arrived".into());
+            return Err(format!("the end never arrived, from {own} to {peer}"));
         }
     }
     Ok(())

@@ -382,6 +382,7 @@ impl World {
             }
             Passage::GiveUp { end, since } => {
                 if self.net.stream(end).is_some_and(|stream| stream.stalled_since == Some(since)) {
+                    self.random.count_fault("given up");
                     self.break_end(end, libc::ETIMEDOUT);
                 }
             }
