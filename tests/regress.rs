@@ -469,3 +469,34 @@ fn a_channel_whose_callback_went_with_a_replaced_loop_spun_when_that_came_back()
     assert!(!channel.is_open(&lp));
     assert!(sender.send(3).is_err());
 }
+
+/// `try_write` was told of a reset, which the system says once. The next read then found nothing, which was told as the
+/// peer's end: what was cut off looked whole. Found by random programs, seed 39117.
+#[test]
+fn a_reset_that_try_write_was_told_of_looked_like_the_peers_end() {
+    let mut lp = Loop::<Log>::new().unwrap();
+    let (ours, peer) = pair(&mut lp);
+    ours.start(&mut lp, |_, log: &mut Log, event| {
+        log.push(match event {
+            Ok(Event::Data(bytes)) => format!("{} bytes", bytes.len()),
+            other => format!("{other:?}"),
+        });
+        Ok(())
+    })
+    .unwrap();
+    ours.stop(&mut lp).unwrap();
+    socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(peer);
+    let mut tries = 0;
+    let error = loop {
+        match ours.try_write(&mut lp, b"are you there?") {
+            Ok(_) => thread::yield_now(),
+            Err(error) => break error,
+        }
+        tries += 1;
+        assert!(tries < 1_000_000, "nobody was told of the reset");
+    };
+    assert_eq!(error.io_kind(), Some(std::io::ErrorKind::ConnectionReset), "{error}");
+    assert!(ours.resume(&mut lp).is_err_and(|error| error.is_closed()));
+    assert_eq!(run(&mut lp), ["Ok(Closed)"]);
+}

@@ -554,7 +554,14 @@ pub(crate) fn try_write(core: &mut Core, handle: Handle, bytes: &[u8]) -> Result
         return Ok(0);
     }
     let Some(socket) = &state.socket else { return Err(Error::Closed { act }) };
-    let sent = socket.send(&[IoSlice::new(bytes)]).map_err(|error| Error::system(act, error))?.unwrap_or(0);
+    let sent = match socket.send(&[IoSlice::new(bytes)]) {
+        Ok(sent) => sent.unwrap_or(0),
+        Err(error) => {
+            // The system says it once: who reads now is told of an end, as if the peer had sent all that it wanted to.
+            core.close(handle);
+            return Err(Error::system(act, error));
+        }
+    };
     state.touch(now);
     state.writer.pass(sent);
     counters.bytes_sent += sent as u64;

@@ -262,7 +262,8 @@ impl TcpStream {
     /// # Errors
     ///
     /// [`Error::Closed`]; [`Error::Invalid`] after [`shutdown`](Self::shutdown); [`Error::System`] if the
-    /// connection is broken.
+    /// connection is broken: then the stream is closed, and its callback hears no more of it than
+    /// [`Closed`](super::Event::Closed).
     pub fn try_write<S>(self, lp: &mut Loop<S>, bytes: &[u8]) -> Result<usize> {
         stream::try_write(&mut lp.core, self.0, bytes)
     }

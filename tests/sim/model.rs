@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use ringback::sim::{Host, Link, World};
+use ringback::{
+    Options,
+    sim::{Host, Link, World},
+};
 
 use crate::{
     contract::{Settled, all_arrived},
@@ -95,6 +98,8 @@ impl Run {
         world.set_link(link(&mut random));
         world.set_spurious_one_in(random.below(6) as u32);
         world.set_jobs(Duration::from_micros(1), Duration::from_millis(20));
+        let read_buffer = [64 << 10, 1000, 50][random.below(3) as usize];
+        world.set_options(Options::new().read_buffer(read_buffer));
         let mut run = Run {
             world,
             place: place(),
