@@ -4,19 +4,16 @@
 //! It is the one of the same profile as this test, or `ECHO=path`; `ROUNDS=n` goes on for longer.
 
 use std::{
-    fs,
-    io::{BufRead, BufReader},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::{
     client::{self, Manner, Plan},
     random::seed,
+    server::Server,
 };
 
 /// Few that stall: each has some megabytes of the system's memory for sockets, and when that is used up
@@ -33,61 +30,6 @@ const MANNERS: &[Manner] = &{
     manners
 };
 
-struct Server {
-    process: Child,
-    addr: String,
-}
-
-impl Server {
-    fn start() -> Server {
-        let path = std::env::var_os("ECHO").map_or_else(
-            || {
-                // target/profile/deps/stress-…
-                let own = std::env::current_exe().unwrap();
-                own.ancestors().nth(2).unwrap().join("examples/echo_tcp")
-            },
-            PathBuf::from,
-        );
-        let mut process = Command::new(&path)
-            .arg("127.0.0.1:0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}; build the examples first", path.display()));
-        let mut line = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let addr = line.trim().strip_prefix("listening on ").expect("it says where it listens").to_owned();
-        Server { process, addr }
-    }
-
-    /// Resident memory, in KiB.
-    fn memory(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-
-    fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
-    }
-
-    /// How long it has used a processor.
-    fn busy(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
-        let after_name = stat.rsplit_once(')').unwrap().1;
-        let ticks: u64 =
-            after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
-        Duration::from_millis(ticks * 10)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 #[test]
 #[ignore = "takes minutes; wants the example echo_tcp, better in release"]
 fn two_thousand_connections_byte_for_byte_and_the_server_is_as_it_was() {
@@ -97,9 +39,10 @@ fn two_thousand_connections_byte_for_byte_and_the_server_is_as_it_was() {
     setrlimit(Resource::Nofile, limit).unwrap();
     let rounds = std::env::var("ROUNDS").map_or(1, |rounds| rounds.parse().expect("ROUNDS is a number"));
 
-    let mut server = Server::start();
+    let server =
+        std::env::var_os("ECHO").map_or_else(|| Server::example("echo_tcp"), |path| Server::at(path.into()));
     let plan = |total, at_once, bytes_max| Plan {
-        addr: server.addr.parse().unwrap(),
+        addr: server.addr,
         total,
         at_once,
         bytes_max,
@@ -146,6 +89,5 @@ fn two_thousand_connections_byte_for_byte_and_the_server_is_as_it_was() {
         assert!(server.busy() - busy < Duration::from_millis(50), "it is busy with nothing");
     }
 
-    kill_process(Pid::from_child(&server.process), Signal::TERM).unwrap();
-    assert!(server.process.wait().unwrap().success());
+    server.finish();
 }

@@ -14,4 +14,6 @@ mod client;
 mod long;
 mod quick;
 mod random;
+#[allow(dead_code, reason = "shared with tests/faults, which needs all of it")]
+mod server;
 mod threads;

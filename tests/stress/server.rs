@@ -1,0 +1,146 @@
+//! A server in a process of its own, an example as it is built: started, limited, and watched through `/proc`.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// No answer takes that long, on whatever machine.
+pub(crate) const GUARD: Duration = Duration::from_secs(60);
+
+/// Asks again and again until there is an answer.
+pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begun.elapsed() < GUARD, "{what}: not within {GUARD:?}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub(crate) struct Server {
+    pub(crate) process: Child,
+    pub(crate) addr: SocketAddr,
+    stdout: BufReader<ChildStdout>,
+    complaints: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// An example of the same profile as this test.
+    pub(crate) fn example(name: &str) -> Server {
+        // target/profile/deps/stress-…
+        let own = std::env::current_exe().unwrap();
+        Server::at(own.ancestors().nth(2).unwrap().join("examples").join(name))
+    }
+
+    pub(crate) fn at(path: PathBuf) -> Server {
+        assert!(path.exists(), "{} is not built: build the examples first", path.display());
+        Server::start(Command::new(path).arg("127.0.0.1:0"))
+    }
+
+    /// Whatever says where it listens.
+    pub(crate) fn start(command: &mut Command) -> Server {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        let complaints = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&complaints);
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        let addr = loop {
+            line.clear();
+            let count = stdout.read_line(&mut line).unwrap();
+            assert!(count > 0, "it ended before it said where it listens: {:?}", complaints.lock().unwrap());
+            if let Some((_, addr)) = line.trim().split_once("listening on ") {
+                break addr.parse().unwrap();
+            }
+        };
+        Server { process, addr, stdout, complaints }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
+    }
+
+    fn status(&self, field: &str) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let line =
+            line.unwrap_or_else(|| panic!("no {field} of a process that is gone: {:?}", self.complaints()));
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// Resident memory, in KiB.
+    pub(crate) fn memory(&self) -> usize {
+        self.status("VmRSS:")
+    }
+
+    /// What `RLIMIT_AS` counts, in KiB.
+    pub(crate) fn address_space(&self) -> usize {
+        self.status("VmSize:")
+    }
+
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
+    }
+
+    /// How long it has used a processor.
+    pub(crate) fn busy(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
+        let after_name = stat.rsplit_once(')').unwrap().1;
+        let ticks: u64 =
+            after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// What it has written to its standard error so far.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        self.complaints.lock().unwrap().clone()
+    }
+
+    /// Waits until it has no more descriptors than these.
+    pub(crate) fn comes_back_to(&self, descriptors: usize) {
+        let begun = Instant::now();
+        while self.descriptors() != descriptors {
+            assert!(begun.elapsed() < GUARD, "{} descriptors, not {descriptors}", self.descriptors());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits for its end. Gives the rest of what it printed.
+    pub(crate) fn ended(&mut self) -> (ExitStatus, String) {
+        let status = eventually("the server ends", || self.process.try_wait().unwrap());
+        let mut text = String::new();
+        self.stdout.read_to_string(&mut text).unwrap();
+        (status, text)
+    }
+
+    /// Ends it as people do, and it ends well.
+    pub(crate) fn finish(mut self) {
+        kill_process(self.pid(), Signal::TERM).expect("it is still there");
+        let (status, _) = self.ended();
+        assert!(status.success(), "{status}: {:?}", self.complaints());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
