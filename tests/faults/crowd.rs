@@ -1,0 +1,78 @@
+//! A crowd that comes and goes as it likes: connections that end, reset, half-close, or leave in the middle of
+//! a write, and among them some that must have every byte back.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    client::{self, Manner, Plan},
+    parts::{many_descriptors, minutes, say},
+    random::seed,
+    server::{GUARD, Server},
+    witness::{ECHO, Witness},
+};
+
+const MANNERS: &[Manner] = &[
+    Manner::Fair,
+    Manner::Fair,
+    Manner::EndsEarly,
+    Manner::Sips,
+    Manner::Resets,
+    Manner::Resets,
+    Manner::Leaves,
+    Manner::Leaves,
+    Manner::Visits,
+    Manner::Visits,
+];
+
+fn crowds(rounds: usize, total: usize, at_once: usize, at_least: Duration) {
+    many_descriptors();
+    let seed = seed("crowd");
+    let server = Server::example("echo_tcp");
+    let descriptors = server.descriptors();
+    let witness = Witness::start(server.addr, ECHO);
+    let plan = Plan {
+        addr: server.addr,
+        total,
+        at_once,
+        bytes_max: 32 << 10,
+        chunk_max: 8 << 10,
+        manners: MANNERS,
+        patience: GUARD,
+    };
+    witness.fault();
+    let begun = Instant::now();
+    let (mut memory, mut connections, mut complete, mut bytes, mut most) = (Vec::new(), 0, 0, 0, 0);
+    while memory.len() < rounds || begun.elapsed() < at_least {
+        let tally = client::run(&plan, seed + memory.len() as u64, |_| most = most.max(server.descriptors()));
+        connections += tally.connections;
+        complete += tally.complete;
+        bytes += tally.bytes;
+        server.comes_back_to(descriptors + 1);
+        memory.push(server.memory());
+    }
+    let lasted = begun.elapsed();
+    assert!(complete * 4 > connections, "the survivors are too few: {complete} of {connections}");
+    let delays = witness.finish();
+    server.comes_back_to(descriptors);
+    let (first, last) = (memory[0], memory[memory.len() - 1]);
+    assert!(last <= first + first / 4 + 2048, "memory grows: {memory:?} KiB");
+    server.finish();
+    say(
+        "crowd",
+        format!(
+            "{connections} connections in {lasted:.1?}, {at_once} at once; {complete} complete, {} MiB both ways; descriptors {descriptors}, {most}, {descriptors}; memory {first} KiB after the first {total}, {last} after the last; seed {seed}; {delays}",
+            bytes >> 20
+        ),
+    );
+}
+
+#[test]
+fn ten_thousand_connections_come_and_go_and_nothing_is_left() {
+    crowds(4, 2500, 250, Duration::ZERO);
+}
+
+#[test]
+#[ignore = "the long form"]
+fn a_crowd_comes_and_goes_for_minutes_and_nothing_is_left() {
+    crowds(4, 10_000, 1000, minutes());
+}

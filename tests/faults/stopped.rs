@@ -1,0 +1,212 @@
+//! A peer that stands still (SIGSTOP) in front of a sender who has gigabytes for it and takes no notice: the queue's
+//! limit is all that holds it.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read, Write},
+    net,
+    process::Stdio,
+};
+
+use ringback::{
+    Error, Loop, Result,
+    net::{Event, TcpListener, TcpStream},
+};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    parts::{part, say, stand_still, wish},
+    random::{Bytes, Random, seed},
+    server::{GUARD, Server, eventually},
+    witness::{ECHO, Witness},
+};
+
+const LIMIT: usize = 4 << 20;
+/// One write.
+const PIECE: usize = 64 << 10;
+/// Writes in a row, so that one peer who takes everything does not hold up the others.
+const WRITES: usize = 32;
+
+/// What the first byte of a connection asks for: bytes, or figures. Anything else is an echo.
+const BULK: u8 = 0;
+const FIGURES: u8 = 1;
+
+struct Sender {
+    bytes: Bytes,
+    total: u64,
+    sent: BTreeMap<TcpStream, u64>,
+    queued: usize,
+    queued_max: usize,
+    refused: u64,
+}
+
+/// Sends to whoever asks, as fast as it can and until it is refused.
+pub(crate) fn sender() {
+    let mut lp = Loop::new().unwrap();
+    lp.on_failure(|_, _, failure| panic!("{failure}"));
+    let listener = TcpListener::bind(&mut lp, "127.0.0.1:0").unwrap();
+    listener
+        .start(&mut lp, |lp, _, conn| {
+            let mut first = true;
+            conn.start(lp, move |lp, sender: &mut Sender, event| match event? {
+                Event::Data(&mut [BULK]) if first => {
+                    conn.set_queue_limit(lp, LIMIT)?;
+                    sender.sent.insert(conn, 0);
+                    fill(lp, sender, conn)
+                }
+                Event::Data(&mut [FIGURES]) => {
+                    let Sender { queued, queued_max, refused, .. } = sender;
+                    conn.write(lp, format!("{queued} {queued_max} {refused}\n"))
+                }
+                Event::Data(bytes) => {
+                    first = false;
+                    conn.write(lp, bytes)
+                }
+                Event::Drained if sender.sent.contains_key(&conn) => fill(lp, sender, conn),
+                Event::End => conn.finish(lp),
+                _ => Ok(()),
+            })
+        })
+        .unwrap();
+    println!("listening on {}", listener.local_addr(&mut lp).unwrap());
+    let (total, sent) = (wish("TOTAL"), BTreeMap::new());
+    lp.run(&mut Sender { bytes: Bytes::new(), total, sent, queued: 0, queued_max: 0, refused: 0 }).unwrap();
+}
+
+fn fill(lp: &mut Loop<Sender>, sender: &mut Sender, conn: TcpStream) -> Result {
+    for _ in 0..WRITES {
+        let Some(sent) = sender.sent.get_mut(&conn) else { return Ok(()) };
+        let piece = sender.bytes.at(0, *sent, PIECE.min((sender.total - *sent) as usize));
+        if piece.is_empty() {
+            sender.sent.remove(&conn);
+            return conn.finish(lp);
+        }
+        let answer = conn.write(lp, piece);
+        sender.queued = conn.queued(lp);
+        sender.queued_max = sender.queued_max.max(sender.queued);
+        match answer {
+            Ok(()) => *sent += piece.len() as u64,
+            Err(Error::QueueFull { .. }) => {
+                sender.refused += 1;
+                return Ok(()); // It is told when there is room again.
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    lp.defer(move |lp, sender| fill(lp, sender, conn));
+    Ok(())
+}
+
+/// Asks for everything, stands still at a few places, and looks at every byte.
+pub(crate) fn reader() {
+    let (total, stops, bytes): (u64, usize, _) = (wish("TOTAL"), wish("STOPS"), Bytes::new());
+    let mut random = Random::new(wish("SEED"));
+    // Not so late that what is left would fit into what the system holds.
+    let last = total - total / 4;
+    let mut places: Vec<u64> = (0..stops).map(|_| random.next() % last).collect();
+    places.sort();
+    let mut stream = net::TcpStream::connect(wish::<String>("ADDR")).unwrap();
+    stream.set_read_timeout(Some(GUARD)).unwrap();
+    stream.write_all(&[BULK]).unwrap();
+    let (mut buffer, mut received) = (vec![0; 256 << 10], 0);
+    let mut places = places.into_iter().peekable();
+    loop {
+        while places.next_if(|&place| place <= received).is_some() {
+            stand_still();
+        }
+        let count = stream.read(&mut buffer).unwrap();
+        if count == 0 {
+            break;
+        }
+        assert!(bytes.check(0, received, &buffer[..count]), "a wrong byte after {received}");
+        received += count as u64;
+    }
+    assert_eq!(received, total, "the end came before the last byte");
+    println!("done: {received} bytes");
+}
+
+struct Figures {
+    queued: usize,
+    queued_max: usize,
+    refused: u64,
+}
+
+fn ask(figures: &mut BufReader<net::TcpStream>) -> Figures {
+    figures.get_mut().write_all(&[FIGURES]).unwrap();
+    let mut line = String::new();
+    figures.read_line(&mut line).unwrap();
+    let mut numbers = line.split_whitespace().map(|number| number.parse::<u64>().unwrap());
+    let mut next = || numbers.next().unwrap();
+    Figures { queued: next() as usize, queued_max: next() as usize, refused: next() }
+}
+
+pub(crate) fn is_stopped(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
+    stat.rsplit_once(") ").unwrap().1.starts_with('T')
+}
+
+fn one_that_stops(total: u64, stops: usize) {
+    let seed = seed("stopped");
+    let server = Server::start(part("stopped: sender").env("TOTAL", total.to_string()));
+    let witness = Witness::start(server.addr, ECHO);
+    let (memory, descriptors) = (server.memory(), server.descriptors());
+    let figures = net::TcpStream::connect(server.addr).unwrap();
+    figures.set_read_timeout(Some(GUARD)).unwrap();
+    let mut figures = BufReader::new(figures);
+    let mut command = part("stopped: reader");
+    command.env("ADDR", server.addr.to_string()).env("TOTAL", total.to_string());
+    command.env("STOPS", stops.to_string()).env("SEED", seed.to_string());
+    let mut reader = command.stdout(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&reader);
+    witness.fault();
+
+    let mut peak = 0;
+    for _ in 0..stops {
+        eventually("the reader stops", || {
+            assert!(reader.try_wait().unwrap().is_none(), "it has ended");
+            is_stopped(pid).then_some(())
+        });
+        // Until nothing goes out any more and nothing more comes in, while others are served.
+        eventually("the queue is full", || {
+            let before = ask(&mut figures);
+            witness.sees(50);
+            let now = ask(&mut figures);
+            (now.queued > LIMIT / 2 && (now.queued, now.refused) == (before.queued, before.refused))
+                .then_some(())
+        });
+        peak = peak.max(server.memory());
+        kill_process(pid, Signal::CONT).unwrap();
+    }
+    let output = reader.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let end = ask(&mut figures);
+    assert!(end.queued_max > LIMIT && end.refused > 0, "the limit was never reached");
+    assert!(end.queued_max <= LIMIT + PIECE, "{} bytes were queued", end.queued_max);
+    assert!(peak < memory + (LIMIT >> 10) * 2 + 4096, "{peak} KiB, of {memory} at first");
+    let delays = witness.finish();
+    drop(figures);
+    server.comes_back_to(descriptors - 1); // The witness has left, too.
+    let after = server.memory();
+    assert!(after < memory + 4096, "{after} KiB are left of {memory} at first");
+    say(
+        "SIGSTOP",
+        format!(
+            "{} MiB to a peer stopped {stops} times, each byte once; queue at most {} KiB of {} KiB, {} writes refused; memory {memory}, {peak}, {after} KiB; seed {seed}; {delays}",
+            total >> 20,
+            end.queued_max >> 10,
+            LIMIT >> 10,
+            end.refused
+        ),
+    );
+}
+
+#[test]
+fn a_stopped_peer_fills_the_queue_to_its_limit_and_then_gets_every_byte_once() {
+    one_that_stops(200 << 20, 4);
+}
+
+#[test]
+#[ignore = "the long form"]
+fn a_stopped_peer_fills_the_queue_to_its_limit_and_then_gets_gigabytes_of_it() {
+    one_that_stops(6 << 30, 40);
+}
