@@ -160,8 +160,8 @@ fn wall_clock_is_not_read() -> Result {
 }
 
 /// What must hold in the turn after all deadlines have passed: those that fire once have done so in order, and
-/// those that repeat fire once, however often they would have.
-fn all_are_due(lp: &mut Loop<Fired>, once: &[Duration]) -> Result {
+/// those that repeat fire once, however often they would have; and in the turns after it, not sooner than ever.
+fn all_are_due(lp: &mut Loop<Fired>, once: &[Duration], period: Duration) -> Result {
     let mut fired = Fired::default();
     let before = lp.metrics().turns;
     while fired.0.is_empty() {
@@ -175,6 +175,17 @@ fn all_are_due(lp: &mut Loop<Fired>, once: &[Duration]) -> Result {
     }
     let single: Vec<i64> = fired.0.iter().copied().filter(|&number| number >= 0).collect();
     assert_eq!(single, in_order(once), "each has fired once, in order");
+    let (from, mut later) = (lp.now(), Fired::default());
+    for _ in 0..500 {
+        lp.poll_once(&mut later)?;
+    }
+    let passed = lp.now() - from;
+    for number in 1..=REPEATING {
+        let count = later.0.iter().filter(|&&fired| fired == -number).count();
+        let most = passed.as_nanos() / (period * number as u32).as_nanos();
+        assert!(count as u128 <= most, "{count} times in {passed:?}, every {period:?}: it catches up");
+    }
+    assert!(later.0.iter().all(|&number| number < 0), "those that fire once have fired");
     Ok(())
 }
 
@@ -185,9 +196,10 @@ fn monotonic_clock_jumps(seed: u64) -> Result {
     let once = delays(&mut Random::new(seed), 500, Duration::from_secs(3500));
     // Not one of them is due before.
     let once: Vec<Duration> = once.into_iter().map(|after| after + Duration::from_secs(60)).collect();
-    timers(&mut lp, &once, Duration::from_secs(10))?;
+    let period = Duration::from_secs(10);
+    timers(&mut lp, &once, period)?;
     MONOTONIC.fetch_add(3600, Ordering::Relaxed);
-    all_are_due(&mut lp, &once)?;
+    all_are_due(&mut lp, &once, period)?;
     // Back to before the loop was made. Nothing is lost: it waits until the clock is there again.
     Timer::after(&mut lp, Duration::ZERO, |_, fired: &mut Fired| {
         fired.0.push(7);
@@ -223,9 +235,10 @@ pub(crate) fn standing_still() {
     let once = delays(&mut Random::new(seed), 500, Duration::from_millis(150));
     // Later than it takes to start them, on whatever machine.
     let once: Vec<Duration> = once.into_iter().map(|after| after + Duration::from_millis(100)).collect();
-    timers(&mut lp, &once, Duration::from_millis(20)).unwrap();
+    let period = Duration::from_millis(20);
+    timers(&mut lp, &once, period).unwrap();
     stand_still();
-    all_are_due(&mut lp, &once).unwrap();
+    all_are_due(&mut lp, &once, period).unwrap();
     // The clock of this namespace, if it is one.
     println!("done: {} timers, {REPEATING} that repeat, up since {:?}", once.len(), uptime());
 }

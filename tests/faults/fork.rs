@@ -7,7 +7,8 @@ use std::{
     fs,
     io::{Read, Write},
     net,
-    process::{Command, Stdio},
+    os::fd::{AsRawFd, OwnedFd},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -128,6 +129,25 @@ fn ended(peer: &mut net::TcpStream) -> bool {
     }
 }
 
+/// Another program, until its test is over.
+struct Sleeper(Child);
+
+impl Sleeper {
+    fn start() -> Sleeper {
+        let mut command = Command::new("sleep");
+        // Or whoever reads what this process prints would wait for it.
+        let command = command.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Sleeper(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A child that runs another program has none of the loop's descriptors.
 fn a_program_is_started(world: &mut World) {
     let inherited = sockets(std::process::id());
@@ -135,32 +155,31 @@ fn a_program_is_started(world: &mut World) {
     let (stream, mut peer) = world.connect();
     let ours: BTreeSet<String> = &sockets(std::process::id()) - &inherited;
     assert!(ours.len() >= 4, "two connections have four sockets: {ours:?}");
-    let mut child = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
-    assert!(sockets(child.id()).is_disjoint(&ours), "the child has some of ours");
+    let mut child = Sleeper::start();
+    assert!(sockets(child.0.id()).is_disjoint(&ours), "the child has some of ours");
     stream.close(&mut world.lp);
     world.until("the peer is told of the end, though the child is there", |_| ended(&mut peer));
-    assert!(child.try_wait().unwrap().is_none());
+    assert!(child.0.try_wait().unwrap().is_none());
     world.is_unharmed(&mut old);
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
-/// A copy of the process that does nothing, until somebody writes to the pipe or it is closed, and then ends.
-fn copy() -> (libc::pid_t, fs::File) {
+/// A copy of the process that does nothing until the pipe is closed, and then ends.
+fn copy() -> (libc::pid_t, OwnedFd) {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-    // SAFETY: the child calls nothing but `read` and `_exit`, which may be called when other threads held whatever
-    // they held at the fork. Its end of the pipe is open, and the buffer has a byte.
+    // SAFETY: the child calls nothing but `close`, `read` and `_exit`, which may be called when other threads held
+    // whatever they held at the fork. Its ends of the pipe are open, and the buffer has a byte.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {
         let mut byte = 0_u8;
         // SAFETY: as above.
         unsafe {
-            libc::read(std::os::fd::AsRawFd::as_raw_fd(&reader), (&raw mut byte).cast(), 1);
+            libc::close(writer.as_raw_fd());
+            libc::read(reader.as_raw_fd(), (&raw mut byte).cast(), 1);
             libc::_exit(0);
         }
     }
-    (pid, fs::File::from(writer))
+    (pid, writer)
 }
 
 fn wait_for(pid: libc::pid_t) {
@@ -175,7 +194,7 @@ fn wait_for(pid: libc::pid_t) {
 fn a_copy_is_made(world: &mut World) {
     let (_, mut old) = world.connect();
     let (stream, mut peer) = world.connect();
-    let (pid, mut pipe) = copy();
+    let (pid, pipe) = copy();
     world.is_unharmed(&mut old);
 
     stream.close(&mut world.lp);
@@ -187,7 +206,7 @@ fn a_copy_is_made(world: &mut World) {
     assert!(turns < 50 * 20, "{turns} turns for 50 ticks: it spins");
     assert!(!ended(&mut peer), "the copy has the connection, too");
 
-    pipe.write_all(b"!").unwrap();
+    drop(pipe);
     wait_for(pid);
     world.until("the peer is told of the end when the copy is gone", |_| ended(&mut peer));
     world.is_unharmed(&mut old);
