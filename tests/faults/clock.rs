@@ -36,6 +36,7 @@ static WALL_READ: AtomicU64 = AtomicU64::new(0);
 ///
 /// `time` has room for an answer, as everybody who calls it knows.
 #[unsafe(no_mangle)]
+#[allow(deprecated, reason = "the name of the type of seconds, with musl")]
 unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
     // SAFETY: as its caller says.
     unsafe {
