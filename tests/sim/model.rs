@@ -295,7 +295,7 @@ impl Run {
 
 /// What was tried.
 #[derive(Default)]
-struct Tally {
+pub(crate) struct Tally {
     seeds: u64,
     acts: u64,
     turns: u64,
@@ -338,11 +338,17 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Runs one plan. The world is given back for its timeline, with what was wrong.
-fn run(plan: &Rc<Plan>) -> Result<(World, Tally), (Option<World>, Wrong)> {
+/// A run that broke the contract. The world, if it came to one, is there for its timeline.
+pub(crate) struct Broken {
+    pub(crate) wrong: Wrong,
+    world: Option<World>,
+}
+
+/// Runs one plan.
+pub(crate) fn run(plan: &Rc<Plan>) -> Result<(World, Tally), Box<Broken>> {
     quiet_panics();
     plan.rewind();
-    let mut run = Run::new(plan).map_err(|wrong| (None, wrong))?;
+    let mut run = Run::new(plan).map_err(|wrong| Box::new(Broken { wrong, world: None }))?;
     let mut random = Random::new(plan.seed ^ 0xd157);
     let mut go = || -> Result<(), Wrong> {
         while run.world.now() < HORIZON && plan.count() < plan.acts() {
@@ -359,14 +365,14 @@ fn run(plan: &Rc<Plan>) -> Result<(World, Tally), (Option<World>, Wrong)> {
             let tally = Tally { acts, simulated: run.world.now(), faults: run.world.faults(), ..run.tally };
             Ok((run.world, tally))
         }
-        Err(wrong) => Err((Some(run.world), wrong)),
+        Err(wrong) => Err(Box::new(Broken { wrong, world: Some(run.world) })),
     }
 }
 
 /// Leaves out whatever it can so that the plan still fails in the same way.
 fn shrink(plan: &Rc<Plan>, wrong: &str) -> Rc<Plan> {
     let key = |wrong: &str| wrong.split(|c: char| c.is_ascii_digit()).next().unwrap_or("").to_owned();
-    let fails = |plan: &Rc<Plan>| run(plan).err().is_some_and(|(_, other)| key(&other) == key(wrong));
+    let fails = |plan: &Rc<Plan>| run(plan).err().is_some_and(|broken| key(&broken.wrong) == key(wrong));
     let mut best = plan.clone();
     let acts = plan.acts() as usize;
     let mut size = acts;
@@ -391,13 +397,11 @@ fn check(seed: u64) -> Tally {
     let plan = Rc::new(Plan::new(seed, BTreeSet::new()));
     let wrong = match run(&plan) {
         Ok((_, tally)) => return tally,
-        Err((_, wrong)) => wrong,
+        Err(broken) => broken.wrong,
     };
     let short = shrink(&plan, &wrong);
-    let timeline = match run(&short) {
-        Err((Some(world), _)) => world.timeline().last(60).to_string(),
-        _ => String::new(),
-    };
+    let world = run(&short).err().and_then(|broken| broken.world);
+    let timeline = world.map(|world| world.timeline().last(60).to_string()).unwrap_or_default();
     panic!(
         "seed {seed} breaks the contract: {wrong}\n\n{} acts are enough:\n{}\n{timeline}\nreplay it with: \
          SEED={seed} cargo test --features sim --test sim model",
@@ -429,7 +433,7 @@ fn random_programs_replay_exactly() {
             let plan = Rc::new(Plan::new(seed, BTreeSet::new()));
             match run(&plan) {
                 Ok((world, _)) => world.hash(),
-                Err((world, _)) => world.map_or(0, |world| world.hash()),
+                Err(broken) => broken.world.map_or(0, |world| world.hash()),
             }
         };
         assert_eq!(hash(), hash(), "seed {seed}");

@@ -1,7 +1,15 @@
 //! Programs whose outcome no order of events changes: a plan drawn from a seed, some dozens of actors, and what each is told.
 //! So that what they observe in a world can be compared with what they observe on the system.
 
-use std::{cell::Cell, collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    rc::Rc,
+    time::Duration,
+};
 
 use ringback::{
     Check, Error, Handle, Idle, Loop, Prepare, Result, Timer, Wake, Waker, channel,
@@ -136,12 +144,11 @@ fn chain(lp: &mut Loop<Story>, left: u64) -> Result {
 
 fn hooks(lp: &mut Loop<Story>, random: &mut Random) -> Result {
     let mut left = [random.below(4), random.below(4), random.below(4)];
-    let mut visit = move |phase: usize| {
+    let visit = Rc::new(RefCell::new(move |phase: usize| {
         let over = left[phase] == 0;
         left[phase] = left[phase].saturating_sub(1);
         over
-    };
-    let visit = Rc::new(std::cell::RefCell::new(move |phase| visit(phase)));
+    }));
     macro_rules! hook {
         ($Kind:ty, $phase:expr, $name:expr) => {{
             let hook = <$Kind>::new(lp)?;
