@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use proptest::prelude::*;
-
 use crate::queue::deadlines::Deadlines;
 
 #[derive(Clone, Debug)]
-enum Operation {
+pub enum Operation {
     Set {
         owner: u32,
         deadline: u64,
@@ -37,32 +35,6 @@ enum Operation {
     },
     /// All of them cancelled.
     Disperse,
-}
-
-fn deadline() -> impl Strategy<Value = u64> {
-    // Mostly few different ones, so that equal ones are common; and some of every magnitude.
-    prop_oneof![
-        8 => 0..20_u64,
-        2 => 0..1_000_000_u64,
-        4 => (20..63_u32, 0..20_u64).prop_map(|(magnitude, more)| (1 << magnitude) + more),
-        4 => 0..100_000_000_000_u64,
-        1 => Just(u64::MAX),
-        1 => (u64::MAX - 3)..u64::MAX
-    ]
-}
-
-fn operation() -> impl Strategy<Value = Operation> {
-    prop_oneof![
-        24 => (0..40_u32, deadline()).prop_map(|(owner, deadline)| Operation::Set { owner, deadline }),
-        8 => (0..45_u32).prop_map(|owner| Operation::Cancel { owner }),
-        2 => (0..3000_u32).prop_map(|owner| Operation::Get { owner }),
-        8 => (deadline(), 0..8_u64).prop_map(|(now, age)| Operation::Pop { now, age }),
-        4 => (deadline(), 1..5_u32, 0..5_u64)
-            .prop_map(|(now, again, delay)| Operation::Pass { now, again, delay }),
-        2 => (0..500_u32, 60..1500_u32, deadline())
-            .prop_map(|(first, many, deadline)| Operation::Crowd { first, many, deadline }),
-        1 => Just(Operation::Disperse),
-    ]
 }
 
 #[derive(Default)]
@@ -98,12 +70,15 @@ impl Model {
         let next = self.due.keys().next().map(|&(deadline, _)| deadline);
         assert_eq!(queue.next().is_some(), next.is_some());
         assert!(queue.next() <= next);
+        // Only tests ask for it.
+        #[cfg(test)]
         assert_eq!(queue.len(), self.due.len());
         assert_eq!(queue.arrivals(), self.arrivals);
     }
 }
 
-fn run(operations: &[Operation]) {
+/// Carries them out on both, and panics where they differ.
+pub fn run(operations: &[Operation]) {
     let (mut queue, mut model) = (Deadlines::default(), Model::default());
     for operation in operations {
         match *operation {
@@ -160,13 +135,4 @@ fn run(operations: &[Operation]) {
     }
     assert_eq!(queue.pop_due(u64::MAX, u64::MAX), None);
     queue.verify();
-}
-
-proptest! {
-    #![proptest_config(crate::cases(200))]
-
-    #[test]
-    fn deadlines_behave_as_a_sorted_map_does(operations in prop::collection::vec(operation(), 1..120)) {
-        run(&operations);
-    }
 }

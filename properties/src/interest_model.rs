@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use proptest::prelude::*;
-
 use crate::{
     backend::Interest,
     interest::{Change, Interests},
 };
 
 #[derive(Clone, Debug)]
-enum Operation {
+pub enum Operation {
     Want {
         fd: i32,
         interest: u8,
@@ -27,20 +25,6 @@ enum Operation {
     Begin {
         changes: usize,
     },
-}
-
-fn fd() -> impl Strategy<Value = i32> {
-    prop_oneof![4 => 0..6_i32, 1 => 0..200_i32]
-}
-
-fn operation() -> impl Strategy<Value = Operation> {
-    prop_oneof![
-        8 => (fd(), 0..4_u8).prop_map(|(fd, interest)| Operation::Want { fd, interest }),
-        3 => fd().prop_map(|fd| Operation::Forget { fd }),
-        3 => prop_oneof![3 => Just(vec![]), 1 => prop::collection::vec(fd(), 1..4)]
-            .prop_map(|refuse| Operation::Install { refuse }),
-        1 => (0..3_usize).prop_map(|changes| Operation::Begin { changes }),
-    ]
 }
 
 #[derive(Default)]
@@ -90,7 +74,8 @@ impl World {
     }
 }
 
-fn run(operations: &[Operation]) {
+/// Carries them out on both, and panics where they differ.
+pub fn run(operations: &[Operation]) {
     let mut world = World::default();
     for operation in operations {
         match operation {
@@ -116,16 +101,5 @@ fn run(operations: &[Operation]) {
             }
         }
         world.interests.verify();
-    }
-}
-
-proptest! {
-    #![proptest_config(crate::cases(2000))]
-
-    #[test]
-    fn the_system_is_told_what_is_wanted_and_nothing_else(
-        operations in prop::collection::vec(operation(), 1..80),
-    ) {
-        run(&operations);
     }
 }

@@ -1,4 +1,5 @@
-//! Property tests of ringback's pure machines: random operations, each against a simple model.
+//! ringback's pure machines, each against a simple model: random operations here, and those that a fuzzer finds in
+//! `fuzz/`.
 //!
 //! ```text
 //! cargo test -p ringback-properties
@@ -10,9 +11,8 @@
 //! around them (`crate::backend::Interest`) has a stand-in, or is included, too. Their unit tests come
 //! along and run twice: no harm.
 
-#![cfg(test)]
 // Each machine has more than the models use.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports, unused_macros)]
 
 /// What `interest.rs` needs of the real thing.
 mod backend {
@@ -26,8 +26,29 @@ mod backend {
     }
 }
 
+/// What `table.rs` needs of the real thing.
+mod error {
+    pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+    #[derive(Debug)]
+    pub(crate) enum Error {
+        Closed { act: &'static str },
+        Foreign { act: &'static str },
+    }
+}
+
 #[path = "../../src/backend/native/interest.rs"]
 mod interest;
+// The stand-in of an error costs nothing to make.
+#[allow(clippy::unnecessary_lazy_evaluations)]
+#[path = "../../src/handle"]
+mod handle {
+    mod id;
+    pub(crate) mod state;
+    pub(crate) mod table;
+
+    pub(crate) use id::{Handle, Key};
+}
 #[path = "../../src/net"]
 mod net {
     /// What `writer.rs` needs of the real thing, on the heap.
@@ -61,6 +82,19 @@ mod net {
     pub(crate) mod payload;
     pub(crate) mod writer;
 }
+#[path = "../../src/backend/native"]
+mod native {
+    mod apart;
+    mod blocks;
+    mod ferry;
+    mod sync;
+
+    // The queues across threads, in one thread. They are for their neighbours' eyes, so their models are neighbours.
+    #[path = "../../../properties/src/blocks_model.rs"]
+    pub mod blocks_model;
+    #[path = "../../../properties/src/ferry_model.rs"]
+    pub mod ferry_model;
+}
 #[path = "../../src/queue"]
 mod queue {
     pub(crate) mod deadlines;
@@ -68,16 +102,13 @@ mod queue {
     mod wheel;
 }
 
-/// So many cases, unless `PROPTEST_CASES` says otherwise. What failed is printed, made as small as can be.
-fn cases(cases: u32) -> proptest::test_runner::Config {
-    let config = proptest::test_runner::Config { failure_persistence: None, ..Default::default() };
-    match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => config,
-        None => proptest::test_runner::Config { cases, ..config },
-    }
-}
+pub mod deadlines_model;
+pub mod interest_model;
+pub mod rounds_model;
+pub mod table_model;
+pub mod writer_model;
 
-mod deadlines_model;
-mod interest_model;
-mod rounds_model;
-mod writer_model;
+pub use native::{blocks_model, ferry_model};
+
+#[cfg(test)]
+mod random;

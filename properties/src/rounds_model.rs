@@ -2,12 +2,10 @@
 
 use std::collections::VecDeque;
 
-use proptest::prelude::*;
-
 use crate::queue::rounds::Rounds;
 
 #[derive(Clone, Debug)]
-enum Operation {
+pub enum Operation {
     Join(u32),
     Leave(u32),
     /// A round: before each visit, something that a callback does; after so many visits it is broken off.
@@ -20,35 +18,12 @@ enum Operation {
 }
 
 #[derive(Clone, Debug)]
-enum Change {
+pub enum Change {
     Nothing,
     Join(u32),
     Leave(u32),
     /// Leaves, and is back before the round is over.
     Rejoin(u32),
-}
-
-fn member() -> impl Strategy<Value = u32> {
-    0..12_u32
-}
-
-fn change() -> impl Strategy<Value = Change> {
-    prop_oneof![
-        Just(Change::Nothing),
-        member().prop_map(Change::Join),
-        member().prop_map(Change::Leave),
-        member().prop_map(Change::Rejoin),
-    ]
-}
-
-fn operation() -> impl Strategy<Value = Operation> {
-    prop_oneof![
-        4 => member().prop_map(Operation::Join),
-        2 => member().prop_map(Operation::Leave),
-        4 => (prop::collection::vec(change(), 0..16), prop_oneof![Just(usize::MAX), 0..8_usize])
-            .prop_map(|(during, visits)| Operation::Round { during, visits }),
-        1 => (1..40_u32).prop_map(Operation::Traffic),
-    ]
 }
 
 #[derive(Default)]
@@ -73,7 +48,8 @@ impl Model {
     }
 }
 
-fn run(operations: &[Operation]) {
+/// Carries them out on both, and panics where they differ.
+pub fn run(operations: &[Operation]) {
     let (mut rounds, mut model) = (Rounds::default(), Model::default());
     for operation in operations {
         match operation {
@@ -164,14 +140,5 @@ fn apply(rounds: &mut Rounds, model: &mut Model, change: Option<&Change>) {
             model.leave(member);
             model.join(member);
         }
-    }
-}
-
-proptest! {
-    #![proptest_config(crate::cases(2000))]
-
-    #[test]
-    fn rounds_visit_as_an_ordered_list_says(operations in prop::collection::vec(operation(), 1..60)) {
-        run(&operations);
     }
 }
