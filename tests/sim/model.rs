@@ -341,7 +341,7 @@ impl fmt::Display for Tally {
 /// A run that broke the contract. The world, if it came to one, is there for its timeline.
 pub(crate) struct Broken {
     pub(crate) wrong: Wrong,
-    world: Option<World>,
+    pub(crate) world: Option<World>,
 }
 
 /// Runs one plan.
