@@ -1,0 +1,47 @@
+//! What fuzzing has found, and what it has found interesting, once more.
+
+use std::{fs, io, path::Path};
+
+use ringback_fuzz::{TARGETS, run};
+
+fn replay(name: &str) -> io::Result<usize> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+    let mut paths: Vec<_> =
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    paths.sort();
+    for path in &paths {
+        // Shown if it fails.
+        println!("{}", path.display());
+        run(name, &fs::read(path)?);
+    }
+    Ok(paths.len())
+}
+
+macro_rules! replayed {
+    ($($test:ident: $name:literal,)*) => {
+        $(#[test]
+        fn $test() -> io::Result<()> {
+            assert!(replay($name)? > 0, "there is a corpus");
+            Ok(())
+        })*
+
+        #[test]
+        fn every_target_is_replayed() {
+            let known: Vec<_> = TARGETS.iter().map(|(name, _)| *name).collect();
+            assert_eq!(known, [$($name),*]);
+        }
+    };
+}
+
+replayed! {
+    a_queue_from_many_threads_is_a_list: "blocks",
+    a_chat_is_what_its_rules_say: "chat",
+    deadlines_are_a_sorted_map: "deadlines",
+    what_carries_jobs_is_a_list: "ferry",
+    an_http_server_answers_each_head_and_nothing_else: "http",
+    the_system_watches_what_is_wanted: "interest",
+    the_contract_with_programs_is_kept: "programs",
+    rounds_are_an_ordered_list: "rounds",
+    a_table_is_a_map_of_every_handle: "table",
+    a_writer_is_a_run_of_bytes: "writer",
+}
