@@ -172,8 +172,8 @@ impl<T> Inbox<T> {
             pause(STREAM_SPINS);
         }
         self.mailbox.bell.hear();
-        // Between the two. Any later, and the last one might have sent something after the loop has looked; any
-        // sooner, and he might leave with a ring that is one with those heard above.
+        // Not before the bell was heard: the last one might go with a ring that is one with those before. Before
+        // anything is taken: whoever has gone by now had sent all that he ever would.
         let abandoned = self.senders() == 0;
         let taken = self.mailbox.items.take(most as u64);
         self.is_stream.set(taken >= STREAM_MIN);
