@@ -2,6 +2,10 @@
 //!
 //! A plain `cargo test` builds them as programs. With `--test`, `--examples` or `--all-targets` it does not,
 //! and would test old ones; then it takes `cargo build --examples` first, of the same profile.
+//!
+//! ```text
+//! RUNNER='valgrind -q --error-exitcode=99 --leak-check=full' cargo test --test examples
+//! ```
 
 use std::{
     ffi::OsStr,
@@ -27,6 +31,16 @@ fn path(example: &str) -> PathBuf {
     let path = target.join("examples").join(example);
     assert!(path.exists(), "{} is not built: cargo build --examples", path.display());
     path
+}
+
+/// What runs an example: itself, or what `RUNNER` says, such as valgrind with its options.
+fn program(example: &str) -> Command {
+    let runner = std::env::var("RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(first) = words.next() else { return Command::new(path(example)) };
+    let mut command = Command::new(first);
+    command.args(words).arg(path(example));
+    command
 }
 
 /// Asks again and again until there is an answer.
@@ -67,7 +81,7 @@ impl Drop for Running {
 
 /// Runs an example to its end. A test that hangs says which.
 fn run<A: AsRef<OsStr>>(example: &str, arguments: &[A]) -> Output {
-    let mut command = Command::new(path(example));
+    let mut command = program(example);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = Running::start(&mut command);
     let mut stdout = running.0.stdout.take().expect("it is piped");
@@ -118,7 +132,7 @@ struct Server {
 
 impl Server {
     fn start(example: &str, arguments: &[&str]) -> Server {
-        let mut command = Command::new(path(example));
+        let mut command = program(example);
         command.arg("127.0.0.1:0").args(arguments).stdin(Stdio::null());
         let mut running = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let mut stdout = BufReader::new(running.0.stdout.take().expect("it is piped"));
@@ -564,7 +578,7 @@ fn cat_complains_of_what_it_cannot_read_and_prints_the_others() {
 fn cat_ends_quietly_when_its_reader_is_gone() {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let path = file(&dir, "much", &noise(5_000_000));
-    let mut command = Command::new(self::path("cat"));
+    let mut command = program("cat");
     let mut running = Running::start(command.arg(path).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut beginning = [0; 10];
     let mut stdout = running.0.stdout.take().expect("it is piped");
@@ -583,7 +597,7 @@ fn cat_reports_that_its_output_is_full() {
     let dir = tempfile::tempdir().expect("a directory can be made");
     for length in [10, 1_000_000] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has one");
-        let mut command = Command::new(path("cat"));
+        let mut command = program("cat");
         command.arg(file(&dir, "some", &noise(length))).stdout(full).stderr(Stdio::piped());
         let mut running = Running::start(&mut command);
         assert_eq!(running.wait().code(), Some(1));
@@ -709,7 +723,7 @@ fn idle_counts_primes_and_keeps_the_timer_going() {
 
 #[test]
 fn idle_answers_whoever_asks_meanwhile() {
-    let mut command = Command::new(path("idle"));
+    let mut command = program("idle");
     let mut running = Running::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
     let mut stdout = BufReader::new(running.0.stdout.take().expect("it is piped"));
     let mut stdin = running.0.stdin.take().expect("it is piped");
