@@ -67,7 +67,8 @@ mod program;
 mod timeline;
 
 use std::{
-    cell::RefCell, collections::BTreeMap, fmt, marker::PhantomData, net::IpAddr, rc::Rc, time::Duration,
+    cell::RefCell, collections::BTreeMap, fmt, marker::PhantomData, net::IpAddr, panic::Location, rc::Rc,
+    time::Duration,
 };
 
 pub use check::check;
@@ -135,6 +136,8 @@ pub struct World {
     seed: u64,
     options: Options,
     posts: Vec<Post>,
+    /// Whose program has failed last.
+    failed: Option<usize>,
     scripts: BTreeMap<(Nanos, u64), Script>,
     scripted: u64,
 }
@@ -147,6 +150,7 @@ impl World {
             seed,
             options: Options::new(),
             posts: Vec::new(),
+            failed: None,
             scripts: BTreeMap::new(),
             scripted: 0,
         }
@@ -270,17 +274,30 @@ impl World {
     }
 
     /// The state of a program. Panics if it was killed: a test that asks would not know what it sees.
+    #[track_caller]
     pub fn state<S: 'static>(&self, host: Host<S>) -> &S {
-        let program = self.posts[host.number].program.as_ref().expect("the host has a program");
+        let Some(program) = &self.posts[host.number].program else { self.panic_without_program(host.number) };
         &program.as_any().downcast_ref::<Running<S>>().expect("the program's state is of this type").state
     }
 
     /// The loop and the state of a program, to look at or to act upon between turns. Panics if it was killed.
+    #[track_caller]
     pub fn with<S: 'static, T>(&mut self, host: Host<S>, act: impl FnOnce(&mut Loop<S>, &mut S) -> T) -> T {
-        let program = self.posts[host.number].program.as_mut().expect("the host has a program");
+        if self.posts[host.number].program.is_none() {
+            self.panic_without_program(host.number);
+        }
+        let program = self.posts[host.number].program.as_mut().expect("it was looked at just now");
         let running = program.as_any_mut().downcast_mut::<Running<S>>();
         let Running { lp, state, .. } = running.expect("the program's state is of this type");
         act(lp, state)
+    }
+
+    #[track_caller]
+    fn panic_without_program(&self, number: usize) -> ! {
+        let name = &self.shared.borrow().machines[number].name;
+        panic!(
+            "{name} has no program and no state: it was killed, or has crashed, and was not started again"
+        );
     }
 
     // ---- running
@@ -290,8 +307,8 @@ impl World {
     ///
     /// # Errors
     ///
-    /// What ended the turn: the first [`Failure`](crate::Failure) of a program that has no `on_failure`. What a script
-    /// returned.
+    /// What ended the turn: the first [`Failure`](crate::Failure) of a program that has no `on_failure`. It has ended with
+    /// that, as one does whose `main` returns what [`Loop::run`] did. What a script returned.
     pub fn step(&mut self) -> Result<bool> {
         self.step_until(Nanos::MAX)
     }
@@ -335,10 +352,16 @@ impl World {
 
     fn turn(&mut self, number: usize) -> Result {
         let Some(program) = &mut self.posts[number].program else { return Ok(()) };
-        program.turn()
+        let turn = program.turn();
+        if turn.is_err() {
+            self.failed = Some(number);
+        }
+        turn
     }
 
-    /// Runs until nothing happens any more: every program has ended, or waits for what will never come.
+    /// Runs until nothing happens any more: every program has ended, or waits for what will never come. With a timer that
+    /// repeats, or a client that tries again and again, that is never: then [`run_for`](Self::run_for) or
+    /// [`run_until`](Self::run_until) is what is wanted.
     ///
     /// # Errors
     ///
@@ -364,23 +387,23 @@ impl World {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] if it does not hold within `limit`, by the world's clock; otherwise as
-    /// [`step`](Self::step).
+    /// [`Error::Other`], with the place of this call, if it does not hold within `limit` by the world's clock; otherwise
+    /// as [`step`](Self::step).
+    #[track_caller]
     pub fn run_until(&mut self, limit: Duration, mut condition: impl FnMut(&mut World) -> bool) -> Result {
+        let place = Location::caller();
         let end = self.shared.borrow().now.saturating_add(nanos(limit));
         while !condition(self) {
             if self.shared.borrow().now >= end || !self.step_until(end)? {
-                return if condition(self) {
-                    Ok(())
-                } else {
-                    Err(Error::TimedOut { act: "run a world", limit })
-                };
+                let late = || Error::other(format!("run_until at {place}: it was not so within {limit:?}"));
+                return if condition(self) { Ok(()) } else { Err(late()) };
             }
         }
         Ok(())
     }
 
-    /// Does something when the world's clock shows `at`: between two turns, before anything else that happens then.
+    /// Does something when the world's clock shows `at`: between two turns, before anything else that happens then. At once
+    /// if that time has passed.
     pub fn at(&mut self, at: Duration, script: impl FnOnce(&mut World) -> Result + 'static) {
         self.scripted += 1;
         self.scripts.insert((nanos(at), self.scripted), Box::new(script));
@@ -469,7 +492,8 @@ impl World {
         shared.machines[number].files.crash();
     }
 
-    /// Starts a program on a host whose program was killed, or that has crashed.
+    /// Starts a program on a host whose program was killed, or that has crashed. A program that still runs there is killed
+    /// first.
     ///
     /// # Errors
     ///
@@ -516,12 +540,7 @@ impl World {
 
     /// The files of a host.
     pub fn files(&self, host: impl Into<AnyHost>) -> Files<'_> {
-        let number = host.into().0;
-        let now = self.shared.borrow().now;
-        Files(
-            std::cell::RefMut::map(self.shared.borrow_mut(), |shared| &mut shared.machines[number].files),
-            now,
-        )
+        Files { shared: &self.shared, host: host.into().0 }
     }
 
     // ---- what else is open
@@ -556,6 +575,10 @@ impl World {
 
     /// What has gone wrong so far, by chance and on request, and how often: a test that asks for faults can see whether it
     /// got any.
+    ///
+    /// Of the network "short read", "short write", "segment in pieces", "reset" (each connection once), "refused", "cut" (each
+    /// way once), "given up"; of files "file operation", "disk full"; of hosts "kill", "crash", "stop"; and "no descriptor",
+    /// "readiness that is not so".
     pub fn faults(&self) -> BTreeMap<&'static str, u64> {
         self.shared.borrow().random.faults().clone()
     }

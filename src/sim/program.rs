@@ -7,7 +7,7 @@ use crate::{Loop, error::Result};
 pub(super) struct Running<S> {
     pub(super) lp: Loop<S>,
     pub(super) state: S,
-    /// It has stopped its loop.
+    /// It has stopped its loop, or failed with nobody to take that.
     pub(super) stopped: bool,
 }
 
@@ -22,8 +22,9 @@ pub(super) trait Program {
 
 impl<S: 'static> Program for Running<S> {
     fn turn(&mut self) -> Result {
-        self.stopped = self.lp.step(&mut self.state)?;
-        Ok(())
+        let turn = self.lp.step(&mut self.state);
+        self.stopped = *turn.as_ref().unwrap_or(&true);
+        turn.map(drop)
     }
 
     fn timeout(&mut self) -> Option<Duration> {

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use super::AnyHost;
 use crate::backend::sim::Note;
 
 /// What happened, in order: when, on which host, what, and where in the program it was started.
@@ -21,6 +22,13 @@ impl Timeline {
         let dropped = self.notes.len().saturating_sub(count);
         self.notes.drain(..dropped);
         self.forgotten += dropped as u64;
+        self
+    }
+
+    /// The lines of one host alone.
+    pub fn of(mut self, host: impl Into<AnyHost>) -> Timeline {
+        let number = host.into().0;
+        self.notes.retain(|note| note.host == number);
         self
     }
 

@@ -65,7 +65,7 @@ fn permissions_and_faults_on_request_are_told_with_the_path() {
             .map(drop)
         },
         |world, host| {
-            let mut files = world.files(host);
+            let files = world.files(host);
             files.put("/secret", "x");
             files.set_mode("/secret", 0o000);
             files.put("/bad", "y");
@@ -87,7 +87,7 @@ fn a_disk_that_is_full_takes_what_fits_and_says_so() {
     world.files(host).set_capacity(600);
     world.run().unwrap();
     assert!(world.state(host).0[0].contains("No space left"), "{:?}", world.state(host).0);
-    assert_eq!(world.files(host).get("/log").map(<[u8]>::len), Some(600));
+    assert_eq!(world.files(host).get("/log").map(|bytes| bytes.len()), Some(600));
 }
 
 fn append(lp: &mut Loop<Seen>, sync: bool) -> Result {
@@ -117,7 +117,7 @@ fn a_crash_keeps_what_was_synced_and_loses_the_rest() {
         let mut world = World::new(1);
         let host = world.host("one", Seen::default(), move |lp, _| append(lp, sync)).unwrap();
         world.run_for(Duration::from_secs(1)).unwrap();
-        assert_eq!(world.files(host).get("/log"), Some(&b"line\n"[..]));
+        assert_eq!(world.files(host).get("/log").as_deref(), Some(&b"line\n"[..]));
         world.crash(host);
         world.restart(host, Seen::default(), |_, _| Ok(())).unwrap();
         assert_eq!(world.files(host).get("/log").is_some(), sync);
@@ -164,7 +164,7 @@ fn an_interrupted_operation_begins_again_and_nobody_is_told() {
             fs::write(lp, "/new", "text", |_, seen, written| seen.keep(written)).map(drop)
         },
         |world, host| {
-            let mut files = world.files(host);
+            let files = world.files(host);
             files.put("/data", "z");
             files.fail("/", FileAct::Open, libc::EINTR, 2);
             files.fail("/", FileAct::Read, libc::EINTR, 3);

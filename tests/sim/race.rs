@@ -13,7 +13,7 @@ use ringback::{
     work,
 };
 
-/// Answers each question, from a worker. Who has waited for 300 µs is told "busy".
+/// Answers each question, from a worker. Who has waited for 190 µs is told "busy".
 fn serve(lp: &mut Loop<u32>, is_right: bool) -> Result {
     TcpListener::bind(lp, "0.0.0.0:7")?.start(lp, move |lp, _, conn| {
         conn.start(lp, move |lp, answered: &mut u32, event| {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ringback::{
-    Error, Idle, Loop, Options, Result, Timer, channel,
+    Error, Idle, Loop, Options, Result, Timer, channel, fs,
     signal::{self, Signal},
     sim::{self, Link, World},
     work,
@@ -77,6 +77,24 @@ fn a_timeline_says_when_where_what_and_who_started_it() {
 }
 
 #[test]
+fn a_timeline_shows_what_was_said_and_what_jobs_came_to() {
+    let mut world = World::new(1);
+    let server = world.host("server", Echo::default(), |lp, _| echo(lp)).unwrap();
+    let addr = world.addr(server);
+    let text = b"a line that is longer than is shown\n".to_vec();
+    let client = world.host("client", Talk::default(), move |lp, _| talk(lp, addr, text)).unwrap();
+    world.with(client, |lp, _| fs::read(lp, "/nowhere", |_, _, read| read.map(drop).or(Ok(())))).unwrap();
+    world.run_for(HOUR).unwrap();
+    let timeline = world.timeline();
+    let text = timeline.to_string();
+    assert!(text.contains("client  sends 36 bytes to 10.0.0.1:7: \"a line that is longer th\"…\n"), "{text}");
+    let failed = "read a whole file, which fails: No such file or directory";
+    assert!(text.contains(failed), "{text}");
+    let own = timeline.of(client).to_string();
+    assert!(own.contains("sends 36 bytes") && !own.contains("server  "), "{own}");
+}
+
+#[test]
 fn a_loop_of_ones_own_runs_in_the_world() {
     let mut world = World::new(1);
     let mut lp = world.new_loop::<u32>("own").unwrap();
@@ -138,7 +156,9 @@ fn run_until_ends_when_it_is_so_or_when_time_is_up() {
     world.run_until(10 * HOUR, |world| *world.state(host) == 5).unwrap();
     assert_eq!(world.now().as_secs() / 3600, 5);
     let error = world.run_until(10 * HOUR, |world| *world.state(host) == 50).unwrap_err();
-    assert!(matches!(error, Error::TimedOut { limit, .. } if limit == 10 * HOUR), "{error}");
+    let text = error.to_string();
+    assert!(text.starts_with("run_until at tests/sim/world.rs:"), "{text}");
+    assert!(text.ends_with(": it was not so within 36000s"), "{text}");
 }
 
 #[test]
@@ -163,13 +183,69 @@ fn scripts_run_at_their_time_and_in_their_order() {
 }
 
 #[test]
-fn a_failure_that_nobody_takes_ends_the_step() {
+fn a_failure_that_nobody_takes_ends_the_step_and_the_program() {
     let mut world = World::new(1);
     let host = world
         .host("one", (), |lp, _| Timer::after(lp, HOUR, |_, _| Err(Error::other("out of tea"))).map(drop));
-    host.unwrap();
+    let host = host.unwrap();
+    assert!(world.is_alive(host));
     let error = world.run().unwrap_err();
     assert!(error.to_string().ends_with("out of tea"), "{error}");
+    assert!(!world.is_alive(host), "as a program whose main returns what run did");
+}
+
+fn message_of(act: impl FnOnce()) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(act)).expect_err("it panics");
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).expect("with a text")
+}
+
+#[test]
+fn a_program_that_fails_is_named_with_its_host() {
+    let message = message_of(|| {
+        sim::check(1, |world| {
+            for name in ["first", "second"] {
+                let after = if name == "first" { 2 * HOUR } else { HOUR };
+                world.host(name, (), move |lp, _| {
+                    Timer::after(lp, after, |_, _| Err(Error::other("out of tea"))).map(drop)
+                })?;
+            }
+            world.run()
+        });
+    });
+    assert!(message.starts_with("seed 0 fails: on second: timer"), "{message}");
+}
+
+#[test]
+fn who_asks_for_the_state_of_a_program_that_was_killed_is_told_of_whom() {
+    let mut world = World::new(1);
+    let host = world.host("victim", 7, |_, _| Ok(())).unwrap();
+    world.kill(host);
+    let message = message_of(|| _ = world.state(host));
+    assert!(message.starts_with("victim has no program and no state: it was killed"), "{message}");
+}
+
+#[test]
+fn a_test_that_does_what_no_seed_decides_is_found_out() {
+    let runs = std::cell::Cell::new(0);
+    let message = message_of(|| {
+        sim::check(1, |world| {
+            runs.set(runs.get() + 1);
+            let after = HOUR * runs.get();
+            world.host("one", (), move |lp, _| Timer::after(lp, after, |_, _| Ok(())).map(drop))?;
+            world.run()
+        });
+    });
+    assert!(message.starts_with("the same seed has come to something else"), "{message}");
+}
+
+#[test]
+fn files_can_be_looked_at_twice_at_a_time() {
+    let mut world = World::new(1);
+    let host = world.host("one", (), |_, _| Ok(())).unwrap();
+    world.files(host).put("/a", "same");
+    world.files(host).put("/b", "same");
+    assert_eq!(world.files(host).get("/a"), world.files(host).get("/b"), "{}", world.timeline());
 }
 
 #[test]

@@ -377,7 +377,11 @@ impl Tree {
     ) -> io::Result<()> {
         let fault = self.fault(path, FileAct::Write, random);
         let count = if fault.is_err() { random.below(bytes.len() as u64 + 1) as usize } else { bytes.len() };
-        self.write(number, &bytes[..count], offset, now).and(fault)
+        let written = self.write(number, &bytes[..count], offset, now);
+        if written.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ENOSPC)) {
+            random.count_fault("disk full");
+        }
+        written.and(fault)
     }
 
     fn read_file(&mut self, path: &Path) -> io::Result<Vec<u8>> {

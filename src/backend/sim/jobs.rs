@@ -5,8 +5,35 @@ use std::collections::VecDeque;
 use super::{Happening, What, World};
 use crate::{
     backend::job::{self, Done, Job, Submitted},
+    error::Error,
     queue::deadlines::Nanos,
 };
+
+/// What is being done, for the timeline.
+fn act(job: &Job) -> &'static str {
+    match job {
+        Job::Call(_) => "call a closure",
+        Job::Open { .. } => "open a file",
+        Job::ReadAll { .. } => "read a whole file",
+        Job::WriteAll { .. } => "write a whole file",
+        Job::Stat { .. } | Job::StatFile { .. } => "ask for metadata",
+        Job::ReadAt { .. } => "read",
+        Job::WriteAt { .. } => "write",
+        Job::Append { .. } => "append",
+        Job::Sync { .. } => "sync",
+        Job::SetLen { .. } => "set a length",
+        Job::Close { .. } => "close a file",
+    }
+}
+
+/// What came of it, for the timeline.
+fn errno<T>(result: &Result<T, Error>) -> i32 {
+    match result {
+        Ok(_) => 0,
+        Err(Error::System { source, .. }) => source.raw_os_error().unwrap_or(-1),
+        Err(_) => -1,
+    }
+}
 
 /// How long jobs take.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +89,10 @@ impl World {
     pub(super) fn submit(&mut self, host: usize, token: u64, job: Job) -> Submitted {
         let may_be_at_once = !matches!(job, Job::Call(_) | Job::Close { .. });
         if may_be_at_once && self.random.one_in(self.jobs.at_once_one_in) {
-            return Submitted::Finished(self.perform(host, job));
+            let act = act(&job);
+            let result = self.perform(host, job);
+            self.note(host, What::DoneAtOnce(act, errno(&result)));
+            return Submitted::Finished(result);
         }
         let jobs = &mut self.machines[host].jobs;
         jobs.tickets += 1;
@@ -72,7 +102,7 @@ impl World {
         Submitted::Queued(ticket)
     }
 
-    fn perform(&mut self, host: usize, job: Job) -> Result<job::Outcome, crate::Error> {
+    fn perform(&mut self, host: usize, job: Job) -> Result<job::Outcome, Error> {
         let needs_descriptor = matches!(job, Job::Open { .. } | Job::ReadAll { .. } | Job::WriteAll { .. });
         let room = !needs_descriptor || self.claim_descriptor(host).is_ok();
         let World { machines, random, now, .. } = self;
@@ -92,11 +122,11 @@ impl World {
                 return;
             }
             let Some(errand) = jobs.waiting.pop_front() else { return };
-            let ticket = errand.ticket;
+            let (ticket, act) = (errand.ticket, act(&errand.job));
             jobs.running.push(errand);
             let Pace { least, most, .. } = self.jobs;
             let took = least + self.random.below(most.saturating_sub(least) + 1);
-            self.note(host, What::JobBegun(ticket));
+            self.note(host, What::JobBegun(ticket, act));
             self.at(self.now + took, Happening::JobDone { host, ticket });
         }
     }
@@ -106,11 +136,12 @@ impl World {
         // Not if the machine has crashed since, or its program was killed.
         let Some(place) = jobs.running.iter().position(|errand| errand.ticket == ticket) else { return };
         let Errand { token, job, .. } = jobs.running.swap_remove(place);
+        let act = act(&job);
         let result = match job {
             Job::Call(task) => job::call(task),
             job => self.perform(host, job),
         };
-        self.note(host, What::JobDone(ticket));
+        self.note(host, What::JobDone(ticket, act, errno(&result)));
         let jobs = &mut self.machines[host].jobs;
         jobs.done.push(Done { token, result });
         jobs.has_rung = true;

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Happening, Shared, What, World, errno};
+use super::{Happening, Shared, What, World, errno, trace::Glimpse};
 use crate::{
     backend::{Interest, Readiness},
     handle::Key,
@@ -533,7 +533,7 @@ impl World {
         if let Some(stream) = net.stream(number) {
             stream.flight += take;
         }
-        self.note(host, What::Sent(take, remote));
+        self.note(host, What::Sent(remote, Glimpse::of(&bytes)));
         while bytes.len() > 1 && self.random.spoils("segment in pieces", link.split_one_in) {
             let first = 1 + self.random.below(bytes.len() as u64 - 1) as usize;
             let rest = bytes.split_off(first);
@@ -644,7 +644,7 @@ impl World {
                     *place = byte;
                 }
             }
-            self.note(host, What::Received(count, remote));
+            self.note(host, What::Received(remote, Glimpse::of(&buffer[..count])));
             self.take_in(number);
             return Ok(Some(count));
         }
@@ -805,7 +805,12 @@ impl World {
         };
         let ends: Vec<u64> =
             self.net.ends.iter().filter(|(_, end)| is_between(end)).map(|(&number, _)| number).collect();
-        ends.iter().for_each(|_| self.random.count_fault("reset"));
+        // Each connection once, not each of its ends.
+        let both = |number: &&u64| {
+            self.net.stream(**number).and_then(|stream| stream.peer).is_none_or(|peer| **number < peer)
+        };
+        let connections = ends.iter().filter(both).count();
+        (0..connections).for_each(|_| self.random.count_fault("reset"));
         ends.into_iter().for_each(|number| self.break_end(number, libc::ECONNRESET));
     }
 

@@ -10,6 +10,41 @@ use crate::{
 /// How many entries are kept. The hash is of all that ever were.
 const KEPT: usize = 200_000;
 
+/// How many bytes of a piece are shown.
+const GLIMPSE: usize = 24;
+
+/// The first bytes of a piece, for people to know which it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Glimpse {
+    bytes: [u8; GLIMPSE],
+    len: usize,
+}
+
+impl Glimpse {
+    pub(crate) fn of(piece: &[u8]) -> Glimpse {
+        let mut bytes = [0; GLIMPSE];
+        let shown = piece.len().min(GLIMPSE);
+        bytes[..shown].copy_from_slice(&piece[..shown]);
+        Glimpse { bytes, len: piece.len() }
+    }
+}
+
+impl fmt::Display for Glimpse {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.bytes[..self.len.min(GLIMPSE)].escape_ascii();
+        write!(out, "\"{shown}\"{}", if self.len > GLIMPSE { "…" } else { "" })
+    }
+}
+
+/// What came of a job: zero if it went well, the number of the system's error, or below zero for any other.
+fn outcome(errno: i32) -> String {
+    match errno {
+        0 => String::new(),
+        ..0 => ", which fails".to_owned(),
+        errno => format!(", which fails: {}", std::io::Error::from_raw_os_error(errno)),
+    }
+}
+
 /// Something that happened. Numbers only, so that to note it costs next to nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum What {
@@ -23,14 +58,16 @@ pub(crate) enum What {
     Connecting(SocketAddr),
     Connected(SocketAddr),
     Accepted(SocketAddr),
-    Sent(usize, SocketAddr),
-    Received(usize, SocketAddr),
+    Sent(SocketAddr, Glimpse),
+    Received(SocketAddr, Glimpse),
     Ended(SocketAddr),
     Reset(SocketAddr),
     Failed(SocketAddr, i32),
     Closed(SocketAddr),
-    JobBegun(u64),
-    JobDone(u64),
+    JobBegun(u64, &'static str),
+    JobDone(u64, &'static str, i32),
+    /// Without a worker.
+    DoneAtOnce(&'static str, i32),
     Signal(i32),
     Up,
     Killed,
@@ -56,14 +93,15 @@ impl What {
             What::Connecting(addr) => [3, end(addr), 0],
             What::Connected(addr) => [4, end(addr), 0],
             What::Accepted(addr) => [5, end(addr), 0],
-            What::Sent(count, addr) => [6, count as u64, end(addr)],
-            What::Received(count, addr) => [7, count as u64, end(addr)],
+            What::Sent(addr, glimpse) => [6, glimpse.len as u64, end(addr)],
+            What::Received(addr, glimpse) => [7, glimpse.len as u64, end(addr)],
             What::Ended(addr) => [8, end(addr), 0],
             What::Reset(addr) => [9, end(addr), 0],
             What::Failed(addr, errno) => [10, end(addr), errno as u64],
             What::Closed(addr) => [11, end(addr), 0],
-            What::JobBegun(ticket) => [12, ticket, 0],
-            What::JobDone(ticket) => [13, ticket, 0],
+            What::JobBegun(ticket, _) => [12, ticket, 0],
+            What::JobDone(ticket, _, errno) => [13, ticket, errno as u64],
+            What::DoneAtOnce(_, errno) => [22, errno as u64, 0],
             What::Signal(signum) => [14, signum as u64, 0],
             What::Up => [15, 0, 0],
             What::Killed => [16, 0, 0],
@@ -90,16 +128,21 @@ impl fmt::Display for What {
             What::Connecting(addr) => write!(out, "connects to {addr}"),
             What::Connected(addr) => write!(out, "is connected to {addr}"),
             What::Accepted(addr) => write!(out, "accepts {addr}"),
-            What::Sent(count, addr) => write!(out, "sends {count} bytes to {addr}"),
-            What::Received(count, addr) => write!(out, "receives {count} bytes from {addr}"),
+            What::Sent(addr, glimpse) => write!(out, "sends {} bytes to {addr}: {glimpse}", glimpse.len),
+            What::Received(addr, glimpse) => {
+                write!(out, "receives {} bytes from {addr}: {glimpse}", glimpse.len)
+            }
             What::Ended(addr) => write!(out, "sees the end of {addr}"),
             What::Reset(addr) => write!(out, "is reset by {addr}"),
             What::Failed(addr, errno) => {
                 write!(out, "fails with {addr}: {}", std::io::Error::from_raw_os_error(errno))
             }
             What::Closed(addr) => write!(out, "closes {addr}"),
-            What::JobBegun(ticket) => write!(out, "begins job {ticket}"),
-            What::JobDone(ticket) => write!(out, "has done job {ticket}"),
+            What::JobBegun(ticket, act) => write!(out, "begins job {ticket}: {act}"),
+            What::JobDone(ticket, act, errno) => {
+                write!(out, "has done job {ticket}: {act}{}", outcome(errno))
+            }
+            What::DoneAtOnce(act, errno) => write!(out, "does at once: {act}{}", outcome(errno)),
             What::Signal(signum) => write!(out, "gets signal {signum}"),
             What::Up => out.write_str("starts"),
             What::Killed => out.write_str("is killed"),
