@@ -418,6 +418,11 @@ pub(crate) fn seeds(fallback: u64) -> impl Iterator<Item = u64> {
     }
 }
 
+/// The same where a seed takes real time: not beyond a thousand.
+pub(crate) fn seeds_on_the_system(fallback: u64) -> impl Iterator<Item = u64> {
+    seeds(fallback).take(1000)
+}
+
 #[test]
 fn random_programs_keep_the_contract() {
     let mut tally = Tally::default();

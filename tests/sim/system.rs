@@ -16,7 +16,7 @@ use ringback::Loop;
 
 use crate::{
     contract::all_arrived,
-    model::{Wrong, quiet_panics, said, seeds},
+    model::{Wrong, quiet_panics, said, seeds_on_the_system},
     program::{App, Place, Plan, Random, act, begin},
 };
 
@@ -119,7 +119,7 @@ fn play(plan: &Rc<Plan>) -> Result<(), Wrong> {
 #[test]
 fn random_programs_keep_the_contract_on_the_system() {
     quiet_panics();
-    for seed in seeds(40) {
+    for seed in seeds_on_the_system(40) {
         let plan = Rc::new(Plan::new(seed, BTreeSet::new()));
         if let Err(wrong) = play(&plan) {
             panic!(

@@ -19,7 +19,7 @@ use ringback::{
 };
 
 use self::script::{Log, Story};
-use crate::model::{quiet_panics, seeds};
+use crate::model::{quiet_panics, seeds_on_the_system};
 
 fn start_server(lp: &mut Loop<Story>, seed: u64, listen: &str) -> SocketAddr {
     script::begin(lp, seed);
@@ -99,7 +99,7 @@ fn compare(seed: u64, one: &[Log; 2], other: &[Log; 2]) {
 #[test]
 fn programs_are_told_the_same_in_a_world_and_on_the_system() {
     quiet_panics();
-    for seed in seeds(40) {
+    for seed in seeds_on_the_system(40) {
         compare(seed, &in_a_world(seed, Link::choppy()), &on_the_system(seed));
     }
 }
