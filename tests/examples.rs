@@ -20,39 +20,21 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Nothing here takes that long, on whatever machine.
-const DEADLINE: Duration = Duration::from_secs(60);
+#[path = "stress/wait.rs"]
+mod wait;
+
+use self::wait::{GUARD, eventually};
 
 // ---- running examples
-
-fn path(example: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the test knows where it is");
-    let target = test.parent().and_then(|deps| deps.parent()).expect("it is in target/PROFILE/deps");
-    let path = target.join("examples").join(example);
-    assert!(path.exists(), "{} is not built: cargo build --examples", path.display());
-    path
-}
 
 /// What runs an example: itself, or what `RUNNER` says, such as valgrind with its options.
 fn program(example: &str) -> Command {
     let runner = std::env::var("RUNNER").unwrap_or_default();
     let mut words = runner.split_whitespace();
-    let Some(first) = words.next() else { return Command::new(path(example)) };
+    let Some(first) = words.next() else { return Command::new(wait::example(example)) };
     let mut command = Command::new(first);
-    command.args(words).arg(path(example));
+    command.args(words).arg(wait::example(example));
     command
-}
-
-/// Asks again and again until there is an answer.
-fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(begun.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// A child process that does not outlive its test.
@@ -178,8 +160,8 @@ struct Client(BufReader<TcpStream>);
 
 impl Client {
     fn new(stream: TcpStream) -> Client {
-        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
-        stream.set_write_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        stream.set_read_timeout(Some(GUARD)).expect("a timeout can be set");
+        stream.set_write_timeout(Some(GUARD)).expect("a timeout can be set");
         Client(BufReader::new(stream))
     }
 
@@ -349,7 +331,7 @@ fn chat_drops_one_who_does_not_read_and_nobody_else_waits() {
     let begun = Instant::now();
     while bob.line() == "ann: x" {
         lines += 1;
-        assert!(begun.elapsed() < DEADLINE, "the idler is not dropped after {lines} lines");
+        assert!(begun.elapsed() < GUARD, "the idler is not dropped after {lines} lines");
     }
     drop(enough);
     talking.join().expect("ann was not dropped");

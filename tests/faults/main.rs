@@ -33,3 +33,5 @@ mod client;
 mod random;
 #[path = "../stress/server.rs"]
 mod server;
+#[path = "../stress/wait.rs"]
+mod wait;

@@ -47,8 +47,22 @@ pub(crate) fn quiet_panics() {
     });
 }
 
+/// Does something that may panic on purpose: then it comes to nothing.
+pub(crate) fn caught<T>(act: impl FnOnce() -> T) -> Result<Option<T>, Wrong> {
+    match panic::catch_unwind(AssertUnwindSafe(act)) {
+        Ok(done) => Ok(Some(done)),
+        Err(payload) => said(&*payload).map_or(Ok(None), Err),
+    }
+}
+
+/// A turn. Says what it came to, unless a panic broke it off.
+pub(crate) fn turn<T>(turn: impl FnOnce() -> ringback::Result<T>) -> Result<Option<T>, Wrong> {
+    let failed = |error| format!("a failure that on_failure did not take: {error}");
+    caught(turn)?.transpose().map_err(failed)
+}
+
 /// What a panic says, unless it was on purpose.
-pub(crate) fn said(payload: &(dyn Any + Send)) -> Option<Wrong> {
+fn said(payload: &(dyn Any + Send)) -> Option<Wrong> {
     match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(&text), _) if text == ON_PURPOSE => None,
         (Some(text), _) => Some((*text).to_owned()),
@@ -185,14 +199,19 @@ impl Run {
             self.world.restart(host, app, begin).map_err(|error| error.to_string())?;
             self.turns[number] = 0;
         } else {
-            let turns = self
-                .world
-                .with(host, |lp, app| (lp.metrics().turns, lp.metrics().callbacks, app.contract.bytes()));
-            self.tally.add_program(turns);
+            self.count(number);
             if kill { self.world.kill(host) } else { self.world.crash(host) }
         }
         self.alive[number] = !self.alive[number];
         Ok(())
+    }
+
+    /// Adds what a program has done to what was tried. Says how many turns and callbacks that were.
+    fn count(&mut self, number: usize) -> (u64, u64) {
+        let (metrics, bytes) =
+            self.world.with(self.hosts[number], |lp, app| (lp.metrics(), app.contract.bytes()));
+        self.tally.add_program(metrics.turns, metrics.callbacks, bytes);
+        (metrics.turns, metrics.callbacks)
     }
 
     fn living(&self) -> Vec<usize> {
@@ -201,26 +220,21 @@ impl Run {
 
     fn step(&mut self) -> Result<bool, Wrong> {
         let world = &mut self.world;
-        let (more, whole) = match panic::catch_unwind(AssertUnwindSafe(|| world.step())) {
-            Ok(Ok(more)) => (more, true),
-            Ok(Err(error)) => return Err(format!("a failure that on_failure did not take: {error}")),
-            Err(payload) => (said(&*payload).map_or(Ok(true), Err)?, false),
-        };
+        let more = turn(|| world.step())?;
         for number in self.living() {
             let before = &mut self.turns[number];
             self.world.with(self.hosts[number], |lp, app| {
                 let turns = lp.metrics().turns;
                 if std::mem::replace(before, turns) != turns {
-                    app.contract.turn_is_over(lp.now(), whole);
+                    app.contract.turn_is_over(lp.now(), more.is_some());
                 }
             });
         }
-        Ok(more)
+        Ok(more.unwrap_or(true))
     }
 
     fn check(&self) -> Result<(), Wrong> {
-        let verified = panic::catch_unwind(AssertUnwindSafe(|| self.world.verify()));
-        verified.map_err(|payload| said(&*payload).unwrap_or_default())?;
+        caught(|| self.world.verify())?;
         for number in self.living() {
             if let Some(wrong) = self.world.state(self.hosts[number]).contract.wrong.first() {
                 return Err(wrong.clone());
@@ -280,10 +294,7 @@ impl Run {
             if self.world.sockets(host) > 0 {
                 return Err(format!("{} sockets are left at the end", self.world.sockets(host)));
             }
-            let (turns, callbacks, bytes) = self
-                .world
-                .with(host, |lp, app| (lp.metrics().turns, lp.metrics().callbacks, app.contract.bytes()));
-            self.tally.add_program((turns, callbacks, bytes));
+            let (turns, callbacks) = self.count(number);
             let happened = self.world.timeline().len() as u64;
             if turns > 2 * happened + callbacks + 1000 {
                 return Err(format!("{turns} turns for {callbacks} callbacks: it ran in circles"));
@@ -308,7 +319,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn add_program(&mut self, (turns, callbacks, bytes): (u64, u64, u64)) {
+    fn add_program(&mut self, turns: u64, callbacks: u64, bytes: u64) {
         self.turns += turns;
         self.callbacks += callbacks;
         self.bytes += bytes;
@@ -317,7 +328,7 @@ impl Tally {
     fn add(&mut self, other: &Tally) {
         self.seeds += 1;
         self.acts += other.acts;
-        self.add_program((other.turns, other.callbacks, other.bytes));
+        self.add_program(other.turns, other.callbacks, other.bytes);
         self.handles_most = self.handles_most.max(other.handles_most);
         self.simulated += other.simulated;
         other.faults.iter().for_each(|(what, count)| *self.faults.entry(what).or_default() += count);

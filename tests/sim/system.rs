@@ -7,7 +7,6 @@
 use std::{
     cell::RefCell,
     collections::BTreeSet,
-    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -16,7 +15,7 @@ use ringback::Loop;
 
 use crate::{
     contract::all_arrived,
-    model::{Wrong, quiet_panics, said, seeds_on_the_system},
+    model::{Wrong, caught, quiet_panics, seeds_on_the_system, turn},
     program::{App, Place, Plan, Random, act, begin},
 };
 
@@ -34,14 +33,9 @@ impl Program {
     fn step(&mut self) -> Result<bool, Wrong> {
         let Program { lp, app } = self;
         let before = lp.metrics().callbacks;
-        let whole = match catch_unwind(AssertUnwindSafe(|| lp.poll_once(app))) {
-            Ok(Ok(_)) => true,
-            Ok(Err(error)) => return Err(format!("a failure that on_failure did not take: {error}")),
-            Err(payload) => said(&*payload).map_or(Ok(false), Err)?,
-        };
+        let whole = turn(|| lp.poll_once(app))?.is_some();
         app.contract.turn_is_over(lp.now(), whole);
-        catch_unwind(AssertUnwindSafe(|| lp.verify()))
-            .map_err(|payload| said(&*payload).unwrap_or_default())?;
+        caught(|| lp.verify())?;
         app.contract.wrong.first().cloned().map_or(Ok(()), Err)?;
         Ok(lp.metrics().callbacks != before)
     }

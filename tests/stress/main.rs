@@ -17,3 +17,4 @@ mod random;
 #[allow(dead_code, reason = "shared with tests/faults, which needs all of it")]
 mod server;
 mod threads;
+mod wait;

@@ -13,20 +13,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// No answer takes that long, on whatever machine.
-pub(crate) const GUARD: Duration = Duration::from_secs(60);
-
-/// Asks again and again until there is an answer.
-pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(begun.elapsed() < GUARD, "{what}: not within {GUARD:?}");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
+use crate::wait;
+pub(crate) use crate::wait::{GUARD, eventually};
 
 pub(crate) struct Server {
     pub(crate) process: Child,
@@ -38,9 +26,7 @@ pub(crate) struct Server {
 impl Server {
     /// An example of the same profile as this test.
     pub(crate) fn example(name: &str) -> Server {
-        // target/profile/deps/stress-…
-        let own = std::env::current_exe().unwrap();
-        Server::at(own.ancestors().nth(2).unwrap().join("examples").join(name))
+        Server::at(wait::example(name))
     }
 
     pub(crate) fn at(path: PathBuf) -> Server {
