@@ -283,10 +283,9 @@ impl World {
     /// The loop and the state of a program, to look at or to act upon between turns. Panics if it was killed.
     #[track_caller]
     pub fn with<S: 'static, T>(&mut self, host: Host<S>, act: impl FnOnce(&mut Loop<S>, &mut S) -> T) -> T {
-        if self.posts[host.number].program.is_none() {
-            self.panic_without_program(host.number);
-        }
-        let program = self.posts[host.number].program.as_mut().expect("it was looked at just now");
+        let Some(program) = &mut self.posts[host.number].program else {
+            self.panic_without_program(host.number)
+        };
         let running = program.as_any_mut().downcast_mut::<Running<S>>();
         let Running { lp, state, .. } = running.expect("the program's state is of this type");
         act(lp, state)
@@ -395,8 +394,10 @@ impl World {
         let end = self.shared.borrow().now.saturating_add(nanos(limit));
         while !condition(self) {
             if self.shared.borrow().now >= end || !self.step_until(end)? {
-                let late = || Error::other(format!("run_until at {place}: it was not so within {limit:?}"));
-                return if condition(self) { Ok(()) } else { Err(late()) };
+                if condition(self) {
+                    break;
+                }
+                return Err(Error::other(format!("run_until at {place}: it was not so within {limit:?}")));
             }
         }
         Ok(())
@@ -480,9 +481,9 @@ impl World {
     /// they send. Of its files only what was synced is left.
     pub fn crash(&mut self, host: impl Into<AnyHost>) {
         let number = host.into().0;
+        self.fault(number, "crash", sim::What::Crashed);
         {
             let mut shared = self.shared.borrow_mut();
-            shared.note(number, sim::What::Crashed);
             shared.crash_network(number);
             shared.machines[number].up = false;
         }

@@ -27,7 +27,7 @@ fn act(job: &Job) -> &'static str {
 }
 
 /// What came of it, for the timeline.
-fn errno<T>(result: &Result<T, Error>) -> i32 {
+fn error_number<T>(result: &Result<T, Error>) -> i32 {
     match result {
         Ok(_) => 0,
         Err(Error::System { source, .. }) => source.raw_os_error().unwrap_or(-1),
@@ -91,7 +91,7 @@ impl World {
         if may_be_at_once && self.random.one_in(self.jobs.at_once_one_in) {
             let act = act(&job);
             let result = self.perform(host, job);
-            self.note(host, What::DoneAtOnce(act, errno(&result)));
+            self.note(host, What::DoneAtOnce(act, error_number(&result)));
             return Submitted::Finished(result);
         }
         let jobs = &mut self.machines[host].jobs;
@@ -141,7 +141,7 @@ impl World {
             Job::Call(task) => job::call(task),
             job => self.perform(host, job),
         };
-        self.note(host, What::JobDone(ticket, act, errno(&result)));
+        self.note(host, What::JobDone(ticket, act, error_number(&result)));
         let jobs = &mut self.machines[host].jobs;
         jobs.done.push(Done { token, result });
         jobs.has_rung = true;

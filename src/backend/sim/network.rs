@@ -788,7 +788,6 @@ impl World {
 
     /// The power fails: nobody is told anything.
     pub(crate) fn crash_network(&mut self, host: usize) {
-        self.random.count_fault("crash");
         self.net.ends.retain(|_, end| end.host != host);
         self.net.listeners.retain(|&(other, _), _| other != host);
         self.machines[host].sockets = 0;
@@ -805,13 +804,13 @@ impl World {
         };
         let ends: Vec<u64> =
             self.net.ends.iter().filter(|(_, end)| is_between(end)).map(|(&number, _)| number).collect();
-        // Each connection once, not each of its ends.
-        let both = |number: &&u64| {
-            self.net.stream(**number).and_then(|stream| stream.peer).is_none_or(|peer| **number < peer)
-        };
-        let connections = ends.iter().filter(both).count();
-        (0..connections).for_each(|_| self.random.count_fault("reset"));
-        ends.into_iter().for_each(|number| self.break_end(number, libc::ECONNRESET));
+        for number in ends {
+            // Each connection once, not each of its ends.
+            if self.net.stream(number).and_then(|stream| stream.peer).is_none_or(|peer| number < peer) {
+                self.random.count_fault("reset");
+            }
+            self.break_end(number, libc::ECONNRESET);
+        }
     }
 
     // ---- readiness
