@@ -505,7 +505,10 @@ impl World {
         state: S,
         start: impl FnOnce(&mut Loop<S>, &mut S) -> Result,
     ) -> Result {
-        self.posts[host.number] = Post { program: None, stopped: false };
+        if self.posts[host.number].program.is_some() {
+            self.kill(host);
+        }
+        self.posts[host.number].stopped = false;
         {
             let mut shared = self.shared.borrow_mut();
             shared.machines[host.number].up = true;

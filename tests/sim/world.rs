@@ -388,3 +388,29 @@ fn loops_are_made_with_the_options_of_the_world() {
     let calls = world.with(server, |lp, _| lp.metrics().callbacks);
     assert!(calls >= 4, "ten bytes, three at a time: {calls}");
 }
+
+/// The answer of a job that the program before had begun came to the one that was started in its place.
+#[test]
+fn a_program_that_takes_the_place_of_one_that_runs_gets_nothing_that_was_for_the_other() {
+    let mut world = World::new(1);
+    world.set_jobs(HOUR, HOUR);
+    let start = |number: u32| {
+        move |lp: &mut Loop<Vec<u32>>, _: &mut Vec<u32>| {
+            work::run(
+                lp,
+                move || number,
+                |_, seen: &mut Vec<u32>, answer| {
+                    seen.push(answer?);
+                    Ok(())
+                },
+            )
+            .map(drop)
+        }
+    };
+    let host = world.host("one", Vec::new(), start(1)).unwrap();
+    world.run_for(HOUR / 2).unwrap();
+    world.restart(host, Vec::new(), start(2)).unwrap();
+    world.run_for(3 * HOUR).unwrap();
+    assert_eq!(*world.state(host), [2]);
+    assert!(world.timeline().to_string().contains("one  is killed"));
+}
