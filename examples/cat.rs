@@ -68,7 +68,7 @@ impl Cat {
 fn main() -> Result<ExitCode> {
     let mut lp = Loop::new()?;
     lp.on_failure(|lp, cat: &mut Cat, failure| {
-        if failure.kind == Kind::Work {
+        if failure.origin.kind == Kind::Work {
             return Err(failure.error); // Nowhere to write to: that is the end.
         }
         eprintln!("cat: {}", failure.error);

@@ -67,7 +67,7 @@ fn main() -> Result {
     let (mut socket, mut ticks, mut alive) = (Some(reader), 0, true);
     while alive || socket.is_some() {
         // Asked just before waiting, because asking tells the system what was changed since.
-        let timeout = if alive { lp.timeout() } else { None };
+        let timeout = if alive { lp.poll_timeout() } else { None };
         if wait(&lp, socket.as_ref(), timeout)? {
             let mut word = [0; 64];
             match socket.as_mut().map_or(Ok(0), |socket| socket.read(&mut word)) {

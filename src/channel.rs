@@ -22,7 +22,7 @@ use crate::{
     Loop,
     backend::{Inbox, Mailbox, Refused, Rejected},
     error::{Error, Result},
-    event_loop::body::Body,
+    event_loop::kinds::Body,
     handle::{Handle, typed_handle},
 };
 
@@ -45,7 +45,7 @@ pub struct Sender<T> {
 pub struct SendError<T> {
     /// The value, handed back.
     pub value: T,
-    /// [`Error::LoopGone`] if the channel or its loop is gone; [`Error::QueueFull`] if it holds as much as
+    /// [`Error::Disconnected`] if the channel or its loop is gone; [`Error::QueueFull`] if it holds as much as
     /// it may.
     pub error: Error,
 }
@@ -147,14 +147,14 @@ fn make<S, T: Send + 'static>(
 ) -> (Channel, Sender<T>) {
     let mut made = None;
     let handle = lp.core.table.insert_with(started, |handle| {
-        let inbox = Rc::new(Inbox::new(lp.core.backend.bell(handle.key()), capacity));
+        let inbox = Rc::new(Inbox::new(lp.core.backend.notifier(handle.key()), capacity));
         made = Some(inbox.clone());
         Body::Channel(State { mail: inbox })
     });
     let inbox: Rc<Inbox<T>> = made.expect("an inbox is made with its handle");
     let mailbox = inbox.mailbox().clone();
     lp.core.set_active(handle, true);
-    lp.install_plain(handle, move |lp, state| {
+    lp.set_callback_no_arg(handle, move |lp, state| {
         let mut next = inbox.next();
         while let Some(message) = next {
             callback(lp, state, message)?;
@@ -220,10 +220,10 @@ impl<T> Sender<T> {
 }
 
 fn rejected<T>(rejected: Rejected<T>) -> SendError<T> {
-    let act = "send";
+    let op = "send";
     let error = match rejected.reason {
-        Refused::Gone => Error::LoopGone { act },
-        Refused::Full { limit } => Error::QueueFull { act, queued: limit, limit },
+        Refused::Gone => Error::Disconnected { op },
+        Refused::Full { limit } => Error::QueueFull { op, queued: limit, limit },
     };
     SendError { value: rejected.item, error }
 }

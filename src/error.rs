@@ -4,9 +4,9 @@
 //! that was asked or delivered to a callback later, never both. What a callback returns as an
 //! error becomes a [`Failure`].
 
-use std::{error, fmt, io, panic::Location, time::Duration};
+use std::{error, fmt, io, time::Duration};
 
-use crate::handle::{Handle, Kind};
+use crate::handle::Origin;
 
 /// The result of most functions here, and of every callback.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
@@ -18,48 +18,54 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The handle is closed, or closing. Ids are copies, so this happens in correct programs.
-    #[error("{act}: the handle is closed")]
+    #[error("{op}: the handle is closed")]
     Closed {
         /// What was asked of the handle.
-        act: &'static str,
+        op: &'static str,
     },
 
     /// The id belongs to another loop.
-    #[error("{act}: the handle belongs to another loop")]
-    Foreign {
+    #[error("{op}: the handle belongs to another loop")]
+    WrongLoop {
         /// What was asked of the handle.
-        act: &'static str,
+        op: &'static str,
     },
 
     /// The request was cancelled, or its handle was closed before it was done.
-    #[error("{act}: cancelled")]
+    #[error("{op}: cancelled")]
     Canceled {
         /// What had been asked for.
-        act: &'static str,
+        op: &'static str,
     },
 
     /// The time that was set for this has passed.
-    #[error("{act}: timed out after {limit:?}")]
+    #[error("{op}: timed out after {limit:?}")]
     TimedOut {
         /// What took too long.
-        act: &'static str,
+        op: &'static str,
         /// The time it was given.
         limit: Duration,
     },
 
-    /// The request is being carried out, or its answer is on its way: it can no longer be
-    /// cancelled.
-    #[error("{act}: too late, it has begun")]
-    Busy {
-        /// What was asked for.
-        act: &'static str,
+    /// The request has been started, or its result is on the way: it can no longer be cancelled.
+    #[error("{op}: the request was started already")]
+    AlreadyStarted {
+        /// The operation.
+        op: &'static str,
+    },
+
+    /// The handle cannot be given away now: operations are in flight or bytes are queued. It is unchanged.
+    #[error("{op}: in use: operations are in flight or bytes are queued")]
+    InUse {
+        /// The operation.
+        op: &'static str,
     },
 
     /// The queue holds more than its limit. Nothing was queued.
-    #[error("{act}: the queue holds {queued}, its limit is {limit}")]
+    #[error("{op}: the queue holds {queued}, its limit is {limit}")]
     QueueFull {
         /// What was asked for.
-        act: &'static str,
+        op: &'static str,
         /// What the queue holds: bytes for a stream, messages for a channel.
         queued: usize,
         /// The limit set for it, in the same unit.
@@ -67,26 +73,26 @@ pub enum Error {
     },
 
     /// `run` was called inside a callback. Return from the callback instead: the loop goes on.
-    #[error("{act}: the loop is already running")]
+    #[error("{op}: the loop is already running")]
     Reentrant {
         /// What was called.
-        act: &'static str,
+        op: &'static str,
     },
 
     /// An argument cannot be used, or the handle is not in a state for this.
-    #[error("{act}: {reason}")]
+    #[error("{op}: {reason}")]
     Invalid {
         /// What was asked for.
-        act: &'static str,
+        op: &'static str,
         /// What is wrong.
         reason: String,
     },
 
     /// The system refused.
-    #[error("{act}{}{subject}: {source}", if .subject.is_empty() { "" } else { " " })]
+    #[error("{op}{}{subject}: {source}", if .subject.is_empty() { "" } else { " " })]
     System {
         /// What was attempted.
-        act: &'static str,
+        op: &'static str,
         /// On what: a path, an address; empty if there is nothing to add.
         subject: String,
         /// What the system said.
@@ -94,19 +100,19 @@ pub enum Error {
     },
 
     /// The closure given to a worker panicked. The worker lives on.
-    #[error("{act}: panicked: {message}")]
+    #[error("{op}: panicked: {message}")]
     Panicked {
         /// What was being done.
-        act: &'static str,
+        op: &'static str,
         /// The panic's message, if it was a string.
         message: String,
     },
 
     /// The loop on the other side was dropped.
-    #[error("{act}: the loop is gone")]
-    LoopGone {
+    #[error("{op}: the loop is gone")]
+    Disconnected {
         /// What was asked for.
-        act: &'static str,
+        op: &'static str,
     },
 
     /// A callback failed and no [`on_failure`](crate::Loop::on_failure) was there to take it.
@@ -152,12 +158,12 @@ impl Error {
         matches!(self, Error::Canceled { .. })
     }
 
-    pub(crate) fn invalid(act: &'static str, reason: impl Into<String>) -> Error {
-        Error::Invalid { act, reason: reason.into() }
+    pub(crate) fn invalid(op: &'static str, reason: impl Into<String>) -> Error {
+        Error::Invalid { op, reason: reason.into() }
     }
 
-    pub(crate) fn system(act: &'static str, source: io::Error) -> Error {
-        Error::System { act, subject: String::new(), source }
+    pub(crate) fn system(op: &'static str, source: io::Error) -> Error {
+        Error::System { op, subject: String::new(), source }
     }
 
     /// Adds what was acted on, if nothing was said of it.
@@ -170,8 +176,8 @@ impl Error {
         self
     }
 
-    pub(crate) fn system_on(act: &'static str, subject: impl fmt::Display, source: io::Error) -> Error {
-        Error::System { act, subject: subject.to_string(), source }
+    pub(crate) fn system_on(op: &'static str, subject: impl fmt::Display, source: io::Error) -> Error {
+        Error::System { op, subject: subject.to_string(), source }
     }
 }
 
@@ -214,7 +220,7 @@ impl From<Failure> for Error {
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         match error {
-            Error::System { source, act, subject } if act.is_empty() && subject.is_empty() => source,
+            Error::System { source, op, subject } if op.is_empty() && subject.is_empty() => source,
             Error::TimedOut { .. } => io::Error::new(io::ErrorKind::TimedOut, error),
             Error::Invalid { .. } => io::Error::new(io::ErrorKind::InvalidInput, error),
             _ => {
@@ -232,26 +238,15 @@ impl From<Error> for io::Error {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Failure {
-    /// Whose callback it was. `None` for a request without a handle: work, a file operation on a
-    /// path, a posted or deferred closure.
-    pub handle: Option<Handle>,
-    /// What kind of handle or request it was.
-    pub kind: Kind,
-    /// The name it was given, if any.
-    pub name: Option<String>,
-    /// Where in the program it was started.
-    pub started: &'static Location<'static>,
+    /// Whose callback it was.
+    pub origin: Origin,
     /// What went wrong.
     pub error: Error,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}", self.kind)?;
-        if let Some(name) = &self.name {
-            write!(out, " {name:?}")?;
-        }
-        write!(out, " started at {}:{}: {}", self.started.file(), self.started.line(), self.error)
+        write!(out, "{}: {}", self.origin, self.error)
     }
 }
 

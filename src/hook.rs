@@ -5,7 +5,7 @@ use std::panic::Location;
 use crate::{
     Loop,
     error::Result,
-    event_loop::{body::Body, core::Core},
+    event_loop::{core::Core, kinds::Body},
     handle::{Handle, Kind, typed_handle},
 };
 
@@ -65,8 +65,8 @@ macro_rules! hook {
                 lp: &mut Loop<S>,
                 callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
             ) -> Result {
-                lp.core.open(self.0, "start a hook")?.started = Location::caller();
-                lp.install_plain(self.0, callback);
+                lp.core.require(self.0, "start a hook")?.started = Location::caller();
+                lp.set_callback_no_arg(self.0, callback);
                 lp.core.hooks[Phase::$name as usize].join(self.0.index);
                 lp.core.set_active(self.0, true);
                 Ok(())
@@ -78,7 +78,7 @@ macro_rules! hook {
             ///
             /// [`Error::Closed`](crate::Error::Closed).
             pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
-                lp.core.open(self.0, "stop a hook")?;
+                lp.core.require(self.0, "stop a hook")?;
                 lp.core.hooks[Phase::$name as usize].leave(self.0.index);
                 lp.core.set_active(self.0, false);
                 Ok(())
@@ -126,7 +126,7 @@ pub(crate) fn release(core: &mut Core, handle: Handle, phase: Phase) {
 }
 
 pub(crate) fn verify(phase: Phase, core: &Core, handle: Handle) {
-    let active = core.table.get(handle).is_some_and(|slot| slot.state().active);
+    let active = core.table.get(handle).is_some_and(|slot| slot.flags().active);
     let member = core.hooks[phase as usize].is_member(handle.index);
     assert_eq!(active, member, "an active hook is in its list: {handle:?}");
 }

@@ -85,20 +85,22 @@ pub mod fs;
 mod handle;
 mod hook;
 pub mod net;
+mod payload;
 pub mod poll;
 mod queue;
 mod remote;
 pub mod signal;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod time;
 mod timer;
 mod wake;
 pub mod work;
 
 // The public interface is:
 pub use error::{Error, Failure, Result};
-pub use event_loop::{Entry, Histogram, Loop, Metrics, Options, SlowCallback, WhyAlive};
-pub use handle::{Handle, Kind, Request};
+pub use event_loop::{HandleInfo, Histogram, Loop, Metrics, Options, SlowCallback, WhyAlive};
+pub use handle::{Handle, Kind, Origin, Request};
 pub use hook::{Check, Idle, Prepare};
 pub use poll::Poll;
 pub use remote::Remote;

@@ -15,8 +15,8 @@ use crate::{
     backend::{Interest as Wish, Readiness},
     error::{Error, Result},
     event_loop::{
-        body::{Body, Occurrence},
         core::Core,
+        kinds::{Body, CallbackArg},
     },
     handle::{Handle, typed_handle},
 };
@@ -168,18 +168,18 @@ impl Poll {
         interest: Interest,
         mut callback: impl FnMut(&mut Loop<S>, &mut S, Result<Ready>) -> Result + 'static,
     ) -> Result {
-        let slot = lp.core.table.open(self.0, "start a poll")?;
+        let slot = lp.core.table.require(self.0, "start a poll")?;
         slot.started = Location::caller();
-        let Body::Poll(state) = &mut slot.body else { return Err(Error::Closed { act: "start a poll" }) };
-        let Some(source) = &state.source else { return Err(Error::Closed { act: "start a poll" }) };
+        let Body::Poll(state) = &mut slot.body else { return Err(Error::Closed { op: "start a poll" }) };
+        let Some(source) = &state.source else { return Err(Error::Closed { op: "start a poll" }) };
         lp.core
             .backend
             .watch_descriptor_now(source.as_fd(), self.0.key(), interest.0)
             .map_err(|error| Error::system("watch a descriptor", error))?;
         state.wish = interest.0;
         lp.core.set_active(self.0, true);
-        lp.install(self.0, move |lp, state, occurrence| match occurrence {
-            Occurrence::Ready(ready) => callback(lp, state, Ok(ready)),
+        lp.set_callback(self.0, move |lp, state, occurrence| match occurrence {
+            CallbackArg::Ready(ready) => callback(lp, state, Ok(ready)),
             _ => Ok(()),
         });
         Ok(())
@@ -191,7 +191,7 @@ impl Poll {
     ///
     /// [`Error::Closed`].
     pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
-        let slot = lp.core.table.open(self.0, "stop a poll")?;
+        let slot = lp.core.table.require(self.0, "stop a poll")?;
         if let Body::Poll(state) = &mut slot.body {
             state.wish = Wish::NONE;
             if let Some(source) = &state.source {
@@ -204,7 +204,7 @@ impl Poll {
 }
 
 pub(crate) fn ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readiness: Readiness) -> Result {
-    let Ok(slot) = lp.core.open(handle, "poll") else { return Ok(()) };
+    let Ok(slot) = lp.core.require(handle, "poll") else { return Ok(()) };
     let Body::Poll(poll) = &slot.body else { return Ok(()) };
     let wish = poll.wish;
     // Of what it was not asked, a descriptor tells only that it failed or was hung up. Then whatever was
@@ -218,11 +218,11 @@ pub(crate) fn ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readines
     if wish == Wish::NONE || (asked.0 == 0 && !broken) {
         return Ok(());
     }
-    lp.call(state, handle, Occurrence::Ready(Ready(told)))
+    lp.call(state, handle, CallbackArg::Ready(Ready(told)))
 }
 
 pub(crate) fn release(core: &mut Core, handle: Handle) {
-    if let Ok(Body::Poll(state)) = core.table.open(handle, "close").map(|slot| &mut slot.body) {
+    if let Ok(Body::Poll(state)) = core.table.require(handle, "close").map(|slot| &mut slot.body) {
         if let Some(source) = state.source.take() {
             core.backend.forget_descriptor(source.as_fd());
         }

@@ -53,11 +53,11 @@ impl<S> Remote<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::LoopGone`] if the loop was dropped; the closure is dropped, too.
+    /// [`Error::Disconnected`] if the loop was dropped; the closure is dropped, too.
     #[track_caller]
     pub fn post(&self, closure: impl FnOnce(&mut Loop<S>, &mut S) -> Result + Send + 'static) -> Result {
         let post = Post { closure: Box::new(closure), started: Location::caller() };
-        self.mailbox.send(post).map_err(|_| Error::LoopGone { act: "post" })
+        self.mailbox.send(post).map_err(|_| Error::Disconnected { op: "post" })
     }
 
     /// A remote that does not hold the loop: what it posts is run if the loop is still running.

@@ -11,8 +11,8 @@ use crate::{
     backend::signal_numbers,
     error::{Error, Result},
     event_loop::{
-        body::{Body, Occurrence},
         core::Core,
+        kinds::{Body, CallbackArg},
     },
     handle::{Handle, typed_handle},
 };
@@ -134,7 +134,7 @@ impl Signal {
         mut callback: impl FnMut(&mut Loop<S>, &mut S, i32) -> Result + 'static,
     ) -> Result {
         let core = &mut lp.core;
-        core.open(self.0, "start a signal")?.started = Location::caller();
+        core.require(self.0, "start a signal")?.started = Location::caller();
         core.backend.watch_signal(signum).map_err(|error| Error::system_on("watch signal", signum, error))?;
         // After the new one is installed: if it is the same, it was never without a watcher.
         let before = state_mut(core, self.0)?.signum;
@@ -144,8 +144,8 @@ impl Signal {
         }
         *state_mut(core, self.0)? = State { signum: Some(signum), once };
         core.set_active(self.0, true);
-        lp.install(self.0, move |lp, state, occurrence| match occurrence {
-            Occurrence::Signal(signum) => callback(lp, state, signum),
+        lp.set_callback(self.0, move |lp, state, occurrence| match occurrence {
+            CallbackArg::Signal(signum) => callback(lp, state, signum),
             _ => Ok(()),
         });
         Ok(())
@@ -157,16 +157,16 @@ impl Signal {
     ///
     /// [`Error::Closed`].
     pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
-        lp.core.open(self.0, "stop a signal")?;
+        lp.core.require(self.0, "stop a signal")?;
         leave(&mut lp.core, self.0);
         Ok(())
     }
 }
 
 fn state_mut(core: &mut Core, handle: Handle) -> Result<&mut State> {
-    match &mut core.open(handle, "signal")?.body {
+    match &mut core.require(handle, "signal")?.body {
         Body::Signal(state) => Ok(state),
-        _ => Err(Error::Closed { act: "signal" }),
+        _ => Err(Error::Closed { op: "signal" }),
     }
 }
 
@@ -202,7 +202,7 @@ pub(crate) fn deliver<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, signum
     if once {
         leave(&mut lp.core, handle);
     }
-    lp.call(state, handle, Occurrence::Signal(signum))
+    lp.call(state, handle, CallbackArg::Signal(signum))
 }
 
 pub(crate) fn release(core: &mut Core, handle: Handle) {
@@ -210,7 +210,7 @@ pub(crate) fn release(core: &mut Core, handle: Handle) {
 }
 
 pub(crate) fn verify(state: &State, core: &Core, handle: Handle) {
-    let active = core.table.get(handle).is_some_and(|slot| slot.state().active);
+    let active = core.table.get(handle).is_some_and(|slot| slot.flags().active);
     assert_eq!(active, state.signum.is_some(), "an active signal has a number: {handle:?}");
     if let Some(signum) = state.signum {
         assert!(

@@ -10,11 +10,11 @@ use crate::{
     Loop,
     error::{Error, Result},
     event_loop::{
-        body::{Body, Occurrence},
-        core::{Core, nanos},
+        core::Core,
+        kinds::{Body, CallbackArg},
     },
     handle::{Handle, typed_handle},
-    queue::deadlines::Nanos,
+    time::{Nanos, nanos},
 };
 
 typed_handle! {
@@ -74,7 +74,7 @@ impl Timer {
     ) -> Result<Timer> {
         let state = State { delay: 0, period: 0, once: true, was_started: false };
         let timer = make(lp, state, Location::caller());
-        lp.install_once(timer.0, callback);
+        lp.set_callback_once(timer.0, callback);
         arm(&mut lp.core, timer.0, delay);
         Ok(timer)
     }
@@ -96,7 +96,7 @@ impl Timer {
         let state =
             State { delay: 0, period: checked_period("every", period)?, once: false, was_started: false };
         let timer = make(lp, state, Location::caller());
-        lp.install_plain(timer.0, callback);
+        lp.set_callback_no_arg(timer.0, callback);
         arm(&mut lp.core, timer.0, period);
         Ok(timer)
     }
@@ -136,8 +136,8 @@ impl Timer {
         delay: Duration,
         callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
     ) -> Result {
-        lp.core.open(self.0, "start a timer")?.started = Location::caller();
-        lp.install_plain(self.0, callback);
+        lp.core.require(self.0, "start a timer")?.started = Location::caller();
+        lp.set_callback_no_arg(self.0, callback);
         arm(&mut lp.core, self.0, delay);
         Ok(())
     }
@@ -149,7 +149,7 @@ impl Timer {
     ///
     /// [`Error::Closed`].
     pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
-        lp.core.open(self.0, "stop a timer")?;
+        lp.core.require(self.0, "stop a timer")?;
         lp.core.deadlines.cancel(self.0.index);
         lp.core.set_active(self.0, false);
         Ok(())
@@ -163,8 +163,8 @@ impl Timer {
     ///
     /// [`Error::Closed`]; [`Error::Invalid`] if it was never started.
     pub fn again<S>(self, lp: &mut Loop<S>) -> Result {
-        let act = "start a timer again";
-        let state = started_before(&mut lp.core, self.0, act)?;
+        let op = "start a timer again";
+        let state = started_before(&mut lp.core, self.0, op)?;
         let delay = Duration::from_nanos(if state.period > 0 { state.period } else { state.delay });
         arm(&mut lp.core, self.0, delay);
         Ok(())
@@ -178,7 +178,7 @@ impl Timer {
     ///
     /// let mut lp = Loop::<()>::new()?;
     /// let limit = Timer::after(&mut lp, Duration::from_secs(60), |_, _| Ok(()))?;
-    /// limit.again_in(&mut lp, Duration::from_millis(1))?; // it will not take that long
+    /// limit.restart_in(&mut lp, Duration::from_millis(1))?; // it will not take that long
     /// lp.run(&mut ())?;
     /// # Ok::<(), ringback::Error>(())
     /// ```
@@ -186,9 +186,9 @@ impl Timer {
     /// # Errors
     ///
     /// [`Error::Closed`]; [`Error::Invalid`] if it was never started.
-    pub fn again_in<S>(self, lp: &mut Loop<S>, delay: Duration) -> Result {
-        let act = "start a timer again";
-        started_before(&mut lp.core, self.0, act)?;
+    pub fn restart_in<S>(self, lp: &mut Loop<S>, delay: Duration) -> Result {
+        let op = "start a timer again";
+        started_before(&mut lp.core, self.0, op)?;
         arm(&mut lp.core, self.0, delay);
         Ok(())
     }
@@ -200,9 +200,9 @@ impl Timer {
     ///
     /// [`Error::Closed`]; [`Error::Invalid`] if the period is zero.
     pub fn set_period<S>(self, lp: &mut Loop<S>, period: Option<Duration>) -> Result {
-        let act = "set a timer's period";
-        let period = period.map_or(Ok(0), |period| checked_period(act, period))?;
-        state_mut(&mut lp.core, self.0, act)?.period = period;
+        let op = "set a timer's period";
+        let period = period.map_or(Ok(0), |period| checked_period(op, period))?;
+        state_mut(&mut lp.core, self.0, op)?.period = period;
         Ok(())
     }
 
@@ -232,8 +232,8 @@ fn make<S>(lp: &mut Loop<S>, state: State, started: &'static Location<'static>) 
 /// Starts a timer that is open.
 fn arm(core: &mut Core, handle: Handle, delay: Duration) {
     let deadline = core.deadline(delay);
-    let Some(slot) = core.table.find_open(handle) else { return };
-    let was_active = slot.state().active;
+    let Some(slot) = core.table.get_open(handle) else { return };
+    let was_active = slot.flags().active;
     if let Body::Timer(state) = &mut slot.body {
         (state.delay, state.was_started) = (nanos(delay), true);
     }
@@ -243,23 +243,23 @@ fn arm(core: &mut Core, handle: Handle, delay: Duration) {
     }
 }
 
-fn checked_period(act: &'static str, period: Duration) -> Result<Nanos> {
+fn checked_period(op: &'static str, period: Duration) -> Result<Nanos> {
     match nanos(period) {
-        0 => Err(Error::invalid(act, "a period of zero would never let the loop wait")),
+        0 => Err(Error::invalid(op, "a period of zero would never let the loop wait")),
         period => Ok(period),
     }
 }
 
-fn state_mut<'a>(core: &'a mut Core, handle: Handle, act: &'static str) -> Result<&'a mut State> {
-    match &mut core.open(handle, act)?.body {
+fn state_mut<'a>(core: &'a mut Core, handle: Handle, op: &'static str) -> Result<&'a mut State> {
+    match &mut core.require(handle, op)?.body {
         Body::Timer(state) => Ok(state),
-        _ => Err(Error::Closed { act }),
+        _ => Err(Error::Closed { op }),
     }
 }
 
-fn started_before<'a>(core: &'a mut Core, handle: Handle, act: &'static str) -> Result<&'a mut State> {
-    let state = state_mut(core, handle, act)?;
-    if state.was_started { Ok(state) } else { Err(Error::invalid(act, "it was never started")) }
+fn started_before<'a>(core: &'a mut Core, handle: Handle, op: &'static str) -> Result<&'a mut State> {
+    let state = state_mut(core, handle, op)?;
+    if state.was_started { Ok(state) } else { Err(Error::invalid(op, "it was never started")) }
 }
 
 /// The deadline has passed, and is taken out of the queue.
@@ -268,7 +268,7 @@ pub(crate) fn due<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result 
     let Ok(&mut State { period, once, .. }) = state_mut(core, handle, "fire") else { return Ok(()) };
     if once {
         core.begin_closing(handle);
-        return lp.call_last(state, handle, Occurrence::Plain);
+        return lp.call_last(state, handle, CallbackArg::NoArg);
     }
     if period > 0 {
         // Before the callback, which may then stop it, or close it.
@@ -289,7 +289,7 @@ pub(crate) fn describe(state: &State, core: &Core, handle: Handle) -> String {
 }
 
 pub(crate) fn verify(_: &State, core: &Core, handle: Handle) {
-    let active = core.table.get(handle).is_some_and(|slot| slot.state().active);
+    let active = core.table.get(handle).is_some_and(|slot| slot.flags().active);
     assert_eq!(
         active,
         core.deadlines.get(handle.index).is_some(),

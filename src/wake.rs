@@ -4,9 +4,9 @@ use std::{panic::Location, sync::Arc};
 
 use crate::{
     Loop,
-    backend::Bell,
+    backend::Notifier,
     error::{Error, Result},
-    event_loop::body::Body,
+    event_loop::kinds::Body,
     handle::{Handle, typed_handle},
 };
 
@@ -34,12 +34,12 @@ typed_handle! {
 /// What other threads hold of a [`Wake`]. Clones wake the same one.
 #[derive(Clone, Debug)]
 pub struct Waker {
-    bell: Arc<Bell>,
+    bell: Arc<Notifier>,
 }
 
 #[derive(Debug)]
 pub(crate) struct State {
-    bell: Arc<Bell>,
+    bell: Arc<Notifier>,
 }
 
 impl State {
@@ -59,10 +59,10 @@ impl Wake {
         callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
     ) -> Result<Wake> {
         let core = &mut lp.core;
-        let bell = |handle: Handle| Body::Wake(State { bell: Arc::new(core.backend.bell(handle.key())) });
+        let bell = |handle: Handle| Body::Wake(State { bell: Arc::new(core.backend.notifier(handle.key())) });
         let handle = core.table.insert_with(Location::caller(), bell);
         core.set_active(handle, true);
-        lp.install_plain(handle, callback);
+        lp.set_callback_no_arg(handle, callback);
         Ok(Wake(handle))
     }
 
@@ -73,11 +73,11 @@ impl Wake {
     /// [`Error::Closed`].
     pub fn waker<S>(self, lp: &Loop<S>) -> Result<Waker> {
         match lp.core.table.get(self.0) {
-            Some(slot) if !slot.state().closing => match &slot.body {
+            Some(slot) if !slot.flags().closing => match &slot.body {
                 Body::Wake(state) => Ok(Waker { bell: state.bell.clone() }),
-                _ => Err(Error::Closed { act: "waker" }),
+                _ => Err(Error::Closed { op: "waker" }),
             },
-            _ => Err(Error::Closed { act: "waker" }),
+            _ => Err(Error::Closed { op: "waker" }),
         }
     }
 }
@@ -88,9 +88,9 @@ impl Waker {
     ///
     /// # Errors
     ///
-    /// [`Error::LoopGone`] if the handle or its loop is gone.
+    /// [`Error::Disconnected`] if the handle or its loop is gone.
     pub fn wake(&self) -> Result {
-        if self.bell.ring() { Ok(()) } else { Err(Error::LoopGone { act: "wake" }) }
+        if self.bell.ring() { Ok(()) } else { Err(Error::Disconnected { op: "wake" }) }
     }
 }
 

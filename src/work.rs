@@ -43,7 +43,10 @@ pub fn run<S, T: Send + 'static>(
 ) -> Result<Request> {
     let request = lp.core.request(None, Kind::Work, "work", Location::caller());
     lp.core.submit(request, Job::Call(Box::new(Work::Asked(job))))?;
-    lp.expect(request, Box::new(move |lp, state, result| callback(lp, state, result.and_then(value))));
+    lp.set_completion(
+        request,
+        Box::new(move |lp, state, result| callback(lp, state, result.and_then(value))),
+    );
     Ok(request)
 }
 

@@ -35,10 +35,10 @@ fn turns(lp: &mut Loop<Log>, log: &mut Log, mut done: impl FnMut(&Log) -> bool) 
     panic!("it never came to be: {log:?}\n{}", lp.why_alive());
 }
 
-fn names_the_act<T>(result: Result<T>, act: &str) {
-    let Err(error) = result else { panic!("{act} succeeded without a descriptor") };
+fn names_the_act<T>(result: Result<T>, op: &str) {
+    let Err(error) = result else { panic!("{op} succeeded without a descriptor") };
     assert!(matches!(error, Error::System { .. }), "{error}");
-    assert!(error.to_string().starts_with(act), "{error}");
+    assert!(error.to_string().starts_with(op), "{error}");
 }
 
 #[test]
@@ -47,8 +47,8 @@ fn running_out_of_descriptors_is_told_survived_and_over_when_there_are_some() {
     let mut lp = Loop::<Log>::new().unwrap();
     let mut log = Log::new();
     lp.on_failure(|lp, log, failure| {
-        assert_eq!(failure.kind, Kind::TcpListener);
-        assert!(lp.is_open(failure.handle.unwrap()), "the listener goes on");
+        assert_eq!(failure.origin.kind, Kind::TcpListener);
+        assert!(lp.is_open(failure.origin.handle.unwrap()), "the listener goes on");
         log.push(failure.error.to_string());
         Ok(())
     });

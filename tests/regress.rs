@@ -105,7 +105,7 @@ fn a_write_that_had_left_was_told_the_error_of_the_next() {
 fn a_write_that_was_lost_with_its_connection_is_not_told_that_it_left() {
     let mut lp = Loop::<Log>::new().unwrap();
     lp.on_failure(|_, log: &mut Log, failure| {
-        log.push(format!("failure {}", failure.kind));
+        log.push(format!("failure {}", failure.origin.kind));
         Ok(())
     });
     let ours = orphan(&mut lp);
@@ -338,11 +338,11 @@ fn a_callback_that_failed_was_forgotten_when_on_slow_failed_too() {
 #[test]
 fn a_listener_at_its_limit_spun_after_on_slow_had_failed() {
     let mut lp = Loop::<Log>::new().unwrap();
-    lp.on_slow(Duration::ZERO, |_, _, slow| match slow.kind {
+    lp.on_slow(Duration::ZERO, |_, _, slow| match slow.origin.kind {
         Kind::TcpListener => Err(Error::other("slow")),
         _ => Ok(()),
     });
-    let listener = ListenOptions::new().limit(1).bind(&mut lp, "127.0.0.1:0").unwrap();
+    let listener = ListenOptions::new().max_connections(1).bind(&mut lp, "127.0.0.1:0").unwrap();
     listener.start(&mut lp, |_, _, _| Ok(())).unwrap();
     let addr = listener.local_addr(&mut lp).unwrap();
     let _peers = [net::TcpStream::connect(addr).unwrap(), net::TcpStream::connect(addr).unwrap()];

@@ -82,7 +82,7 @@ impl std::fmt::Debug for dyn Task {
 pub(crate) fn call(mut task: Box<dyn Task>) -> Result<Outcome, Error> {
     match catch_unwind(AssertUnwindSafe(|| task.perform())) {
         Ok(()) => Ok(Outcome::Value(task)),
-        Err(panic) => Err(Error::Panicked { act: "work", message: said(&*panic) }),
+        Err(panic) => Err(Error::Panicked { op: "work", message: said(&*panic) }),
     }
 }
 
@@ -96,12 +96,12 @@ pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
 }
 
 /// What a job's error is made of: the act, and the path if it was given one. Nothing is formatted unless it failed.
-pub(crate) fn failed_on(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::system_on(act, path.display(), source)
+pub(crate) fn failed_on(op: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::system_on(op, path.display(), source)
 }
 
-pub(crate) fn failed(act: &'static str) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::system(act, source)
+pub(crate) fn failed(op: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::system(op, source)
 }
 
 /// What came of a job, or of any request.

@@ -21,6 +21,7 @@
 //! A backend does not know what a handle is: it keeps keys, and gives them back.
 
 pub(crate) mod job;
+mod readiness;
 
 #[allow(unsafe_code)]
 mod native;
@@ -35,53 +36,9 @@ pub(crate) mod sim;
 #[cfg(feature = "sim")]
 pub(crate) use either::{Backend, Descriptor, Socket};
 pub(crate) use native::{
-    AcceptTrouble, Bell, Inbox, Mailbox, PIECES_MAX, Pages, Refused, Rejected, SocketOptions, accept_trouble,
-    signal_numbers,
+    AcceptError, Inbox, Mailbox, Notifier, PIECES_MAX, PageBuf, Refused, Rejected, SocketOptions,
+    classify_accept_error, signal_numbers,
 };
 #[cfg(not(feature = "sim"))]
 pub(crate) use native::{Backend, Descriptor, Socket};
-
-/// What to be told about. Bits, because they are compared once an event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Interest(pub(crate) u8);
-
-impl Interest {
-    pub(crate) const NONE: Interest = Interest(0);
-    pub(crate) const READ: Interest = Interest(1);
-    pub(crate) const WRITE: Interest = Interest(2);
-    pub(crate) const PRIORITY: Interest = Interest(4);
-    pub(crate) const HANGUP: Interest = Interest(8);
-
-    pub(crate) fn with(self, other: Interest, wanted: bool) -> Interest {
-        if wanted { Interest(self.0 | other.0) } else { self }
-    }
-
-    pub(crate) fn has(self, other: Interest) -> bool {
-        self.0 & other.0 != 0
-    }
-}
-
-/// What a source is ready for. A source that failed or hung up is ready for everything: the
-/// operation says what is the matter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Readiness(pub(crate) u8);
-
-impl Readiness {
-    pub(crate) const READ: Readiness = Readiness(1);
-    pub(crate) const WRITE: Readiness = Readiness(2);
-    pub(crate) const PRIORITY: Readiness = Readiness(4);
-    pub(crate) const HANGUP: Readiness = Readiness(8);
-    pub(crate) const ERROR: Readiness = Readiness(16);
-
-    pub(crate) fn has(self, other: Readiness) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    pub(crate) fn readable(self) -> bool {
-        self.has(Readiness(Readiness::READ.0 | Readiness::HANGUP.0 | Readiness::ERROR.0))
-    }
-
-    pub(crate) fn writable(self) -> bool {
-        self.has(Readiness(Readiness::WRITE.0 | Readiness::HANGUP.0 | Readiness::ERROR.0))
-    }
-}
+pub(crate) use readiness::{Interest, Readiness};

@@ -3,9 +3,10 @@
 use std::panic::Location;
 
 use super::{
-    Loop, body,
-    core::{Core, Pending},
+    Loop,
+    core::{Core, Deferred},
     dispatch::Answer,
+    kinds,
 };
 use crate::{
     backend::job::Outcome,
@@ -22,7 +23,7 @@ impl<S> Loop<S> {
             let Some(&handle) = self.core.closing.front() else { break };
             // Taken out before the call, and the handle only after it: if this is broken off, the next
             // turn finds the handle without a callback, and goes on from there.
-            match self.core.table.get(handle).and_then(|slot| body::last_words(&slot.body)) {
+            match self.core.table.get(handle).and_then(|slot| kinds::last_words(&slot.body)) {
                 Some(words) => self.call_last(state, handle, words)?,
                 None => drop(self.take_callback(handle.index)),
             }
@@ -49,13 +50,13 @@ impl<S> Loop<S> {
         let waiters = self.core.close_waiters.remove(&handle).unwrap_or_default();
         let count = waiters.len();
         for waiter in waiters.into_iter().rev() {
-            self.core.pending.push_front(Pending::Answer(waiter, Ok(Outcome::Done)));
+            self.core.pending.push_front(Deferred::Answer(waiter, Ok(Outcome::Done)));
         }
         for _ in 0..count {
             if self.core.lp != lp {
                 return Ok(());
             }
-            if let Some(Pending::Answer(request, result)) = self.core.pending.pop_front() {
+            if let Some(Deferred::Answer(request, result)) = self.core.pending.pop_front() {
                 self.answer(state, request, result)?;
             }
         }
@@ -69,7 +70,7 @@ impl<S> Loop<S> {
         answer: Answer<S>,
     ) {
         let request = self.core.request(None, Kind::Close, "close", started);
-        self.expect(request, answer);
+        self.set_completion(request, answer);
         if self.core.table.get(handle).is_some() {
             self.core.close_waiters.entry(handle).or_default().push(request);
             self.core.close(handle);
@@ -84,7 +85,7 @@ impl Core {
     pub(crate) fn verify_closing(&self) {
         for (handle, slot) in self.table.iter() {
             let listed = self.closing.iter().filter(|&&other| other == handle).count();
-            let expected = slot.state().closing && slot.requests == 0;
+            let expected = slot.flags().closing && slot.requests == 0;
             assert_eq!(listed, usize::from(expected), "a closing handle is told once: {handle:?}");
         }
         assert!(self.closing.iter().all(|&handle| self.table.get(handle).is_some()), "what is told exists");

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    body::{self, Body},
+    kinds::{self, Body},
     metrics::Counters,
 };
 use crate::{
@@ -18,23 +18,20 @@ use crate::{
     },
     error::{Error, Result},
     handle::{
-        Handle, Key, Kind, Request,
+        Callee, Handle, Key, Kind, Request,
         request::{Requests, Stage},
         table::{Slot, Table},
     },
-    net::Stock,
-    queue::{
-        deadlines::{Deadlines, Nanos},
-        rounds::Rounds,
-    },
+    queue::{deadlines::Deadlines, rounds::Rounds, send_queue::BufferPool},
     signal,
+    time::{Nanos, nanos},
 };
 
 static LOOPS: AtomicU32 = AtomicU32::new(0);
 
 /// Something that waits for the next deferred phase.
 #[derive(Debug)]
-pub(crate) enum Pending {
+pub(crate) enum Deferred {
     /// The answer to a request.
     Answer(Request, Result<Outcome>),
     /// A stream has something to tell its callback.
@@ -57,7 +54,7 @@ pub(crate) struct Core {
     pub(crate) signals: signal::Watchers,
     /// The loop's time. Read at named points of the turn only.
     pub(crate) now: Nanos,
-    pub(crate) pending: VecDeque<Pending>,
+    pub(crate) pending: VecDeque<Deferred>,
     pub(crate) closing: VecDeque<Handle>,
     /// Who waits for a handle to be closed.
     pub(crate) close_waiters: BTreeMap<Handle, Vec<Request>>,
@@ -72,7 +69,7 @@ pub(crate) struct Core {
     pub(crate) unsent: Vec<Handle>,
     /// The stream whose callback is running: it is flushed when that returns.
     pub(crate) delivering: Option<Handle>,
-    pub(crate) stock: Stock,
+    pub(crate) stock: BufferPool,
     /// What is read is read into here, and lent to the callback. Empty while it is lent.
     pub(crate) buffer: Vec<u8>,
     pub(crate) buffer_size: usize,
@@ -104,7 +101,7 @@ impl Core {
             delivered: VecDeque::new(),
             unsent: Vec::new(),
             delivering: None,
-            stock: Stock::default(),
+            stock: BufferPool::default(),
             buffer: Vec::new(),
             buffer_size,
             counters: Counters::default(),
@@ -135,37 +132,37 @@ impl Core {
     }
 
     /// The slot of an open handle.
-    pub(crate) fn open(&mut self, handle: Handle, act: &'static str) -> Result<&mut Slot<Body>> {
-        self.table.open(handle, act)
+    pub(crate) fn require(&mut self, handle: Handle, op: &'static str) -> Result<&mut Slot<Body>> {
+        self.table.require(handle, op)
     }
 
     pub(crate) fn set_active(&mut self, handle: Handle, active: bool) {
-        self.table.change(handle, |state| state.active = active);
+        self.table.update(handle, |state| state.active = active);
     }
 
     /// Closes a handle: what it has of the system goes now, the rest in the closing phase.
     pub(crate) fn close(&mut self, handle: Handle) {
-        if self.table.find_open(handle).is_none() {
+        if self.table.get_open(handle).is_none() {
             return;
         }
-        body::release(self, handle);
+        kinds::release(self, handle);
         self.deadlines.cancel(handle.index);
         self.begin_closing(handle);
     }
 
     /// The same for an open handle that has nothing to release, and no deadline.
     pub(crate) fn begin_closing(&mut self, handle: Handle) {
-        self.table.change(handle, |state| {
+        self.table.update(handle, |state| {
             state.closing = true;
             state.active = false;
-            state.owing = false;
+            state.outstanding = false;
         });
         self.close_if_quiet(handle);
     }
 
     fn close_if_quiet(&mut self, handle: Handle) {
         let Some(slot) = self.table.get(handle) else { return };
-        if slot.state().closing && slot.requests == 0 && body::quiesced(self, handle) {
+        if slot.flags().closing && slot.requests == 0 && kinds::quiesced(self, handle) {
             self.closing.push_back(handle);
         }
     }
@@ -174,26 +171,24 @@ impl Core {
 
     /// A callback is about to be called.
     #[inline(always)]
-    pub(crate) fn note_call(
-        &mut self,
-        _handle: Option<Handle>,
-        _kind: Kind,
-        _started: &'static Location<'static>,
-    ) {
+    #[cfg_attr(not(feature = "sim"), expect(unused_variables, reason = "only a world keeps a trace"))]
+    pub(crate) fn note_call(&mut self, callee: Callee) {
         self.counters.callbacks += 1;
         #[cfg(feature = "sim")]
-        self.backend.note_call(_handle, _kind, _started);
+        self.backend.note_call(callee);
     }
 
     /// The same for that of the handle in a slot.
     #[inline(always)]
-    pub(crate) fn note_call_at(&mut self, _index: u32) {
+    #[cfg_attr(not(feature = "sim"), expect(unused_variables, reason = "only a world keeps a trace"))]
+    pub(crate) fn note_call_at(&mut self, index: u32) {
         self.counters.callbacks += 1;
         #[cfg(feature = "sim")]
         if self.backend.is_simulated() {
-            let Some(handle) = self.table.at(_index) else { return };
+            let Some(handle) = self.table.at(index) else { return };
             let Some(slot) = self.table.get(handle) else { return };
-            self.backend.note_call(Some(handle), slot.body.kind(), slot.started);
+            let (kind, started_at) = (slot.body.kind(), slot.started);
+            self.backend.note_call(Callee { handle: Some(handle), kind, started_at });
         }
     }
 
@@ -204,17 +199,17 @@ impl Core {
         &mut self,
         owner: Option<Handle>,
         kind: Kind,
-        act: &'static str,
+        op: &'static str,
         started: &'static Location<'static>,
     ) -> Request {
         if let Some(slot) = owner.and_then(|owner| self.table.get_mut(owner)) {
             slot.requests += 1;
         }
-        self.requests.insert(owner, kind, act, started)
+        self.requests.insert(owner, kind, op, started)
     }
 
     /// A request is answered, or was never made: its owner waits for one less.
-    pub(crate) fn finish(&mut self, request: Request) -> Option<crate::handle::request::Pending> {
+    pub(crate) fn finish(&mut self, request: Request) -> Option<crate::handle::request::RequestState> {
         let pending = self.requests.remove(request)?;
         if let Some(owner) = pending.owner {
             if let Some(slot) = self.table.get_mut(owner) {
@@ -228,8 +223,8 @@ impl Core {
     /// Queues the answer to a request.
     pub(crate) fn answer(&mut self, request: Request, result: Result<Outcome>) {
         if let Some(pending) = self.requests.get_mut(request) {
-            pending.stage = Stage::Answered;
-            self.pending.push_back(Pending::Answer(request, result));
+            pending.stage = Stage::Completed;
+            self.pending.push_back(Deferred::Answer(request, result));
         }
     }
 
@@ -240,7 +235,7 @@ impl Core {
             Ok(Submitted::Finished(result)) => self.answer(request, result),
             Ok(Submitted::Queued(ticket)) => {
                 if let Some(pending) = self.requests.get_mut(request) {
-                    pending.stage = Stage::Pooled(ticket);
+                    pending.stage = Stage::Queued(ticket);
                 }
             }
             Err(error) => {
@@ -254,9 +249,9 @@ impl Core {
     /// Jobs are done: their answers are due in the next deferred phase.
     pub(crate) fn collect_done(&mut self) {
         let Core { backend, requests, pending, .. } = self;
-        backend.take_done(|Done { token, result }| {
+        backend.drain_completions(|Done { token, result }| {
             if let Some(request) = requests.answered(token as u32, (token >> 32) as u32) {
-                pending.push_back(Pending::Answer(request, result));
+                pending.push_back(Deferred::Answer(request, result));
             }
         });
     }
@@ -264,36 +259,36 @@ impl Core {
     pub(crate) fn cancel(&mut self, request: Request) -> Result {
         let lp = self.lp;
         let Some(pending) = self.requests.get_mut(request) else {
-            let act = "cancel";
-            return Err(if request.lp == lp { Error::Closed { act } } else { Error::Foreign { act } });
+            let op = "cancel";
+            return Err(if request.lp == lp { Error::Closed { op } } else { Error::WrongLoop { op } });
         };
-        let act = pending.act;
+        let op = pending.op;
         match pending.stage {
-            Stage::Pooled(ticket) if self.backend.withdraw(ticket) => {
-                self.answer(request, Err(Error::Canceled { act }));
+            Stage::Queued(ticket) if self.backend.cancel(ticket) => {
+                self.answer(request, Err(Error::Canceled { op }));
                 Ok(())
             }
-            Stage::Answered if pending.kind == Kind::Deferred => {
+            Stage::Completed if pending.kind == Kind::Deferred => {
                 // Its answer is queued, but only to run it: take it back.
                 let queued = self.pending.iter_mut().find_map(|pending| match pending {
-                    Pending::Answer(other, result) if *other == request => Some(result),
+                    Deferred::Answer(other, result) if *other == request => Some(result),
                     _ => None,
                 });
                 match queued {
                     Some(result) if result.is_ok() => {
-                        *result = Err(Error::Canceled { act });
+                        *result = Err(Error::Canceled { op });
                         Ok(())
                     }
-                    _ => Err(Error::Busy { act: "cancel" }),
+                    _ => Err(Error::AlreadyStarted { op: "cancel" }),
                 }
             }
-            _ => Err(Error::Busy { act: "cancel" }),
+            _ => Err(Error::AlreadyStarted { op: "cancel" }),
         }
     }
 
     /// Whether anything keeps the loop running, but for those who post from other threads.
     pub(crate) fn is_alive(&self) -> bool {
-        self.table.holding() > 0 || self.requests.len() > 0 || !self.pending.is_empty()
+        self.table.alive() > 0 || self.requests.len() > 0 || !self.pending.is_empty()
     }
 
     /// Whether something waits that needs no event.
@@ -301,7 +296,7 @@ impl Core {
         !self.pending.is_empty()
             || !self.closing.is_empty()
             || self.rung_done < self.rung.len()
-            || self.backend.has_rung()
+            || self.backend.has_notifications()
             || !self.delivered.is_empty()
             || !self.unsent.is_empty()
             || !self.hooks[crate::hook::Phase::Idle as usize].is_empty()
@@ -319,8 +314,4 @@ impl Drop for Core {
             }
         }
     }
-}
-
-pub(crate) fn nanos(duration: Duration) -> Nanos {
-    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
 }

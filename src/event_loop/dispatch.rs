@@ -3,17 +3,15 @@
 //! No callback runs inside another: only the phases of a turn come here, and a turn does not begin
 //! inside a callback. So nothing of the loop is borrowed while the application has it.
 
-use std::panic::Location;
-
 use super::{
     Loop,
-    body::{self, Occurrence},
     inspect::SlowCallback,
+    kinds::{self, CallbackArg},
 };
 use crate::{
     backend::job::Outcome,
     error::{Error, Failure, Result},
-    handle::{Handle, Kind, Request},
+    handle::{Callee, Handle, Kind, Request},
 };
 
 /// A handle's callback, behind the wrapper that its kind has put around it.
@@ -25,23 +23,28 @@ type Called = Result<(), Box<Error>>;
 
 /// What can be called, any number of times, and then once more.
 pub(crate) trait Call<S> {
-    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Called;
+    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, occurrence: CallbackArg<'_>) -> Called;
 
     /// The same where there is nothing to say but that the time has come.
     fn call_plainly(&mut self, lp: &mut Loop<S>, state: &mut S) -> Called {
-        self.call(lp, state, Occurrence::Plain)
+        self.call(lp, state, CallbackArg::NoArg)
     }
 
     /// The last call, which consumes it.
-    fn call_last(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Called;
+    fn call_last(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, occurrence: CallbackArg<'_>) -> Called;
 }
 
-impl<S, F: FnMut(&mut Loop<S>, &mut S, Occurrence<'_>) -> Result> Call<S> for F {
-    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Called {
+impl<S, F: FnMut(&mut Loop<S>, &mut S, CallbackArg<'_>) -> Result> Call<S> for F {
+    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, occurrence: CallbackArg<'_>) -> Called {
         self(lp, state, occurrence).map_err(Box::new)
     }
 
-    fn call_last(mut self: Box<Self>, lp: &mut Loop<S>, state: &mut S, occurrence: Occurrence<'_>) -> Called {
+    fn call_last(
+        mut self: Box<Self>,
+        lp: &mut Loop<S>,
+        state: &mut S,
+        occurrence: CallbackArg<'_>,
+    ) -> Called {
         self(lp, state, occurrence).map_err(Box::new)
     }
 }
@@ -50,7 +53,7 @@ impl<S, F: FnMut(&mut Loop<S>, &mut S, Occurrence<'_>) -> Result> Call<S> for F 
 struct Plain<F>(F);
 
 impl<S, F: FnMut(&mut Loop<S>, &mut S) -> Result> Call<S> for Plain<F> {
-    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, _: Occurrence<'_>) -> Called {
+    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, _: CallbackArg<'_>) -> Called {
         (self.0)(lp, state).map_err(Box::new)
     }
 
@@ -58,7 +61,7 @@ impl<S, F: FnMut(&mut Loop<S>, &mut S) -> Result> Call<S> for Plain<F> {
         (self.0)(lp, state).map_err(Box::new)
     }
 
-    fn call_last(mut self: Box<Self>, lp: &mut Loop<S>, state: &mut S, _: Occurrence<'_>) -> Called {
+    fn call_last(mut self: Box<Self>, lp: &mut Loop<S>, state: &mut S, _: CallbackArg<'_>) -> Called {
         (self.0)(lp, state).map_err(Box::new)
     }
 }
@@ -68,11 +71,11 @@ impl<S, F: FnMut(&mut Loop<S>, &mut S) -> Result> Call<S> for Plain<F> {
 struct Once<F>(F);
 
 impl<S, F: FnOnce(&mut Loop<S>, &mut S) -> Result> Call<S> for Once<F> {
-    fn call(&mut self, _: &mut Loop<S>, _: &mut S, _: Occurrence<'_>) -> Called {
+    fn call(&mut self, _: &mut Loop<S>, _: &mut S, _: CallbackArg<'_>) -> Called {
         unreachable!("what can be called once is called last")
     }
 
-    fn call_last(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, _: Occurrence<'_>) -> Called {
+    fn call_last(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, _: CallbackArg<'_>) -> Called {
         (self.0)(lp, state).map_err(Box::new)
     }
 }
@@ -85,18 +88,6 @@ pub(crate) type OnFailure<S> = Box<dyn FnMut(&mut Loop<S>, &mut S, Failure) -> R
 
 /// What [`Loop::on_slow`] was given.
 pub(crate) type OnSlow<S> = Box<dyn FnMut(&mut Loop<S>, &mut S, SlowCallback) -> Result>;
-
-/// Whose callback failed, was slow or panicked.
-#[derive(Clone, Copy)]
-pub(crate) struct Whose {
-    pub(crate) handle: Option<Handle>,
-    pub(crate) kind: Kind,
-    pub(crate) started: &'static Location<'static>,
-}
-
-impl Whose {
-    const NOBODY: Whose = Whose { handle: None, kind: Kind::Deferred, started: Location::caller() };
-}
 
 /// Puts the callback back when the call is over, also by a panic. The handle of one that panicked is
 /// closed, as that of one that failed is.
@@ -136,16 +127,16 @@ impl<S> Drop for Calling<'_, S> {
 
 impl<S> Loop<S> {
     /// Gives a handle its callback, in place of the one that it had.
-    pub(crate) fn install(
+    pub(crate) fn set_callback(
         &mut self,
         handle: Handle,
-        callback: impl FnMut(&mut Loop<S>, &mut S, Occurrence<'_>) -> Result + 'static,
+        callback: impl FnMut(&mut Loop<S>, &mut S, CallbackArg<'_>) -> Result + 'static,
     ) {
         self.put_callback(handle, Box::new(callback));
     }
 
     /// The same with one that is told nothing but that its time has come.
-    pub(crate) fn install_plain(
+    pub(crate) fn set_callback_no_arg(
         &mut self,
         handle: Handle,
         callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
@@ -154,7 +145,7 @@ impl<S> Loop<S> {
     }
 
     /// The same with one for [`call_last`](Self::call_last) alone.
-    pub(crate) fn install_once(
+    pub(crate) fn set_callback_once(
         &mut self,
         handle: Handle,
         callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result + 'static,
@@ -185,7 +176,7 @@ impl<S> Loop<S> {
 
     /// Calls a handle's callback, if it has one. What it returns as an error closes the handle and is
     /// a failure.
-    pub(crate) fn call(&mut self, state: &mut S, handle: Handle, occurrence: Occurrence<'_>) -> Result {
+    pub(crate) fn call(&mut self, state: &mut S, handle: Handle, occurrence: CallbackArg<'_>) -> Result {
         self.call_at(state, handle.index, |callback, lp, state| callback.call(lp, state, occurrence))
     }
 
@@ -215,7 +206,7 @@ impl<S> Loop<S> {
         match self.core.table.at(index) {
             Some(handle) => self.fail(state, handle, error),
             // Only if the application has exchanged the loop for another inside the callback.
-            None => self.fail_as(state, Whose::NOBODY, error),
+            None => self.fail_as(state, Callee::UNKNOWN, error),
         }
     }
 
@@ -225,7 +216,7 @@ impl<S> Loop<S> {
         state: &mut S,
         index: u32,
         victim: Handle,
-        occurrence: Occurrence<'_>,
+        occurrence: CallbackArg<'_>,
     ) -> Result<Result> {
         let called = self
             .call_out(state, index, victim.index, |callback, lp, state| callback.call(lp, state, occurrence));
@@ -282,8 +273,8 @@ impl<S> Loop<S> {
         let Some(callback) = self.take_callback(index) else { return Ok(Ok(())) };
         let begun = self.core.backend.now();
         let result = self.call_taken(state, index, victim, callback, how);
-        let whose = self.core.table.at(index).map_or(Whose::NOBODY, |handle| self.whose(handle));
-        if let Err(stopped) = self.end_call(state, whose, begun) {
+        let callee = self.core.table.at(index).map_or(Callee::UNKNOWN, |handle| self.callee(handle));
+        if let Err(stopped) = self.end_call(state, callee, begun) {
             // The callback's own error is not lost for that of the reporter.
             if let Err(error) = result {
                 self.fail_at(state, victim, *error)?;
@@ -313,7 +304,7 @@ impl<S> Loop<S> {
     }
 
     /// Calls a handle's callback for the last time. The handle is closing.
-    pub(crate) fn call_last(&mut self, state: &mut S, handle: Handle, occurrence: Occurrence<'_>) -> Result {
+    pub(crate) fn call_last(&mut self, state: &mut S, handle: Handle, occurrence: CallbackArg<'_>) -> Result {
         let Some(callback) = self.take_callback(handle.index) else { return Ok(()) };
         self.core.note_call_at(handle.index);
         let begun = self.begin_call();
@@ -322,18 +313,24 @@ impl<S> Loop<S> {
         if result.is_ok() && begun.is_none() {
             return Ok(());
         }
-        let whose = self.whose(handle);
-        self.after_last_call(state, whose, begun, result)
+        let callee = self.callee(handle);
+        self.after_last_call(state, callee, begun, result)
     }
 
     /// Reports what was called for the last time: its error, and that it was slow.
-    fn after_last_call(&mut self, state: &mut S, whose: Whose, begun: Option<u64>, result: Result) -> Result {
-        let reported = begun.map_or(Ok(()), |begun| self.end_call(state, whose, begun));
+    fn after_last_call(
+        &mut self,
+        state: &mut S,
+        callee: Callee,
+        begun: Option<u64>,
+        result: Result,
+    ) -> Result {
+        let reported = begun.map_or(Ok(()), |begun| self.end_call(state, callee, begun));
         if let Err(error) = result {
-            if let Some(handle) = whose.handle {
+            if let Some(handle) = callee.handle {
                 self.core.close(handle);
             }
-            self.fail_as(state, whose, error)?;
+            self.fail_as(state, callee, error)?;
         }
         reported
     }
@@ -351,8 +348,8 @@ impl<S> Loop<S> {
             // Nobody asked to be told. What went wrong is told all the same, but for a cancellation.
             return match result {
                 Err(error) if !error.is_canceled() => {
-                    let whose = Whose { handle: owner, kind: pending.kind, started: pending.started };
-                    self.fail_as(state, whose, error)
+                    let callee = Callee { handle: owner, kind: pending.kind, started_at: pending.started };
+                    self.fail_as(state, callee, error)
                 }
                 _ => Ok(()),
             };
@@ -360,10 +357,10 @@ impl<S> Loop<S> {
         if pending.kind == Kind::Deferred && result.is_err() {
             return Ok(());
         }
-        let whose = Whose { handle: owner, kind: pending.kind, started: pending.started };
-        self.call_once(state, whose, |lp, state| answer(lp, state, result))?;
+        let callee = Callee { handle: owner, kind: pending.kind, started_at: pending.started };
+        self.call_once(state, callee, |lp, state| answer(lp, state, result))?;
         if let Some(owner) = owner {
-            body::answered(&mut self.core, owner);
+            kinds::answered(&mut self.core, owner);
         }
         Ok(())
     }
@@ -372,7 +369,7 @@ impl<S> Loop<S> {
     pub(crate) fn call_once(
         &mut self,
         state: &mut S,
-        whose: Whose,
+        callee: Callee,
         callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result,
     ) -> Result {
         struct Once<'a, S>(&'a mut Loop<S>, Option<Handle>);
@@ -383,44 +380,43 @@ impl<S> Loop<S> {
                 }
             }
         }
-        self.core.note_call(whose.handle, whose.kind, whose.started);
+        self.core.note_call(callee);
         let begun = self.begin_call();
         let result = {
-            let mut once = Once(self, whose.handle);
+            let mut once = Once(self, callee.handle);
             let result = callback(once.0, state);
             once.1 = None;
             result
         };
-        self.after_last_call(state, whose, begun, result)
+        self.after_last_call(state, callee, begun, result)
     }
 
     /// Closes a handle and reports why.
     pub(crate) fn fail(&mut self, state: &mut S, handle: Handle, error: Error) -> Result {
-        let whose = self.whose(handle);
+        let callee = self.callee(handle);
         let name = self.core.table.name(handle).map(str::to_owned);
         self.core.close(handle);
-        self.report(state, whose, name, error)
+        self.report(state, callee, name, error)
     }
 
     /// Reports what went wrong, and closes nothing.
-    pub(crate) fn fail_as(&mut self, state: &mut S, whose: Whose, error: Error) -> Result {
-        let name = whose.handle.and_then(|handle| self.core.table.name(handle)).map(str::to_owned);
-        self.report(state, whose, name, error)
+    pub(crate) fn fail_as(&mut self, state: &mut S, callee: Callee, error: Error) -> Result {
+        let name = callee.handle.and_then(|handle| self.core.table.name(handle)).map(str::to_owned);
+        self.report(state, callee, name, error)
     }
 
     /// Whose callback this handle's is.
-    pub(crate) fn whose(&self, handle: Handle) -> Whose {
+    pub(crate) fn callee(&self, handle: Handle) -> Callee {
         match self.core.table.get(handle) {
-            Some(slot) => Whose { handle: Some(handle), kind: slot.body.kind(), started: slot.started },
+            Some(slot) => Callee { handle: Some(handle), kind: slot.body.kind(), started_at: slot.started },
             // Only if the application has exchanged the loop for another inside the callback.
-            None => Whose::NOBODY,
+            None => Callee::UNKNOWN,
         }
     }
 
     /// Gives a failure to `on_failure`; with none set, `run` ends with it.
-    fn report(&mut self, state: &mut S, whose: Whose, name: Option<String>, error: Error) -> Result {
-        let Whose { handle, kind, started } = whose;
-        let failure = Failure { handle, kind, name, started, error };
+    fn report(&mut self, state: &mut S, callee: Callee, name: Option<String>, error: Error) -> Result {
+        let failure = Failure { origin: callee.named(name), error };
         let Some(on_failure) = self.on_failure.take() else { return Err(failure.into()) };
         struct Reporting<'a, S>(&'a mut Loop<S>, Option<OnFailure<S>>);
         impl<S> Drop for Reporting<'_, S> {
@@ -430,7 +426,7 @@ impl<S> Loop<S> {
                 }
             }
         }
-        self.core.note_call(handle, kind, started);
+        self.core.note_call(callee);
         let mut reporting = Reporting(self, Some(on_failure));
         match &mut reporting.1 {
             Some(on_failure) => on_failure(reporting.0, state, failure),
@@ -443,7 +439,7 @@ impl<S> Loop<S> {
         self.on_slow.as_ref().map(|_| self.core.backend.now())
     }
 
-    fn end_call(&mut self, state: &mut S, whose: Whose, begun: u64) -> Result {
+    fn end_call(&mut self, state: &mut S, callee: Callee, begun: u64) -> Result {
         let took = self.core.backend.now().saturating_sub(begun);
         let Some((limit, _)) = &self.on_slow else { return Ok(()) };
         if took < *limit {
@@ -451,10 +447,8 @@ impl<S> Loop<S> {
         }
         let Some((limit, mut on_slow)) = self.on_slow.take() else { return Ok(()) };
         let slow = SlowCallback {
-            handle: whose.handle,
-            kind: whose.kind,
-            name: whose.handle.and_then(|handle| self.core.table.name(handle)).map(str::to_owned),
-            started: whose.started,
+            origin: callee
+                .named(callee.handle.and_then(|handle| self.core.table.name(handle)).map(str::to_owned)),
             took: std::time::Duration::from_nanos(took),
         };
         // A panic in here loses the reporter, and nothing else.

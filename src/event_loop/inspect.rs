@@ -1,24 +1,18 @@
 //! The loop explains itself: what it holds, why it is still running, which callbacks are slow.
 
-use std::{fmt, panic::Location, time::Duration};
+use std::{fmt, time::Duration};
 
 use super::Loop;
-use crate::handle::{Handle, Kind};
+use crate::handle::Origin;
 
 /// One handle or request of a loop, as [`Loop::handles`] and [`Loop::why_alive`] list them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Entry {
-    /// The id. `None` for a request.
-    pub handle: Option<Handle>,
-    /// What it is.
-    pub kind: Kind,
-    /// The name it was given, if any.
-    pub name: Option<String>,
-    /// Where in the program it was started.
-    pub started: &'static Location<'static>,
-    /// Whether it keeps the loop running.
-    pub holds: bool,
+pub struct HandleInfo {
+    /// Which handle or request it is.
+    pub origin: Origin,
+    /// Whether it keeps the loop alive.
+    pub keeps_alive: bool,
     /// Whether it is started.
     pub active: bool,
     /// Whether it counts while it is active: `unref` was not called.
@@ -26,16 +20,12 @@ pub struct Entry {
     /// Whether it is being closed.
     pub closing: bool,
     /// What it is doing or waiting for.
-    pub doing: String,
+    pub status: String,
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for HandleInfo {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}", self.kind)?;
-        if let Some(name) = &self.name {
-            write!(out, " {name:?}")?;
-        }
-        write!(out, " started at {}:{}: {}", self.started.file(), self.started.line(), self.doing)?;
+        write!(out, "{}: {}", self.origin, self.status)?;
         if self.closing {
             write!(out, ", closing")?;
         }
@@ -50,7 +40,7 @@ impl fmt::Display for Entry {
 #[derive(Clone, Debug)]
 pub struct WhyAlive {
     /// The handles and requests that hold the loop.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<HandleInfo>,
     /// How many [`Remote`](crate::Remote)s hold it, in whatever thread they are.
     pub remotes: usize,
     /// How many posted closures wait to be run.
@@ -86,25 +76,15 @@ impl fmt::Display for WhyAlive {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SlowCallback {
-    /// Whose callback it was. `None` for a request without a handle.
-    pub handle: Option<Handle>,
-    /// What kind of handle or request it was.
-    pub kind: Kind,
-    /// The name it was given, if any.
-    pub name: Option<String>,
-    /// Where in the program it was started.
-    pub started: &'static Location<'static>,
+    /// Whose callback it was.
+    pub origin: Origin,
     /// How long the callback took.
     pub took: Duration,
 }
 
 impl fmt::Display for SlowCallback {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "slow callback: {}", self.kind)?;
-        if let Some(name) = &self.name {
-            write!(out, " {name:?}")?;
-        }
-        write!(out, " started at {}:{} took {:?}", self.started.file(), self.started.line(), self.took)
+        write!(out, "slow callback: {} took {:?}", self.origin, self.took)
     }
 }
 
@@ -112,36 +92,35 @@ impl<S> Loop<S> {
     /// Lists every handle and every request, whether it holds the loop or not, oldest handles first.
     ///
     /// For people and tests: it allocates, and takes time in proportion to what there is.
-    pub fn handles(&self) -> Vec<Entry> {
+    pub fn handles(&self) -> Vec<HandleInfo> {
         let core = &self.core;
         let mut handles: Vec<_> = core.table.iter().collect();
         handles.sort_by_key(|(handle, _)| *handle);
-        let handles = handles.into_iter().map(|(handle, slot)| Entry {
-            handle: Some(handle),
-            kind: slot.body.kind(),
-            name: core.table.name(handle).map(str::to_owned),
-            started: slot.started,
-            holds: slot.state().holds(),
-            active: slot.state().active,
-            referenced: !slot.state().unreferenced,
-            closing: slot.state().closing,
-            doing: slot.body.describe(core, handle),
+        let handles = handles.into_iter().map(|(handle, slot)| HandleInfo {
+            origin: self.callee(handle).named(core.table.name(handle).map(str::to_owned)),
+            keeps_alive: slot.flags().keeps_alive(),
+            active: slot.flags().active,
+            referenced: !slot.flags().unreferenced,
+            closing: slot.flags().closing,
+            status: slot.body.describe(core, handle),
         });
         let mut requests: Vec<_> = core.requests.iter().collect();
         requests.sort_by_key(|(request, _)| *request);
-        let requests = requests.into_iter().map(|(_, pending)| Entry {
-            handle: None,
-            kind: pending.kind,
-            name: pending.owner.and_then(|owner| core.table.name(owner)).map(str::to_owned),
-            started: pending.started,
-            holds: true,
+        let requests = requests.into_iter().map(|(_, pending)| HandleInfo {
+            origin: Origin {
+                handle: None,
+                kind: pending.kind,
+                name: pending.owner.and_then(|owner| core.table.name(owner)).map(str::to_owned),
+                started_at: pending.started,
+            },
+            keeps_alive: true,
             active: true,
             referenced: true,
             closing: false,
-            doing: match pending.stage {
-                crate::handle::request::Stage::Waiting => format!("{}: waiting", pending.act),
-                crate::handle::request::Stage::Pooled(_) => format!("{}: with the workers", pending.act),
-                crate::handle::request::Stage::Answered => format!("{}: its callback is next", pending.act),
+            status: match pending.stage {
+                crate::handle::request::Stage::InFlight => format!("{}: waiting", pending.op),
+                crate::handle::request::Stage::Queued(_) => format!("{}: with the workers", pending.op),
+                crate::handle::request::Stage::Completed => format!("{}: its callback is next", pending.op),
             },
         });
         handles.chain(requests).collect()
@@ -163,7 +142,7 @@ impl<S> Loop<S> {
     /// ```
     pub fn why_alive(&self) -> WhyAlive {
         WhyAlive {
-            entries: self.handles().into_iter().filter(|entry| entry.holds).collect(),
+            entries: self.handles().into_iter().filter(|entry| entry.keeps_alive).collect(),
             remotes: self.posts.senders(),
             posts: self.posts.len(),
         }

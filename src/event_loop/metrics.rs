@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::queue::deadlines::Nanos;
+use crate::time::Nanos;
 
 /// What a loop has done since it was made. From [`Loop::metrics`](crate::Loop::metrics).
 #[derive(Clone, Debug, Default)]

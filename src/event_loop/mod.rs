@@ -1,10 +1,10 @@
 //! The loop: knows phases, not what handles do.
 
-pub(crate) mod body;
 mod closing;
 pub(crate) mod core;
 pub(crate) mod dispatch;
 mod inspect;
+pub(crate) mod kinds;
 mod metrics;
 mod turn;
 mod verify;
@@ -15,11 +15,11 @@ use std::{
     time::Duration,
 };
 
-pub use inspect::{Entry, SlowCallback, WhyAlive};
+pub use inspect::{HandleInfo, SlowCallback, WhyAlive};
 pub use metrics::{Histogram, Metrics};
 
 use self::{
-    core::{Core, nanos},
+    core::Core,
     dispatch::{Answer, Callback, OnFailure, OnSlow},
     turn::Block,
 };
@@ -28,6 +28,7 @@ use crate::{
     error::{Error, Failure, Result},
     handle::{Handle, Key, Kind, Request},
     remote::{Post, Remote},
+    time::nanos,
 };
 
 /// A callback event loop: one thread, any number of handles, callbacks that are called one at a time.
@@ -111,7 +112,7 @@ impl Options {
     /// Makes a loop on a backend that there is.
     pub(crate) fn build_on<S>(self, backend: Backend) -> Loop<S> {
         let core = Core::new(backend, self.read_buffer);
-        let posts = Inbox::new(core.backend.bell(Key::POSTS), usize::MAX);
+        let posts = Inbox::new(core.backend.notifier(Key::POSTS), usize::MAX);
         Loop { core, callbacks: Vec::new(), answers: Vec::new(), on_failure: None, on_slow: None, posts }
     }
 }
@@ -120,9 +121,9 @@ impl Options {
 struct Running<'a, S>(&'a mut Loop<S>);
 
 impl<'a, S> Running<'a, S> {
-    fn begin(lp: &'a mut Loop<S>, act: &'static str) -> Result<Running<'a, S>> {
+    fn begin(lp: &'a mut Loop<S>, op: &'static str) -> Result<Running<'a, S>> {
         if lp.core.running {
-            return Err(Error::Reentrant { act });
+            return Err(Error::Reentrant { op });
         }
         lp.core.running = true;
         Ok(Running(lp))
@@ -138,7 +139,7 @@ impl<S> Drop for Running<'_, S> {
         core.stopping = false;
         core.read_clock();
         core.counters.rest(core.now);
-        core.backend.leave();
+        core.backend.detach();
     }
 }
 
@@ -202,8 +203,8 @@ impl<S> Loop<S> {
         Ok(running.0.core.stopping)
     }
 
-    fn run_turn(&mut self, state: &mut S, block: Block, act: &'static str) -> Result<bool> {
-        let running = Running::begin(self, act)?;
+    fn run_turn(&mut self, state: &mut S, block: Block, op: &'static str) -> Result<bool> {
+        let running = Running::begin(self, op)?;
         if !running.0.core.stopping {
             running.0.turn(state, block)?;
         }
@@ -245,14 +246,14 @@ impl<S> Loop<S> {
     ///
     /// It stands still during a callback: it is read at the start of a turn and after waiting. Timers
     /// count from it, so one that is started after long work in a callback is due that much sooner,
-    /// unless [`refresh_now`](Self::refresh_now) is called. Outside of `run`, starting a timer refreshes
+    /// unless [`update_time`](Self::update_time) is called. Outside of `run`, starting a timer refreshes
     /// it.
     pub fn now(&self) -> Duration {
         Duration::from_nanos(self.core.now)
     }
 
     /// Reads the clock now, for timers to be started after long work in a callback.
-    pub fn refresh_now(&mut self) {
+    pub fn update_time(&mut self) {
         self.core.read_clock();
     }
 
@@ -268,14 +269,14 @@ impl<S> Loop<S> {
     /// # use std::time::Duration;
     /// # use ringback::{Loop, Timer};
     /// let mut lp = Loop::<()>::new()?;
-    /// assert_eq!(lp.timeout(), Some(Duration::ZERO)); // nothing to wait for
+    /// assert_eq!(lp.poll_timeout(), Some(Duration::ZERO)); // nothing to wait for
     /// Timer::after(&mut lp, Duration::from_secs(1), |_, _| Ok(()))?;
-    /// assert!(lp.timeout().unwrap() <= Duration::from_secs(1));
+    /// assert!(lp.poll_timeout().unwrap() <= Duration::from_secs(1));
     /// # Ok::<(), ringback::Error>(())
     /// ```
-    pub fn timeout(&mut self) -> Option<Duration> {
-        self.core.backend.install();
-        if self.core.backend.has_refused() {
+    pub fn poll_timeout(&mut self) -> Option<Duration> {
+        self.core.backend.apply_registrations();
+        if self.core.backend.has_failed_registrations() {
             return Some(Duration::ZERO);
         }
         self.how_long_to_block(Block::Forever, false).map(Duration::from_nanos)
@@ -291,7 +292,7 @@ impl<S> Loop<S> {
     #[track_caller]
     pub fn defer(&mut self, callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result + 'static) -> Request {
         let request = self.core.request(None, Kind::Deferred, "defer", Location::caller());
-        self.expect(request, Box::new(move |lp, state, _| callback(lp, state)));
+        self.set_completion(request, Box::new(move |lp, state, _| callback(lp, state)));
         self.core.answer(request, Ok(Outcome::Done));
         request
     }
@@ -382,28 +383,28 @@ impl<S> Loop<S> {
 
     /// Whether the handle exists in this loop and is not being closed.
     pub fn is_open(&self, handle: impl Into<Handle>) -> bool {
-        self.core.table.get(handle.into()).is_some_and(|slot| !slot.state().closing)
+        self.core.table.get(handle.into()).is_some_and(|slot| !slot.flags().closing)
     }
 
     /// Whether the handle is started.
     pub fn is_active(&self, handle: impl Into<Handle>) -> bool {
-        self.core.table.get(handle.into()).is_some_and(|slot| slot.state().active)
+        self.core.table.get(handle.into()).is_some_and(|slot| slot.flags().active)
     }
 
     pub(crate) fn is_referenced(&self, handle: impl Into<Handle>) -> bool {
-        self.core.table.get(handle.into()).is_some_and(|slot| !slot.state().unreferenced)
+        self.core.table.get(handle.into()).is_some_and(|slot| !slot.flags().unreferenced)
     }
 
     pub(crate) fn set_referenced(&mut self, handle: impl Into<Handle>, referenced: bool) -> Result {
         let handle = handle.into();
-        self.core.open(handle, if referenced { "re_ref" } else { "unref" })?;
-        self.core.table.change(handle, |state| state.unreferenced = !referenced);
+        self.core.require(handle, if referenced { "re_ref" } else { "unref" })?;
+        self.core.table.update(handle, |state| state.unreferenced = !referenced);
         Ok(())
     }
 
     pub(crate) fn set_name(&mut self, handle: impl Into<Handle>, name: impl Into<String>) -> Result {
         let handle = handle.into();
-        self.core.open(handle, "set_name")?;
+        self.core.require(handle, "set_name")?;
         self.core.table.set_name(handle, name.into());
         Ok(())
     }
@@ -413,7 +414,7 @@ impl<S> Loop<S> {
     }
 
     /// What to call when a request is answered.
-    pub(crate) fn expect(&mut self, request: Request, answer: Answer<S>) {
+    pub(crate) fn set_completion(&mut self, request: Request, answer: Answer<S>) {
         let index = request.index as usize;
         if index >= self.answers.len() {
             self.answers.resize_with(index + 1, || None);
@@ -431,7 +432,7 @@ impl<S> Loop<S> {
 }
 
 impl<S> AsFd for Loop<S> {
-    /// Readable when the loop has an event to dispatch. See [`Loop::timeout`].
+    /// Readable when the loop has an event to dispatch. See [`Loop::poll_timeout`].
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.core.backend.as_fd()
     }

@@ -6,13 +6,13 @@
 //! Each phase takes what is there when it begins, one by one, from a list in the loop: what is added
 //! meanwhile waits for the next time, and what is broken off goes on then.
 
-use super::{Loop, body, core::Pending, dispatch::Whose};
+use super::{Loop, core::Deferred, kinds};
 use crate::{
     error::{Error, Result},
-    handle::{Key, Kind},
+    handle::{Callee, Key, Kind},
     hook::Phase,
     net::stream,
-    queue::deadlines::Nanos,
+    time::Nanos,
 };
 
 /// How many times the deferred phase after poll looks again: a write, its callback, the next write, …
@@ -61,7 +61,7 @@ impl<S> Loop<S> {
         let pass = self.core.deadlines.arrivals();
         while let Some(index) = self.core.deadlines.pop_due(self.core.now, pass) {
             if let Some(handle) = self.core.table.at(index) {
-                body::timed_out(self, state, handle)?;
+                kinds::timed_out(self, state, handle)?;
             }
         }
         Ok(())
@@ -74,8 +74,8 @@ impl<S> Loop<S> {
             }
             for _ in 0..self.core.pending.len() {
                 match self.core.pending.pop_front() {
-                    Some(Pending::Answer(request, result)) => self.answer(state, request, result)?,
-                    Some(Pending::Stream(handle)) => stream::told(self, state, handle)?,
+                    Some(Deferred::Answer(request, result)) => self.answer(state, request, result)?,
+                    Some(Deferred::Stream(handle)) => stream::told(self, state, handle)?,
                     None => break,
                 }
             }
@@ -144,14 +144,14 @@ impl<S> Loop<S> {
     fn woke_early(&mut self, block: Block) -> bool {
         let core = &mut self.core;
         let limit_has_come = matches!(block, Block::Until(limit) if core.now >= limit);
-        let nothing_came = core.ready.is_empty() && !core.backend.has_rung();
+        let nothing_came = core.ready.is_empty() && !core.backend.has_notifications();
         nothing_came && !limit_has_come && core.deadlines.come_near(core.now)
     }
 
     fn ready(&mut self, state: &mut S) -> Result {
-        while let Some((key, error)) = self.core.backend.take_refused() {
+        while let Some((key, error)) = self.core.backend.pop_failed_registration() {
             if let Some(handle) = self.core.table.resolve(key) {
-                body::refused(self, state, handle, error)?;
+                kinds::refused(self, state, handle, error)?;
             }
         }
         while let Some(&(key, readiness)) = self.core.ready.get(self.core.ready_done) {
@@ -161,7 +161,7 @@ impl<S> Loop<S> {
                 // A handle that is gone, or whose slot is another's by now, is not found.
                 _ => {
                     if let Some(handle) = self.core.table.resolve(key) {
-                        body::ready(self, state, handle, readiness)?;
+                        kinds::ready(self, state, handle, readiness)?;
                     }
                 }
             }
@@ -171,8 +171,8 @@ impl<S> Loop<S> {
 
     fn bells(&mut self, state: &mut S) -> Result {
         let lp = self.core.lp;
-        if self.core.backend.has_rung() {
-            self.core.backend.answer_bells(&mut self.core.rung);
+        if self.core.backend.has_notifications() {
+            self.core.backend.drain_notifications(&mut self.core.rung);
         }
         // Those that ring themselves again meanwhile have their turn in the next one.
         for _ in self.core.rung_done..self.core.rung.len() {
@@ -182,7 +182,7 @@ impl<S> Loop<S> {
                 Key::POSTS => self.collect_posts(),
                 _ => {
                     if let Some(handle) = self.core.table.resolve(key) {
-                        body::rung(self, state, handle)?;
+                        kinds::rung(self, state, handle)?;
                     }
                 }
             }
@@ -201,8 +201,8 @@ impl<S> Loop<S> {
     fn posts(&mut self, state: &mut S) -> Result {
         while self.posts.is_ready() {
             let Some(post) = self.posts.next() else { break };
-            let whose = Whose { handle: None, kind: Kind::Post, started: post.started };
-            self.call_once(state, whose, post.closure)?;
+            let callee = Callee { handle: None, kind: Kind::Post, started_at: post.started };
+            self.call_once(state, callee, post.closure)?;
         }
         Ok(())
     }

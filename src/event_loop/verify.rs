@@ -31,7 +31,7 @@ impl<S> Loop<S> {
         for (request, pending) in core.requests.iter() {
             let expected = self.answers.get(request.index as usize).is_some_and(Option::is_some);
             // A file that was written to is closed by a job that nobody asked for by name.
-            let internal = pending.act == crate::fs::CLOSE;
+            let internal = pending.op == crate::fs::CLOSE;
             assert!(expected || internal, "a request has somebody to answer: {request:?}");
         }
         for (index, callback) in self.callbacks.iter().enumerate() {

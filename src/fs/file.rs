@@ -14,9 +14,9 @@ use crate::{
         job::{Job, Outcome},
     },
     error::{Error, Result},
-    event_loop::{body::Body, core::Core},
+    event_loop::{core::Core, kinds::Body},
     handle::{Handle, Kind, Request, request::Stage, typed_handle},
-    net::Payload,
+    payload::Payload,
 };
 
 /// The act of closing a file that was written to.
@@ -185,7 +185,7 @@ impl State {
 /// A request of this file was asked of the backend: it is to be cancelled if the file is closed.
 pub(super) fn note(core: &mut Core, handle: Handle, request: Request) {
     let Core { table, requests, .. } = core;
-    if !requests.get(request).is_some_and(|pending| matches!(pending.stage, Stage::Pooled(_))) {
+    if !requests.get(request).is_some_and(|pending| matches!(pending.stage, Stage::Queued(_))) {
         return;
     }
     let Some(slot) = table.get_mut(handle) else { return };
@@ -364,32 +364,32 @@ impl File {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`]; [`Error::Busy`] while operations are in flight: the file then stays here.
+    /// [`Error::Closed`]; [`Error::InUse`] while operations are in flight: the file then stays here.
     pub fn into_std<S>(self, lp: &mut Loop<S>) -> Result<std::fs::File> {
-        let act = "give a file back";
-        let state = state_mut(&mut lp.core, self.0, act)?;
-        let file = state.file.take().ok_or(Error::Closed { act })?;
+        let op = "give a file back";
+        let state = state_mut(&mut lp.core, self.0, op)?;
+        let file = state.file.take().ok_or(Error::Closed { op })?;
         match Arc::try_unwrap(file) {
             Ok(file) => {
                 self.close(lp);
-                file.into_file().map_err(|error| Error::system(act, error))
+                file.into_file().map_err(|error| Error::system(op, error))
             }
             Err(shared) => {
-                state_mut(&mut lp.core, self.0, act)?.file = Some(shared);
-                Err(Error::Busy { act })
+                state_mut(&mut lp.core, self.0, op)?.file = Some(shared);
+                Err(Error::InUse { op })
             }
         }
     }
 
-    fn file<S>(self, lp: &mut Loop<S>, act: &'static str) -> Result<Arc<Descriptor>> {
-        state_mut(&mut lp.core, self.0, act)?.file.clone().ok_or(Error::Closed { act })
+    fn file<S>(self, lp: &mut Loop<S>, op: &'static str) -> Result<Arc<Descriptor>> {
+        state_mut(&mut lp.core, self.0, op)?.file.clone().ok_or(Error::Closed { op })
     }
 }
 
-fn state_mut<'a>(core: &'a mut Core, handle: Handle, act: &'static str) -> Result<&'a mut State> {
-    match &mut core.open(handle, act)?.body {
+fn state_mut<'a>(core: &'a mut Core, handle: Handle, op: &'static str) -> Result<&'a mut State> {
+    match &mut core.require(handle, op)?.body {
         Body::File(state) => Ok(state),
-        _ => Err(Error::Closed { act }),
+        _ => Err(Error::Closed { op }),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 /// What sort of thing a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum FileKind {
+pub enum FileType {
     /// A regular file.
     File,
     /// A directory.
@@ -25,7 +25,7 @@ pub enum FileKind {
 #[non_exhaustive]
 pub struct Metadata {
     /// What it is.
-    pub kind: FileKind,
+    pub file_type: FileType,
     /// Its length in bytes.
     pub len: u64,
     /// The permission bits, such as `0o644`.
@@ -51,26 +51,26 @@ pub struct Metadata {
 impl Metadata {
     /// Whether it is a regular file.
     pub fn is_file(&self) -> bool {
-        self.kind == FileKind::File
+        self.file_type == FileType::File
     }
 
     /// Whether it is a directory.
     pub fn is_dir(&self) -> bool {
-        self.kind == FileKind::Directory
+        self.file_type == FileType::Directory
     }
 }
 
 impl From<std::fs::Metadata> for Metadata {
     fn from(found: std::fs::Metadata) -> Metadata {
         let kind = found.file_type();
-        let kind = match () {
-            () if kind.is_file() => FileKind::File,
-            () if kind.is_dir() => FileKind::Directory,
-            () if kind.is_symlink() => FileKind::Symlink,
-            () => FileKind::Other,
+        let file_type = match () {
+            () if kind.is_file() => FileType::File,
+            () if kind.is_dir() => FileType::Directory,
+            () if kind.is_symlink() => FileType::Symlink,
+            () => FileType::Other,
         };
         Metadata {
-            kind,
+            file_type,
             len: found.len(),
             mode: found.mode() & 0o7777,
             device: found.dev(),

@@ -35,14 +35,14 @@ pub(crate) use file::{CLOSE, State as FileState, quiesced, release};
 pub use file::{File, OpenOptions};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use metadata::time;
-pub use metadata::{FileKind, Metadata};
+pub use metadata::{FileType, Metadata};
 
 use crate::{
     Loop,
     backend::job::{Content, Job, Outcome},
     error::{Error, Result},
     handle::{Handle, Kind, Request},
-    net::Payload,
+    payload::Payload,
 };
 
 /// Reads a whole file. `callback` gets its bytes, in a deferred phase.
@@ -112,22 +112,22 @@ pub fn symlink_metadata<S>(
 fn submit<S, T: 'static>(
     lp: &mut Loop<S>,
     owner: Option<Handle>,
-    act: &'static str,
+    op: &'static str,
     job: Job,
     convert: fn(Outcome) -> Option<T>,
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result<T>) -> Result + 'static,
     started: &'static Location<'static>,
 ) -> Result<Request> {
-    let request = lp.core.request(owner, Kind::FileOperation, act, started);
+    let request = lp.core.request(owner, Kind::FileOperation, op, started);
     lp.core.submit(request, job)?;
     if let Some(owner) = owner {
         file::note(&mut lp.core, owner, request);
     }
-    lp.expect(
+    lp.set_completion(
         request,
         Box::new(move |lp, state, result| {
             // Never `None`: the job and its conversion are named together.
-            let result = result.and_then(|outcome| convert(outcome).ok_or(Error::Canceled { act }));
+            let result = result.and_then(|outcome| convert(outcome).ok_or(Error::Canceled { op }));
             let name = owner.and_then(|owner| lp.core.table.name(owner));
             let result = result.map_err(|error| error.with_subject(name.unwrap_or_default()));
             callback(lp, state, result)

@@ -43,7 +43,7 @@ pub(crate) struct Key(pub(crate) u64);
 
 impl Key {
     /// The backend's own doorbell. Not a handle's key: no table has an index of `u32::MAX`.
-    pub(crate) const BELL: Key = Key(u64::MAX);
+    pub(crate) const WAKE_FD: Key = Key(u64::MAX);
     /// The backend's own signal descriptor.
     pub(crate) const SIGNALS: Key = Key(u64::MAX - (1 << 32));
     /// Closures posted from other threads.

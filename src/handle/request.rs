@@ -29,19 +29,19 @@ impl fmt::Debug for Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Nobody has begun it, or it cannot be told.
-    Waiting,
+    InFlight,
     /// It was given to the pool under this ticket.
-    Pooled(u64),
+    Queued(u64),
     /// Its answer is queued.
-    Answered,
+    Completed,
 }
 
 #[derive(Debug)]
-pub(crate) struct Pending {
+pub(crate) struct RequestState {
     pub(crate) serial: NonZeroU64,
     pub(crate) owner: Option<Handle>,
     pub(crate) kind: Kind,
-    pub(crate) act: &'static str,
+    pub(crate) op: &'static str,
     pub(crate) started: &'static Location<'static>,
     pub(crate) stage: Stage,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Pending {
 #[derive(Debug)]
 pub(crate) struct Requests {
     lp: u32,
-    slots: Slab<Pending>,
+    slots: Slab<RequestState>,
     serials: u64,
 }
 
@@ -63,21 +63,22 @@ impl Requests {
         &mut self,
         owner: Option<Handle>,
         kind: Kind,
-        act: &'static str,
+        op: &'static str,
         started: &'static Location<'static>,
     ) -> Request {
         self.serials += 1;
         let serial = NonZeroU64::new(self.serials).expect("serials start at one");
-        let index = self.slots.insert(Pending { serial, owner, kind, act, started, stage: Stage::Waiting });
+        let index =
+            self.slots.insert(RequestState { serial, owner, kind, op, started, stage: Stage::InFlight });
         Request { lp: self.lp, serial, index: u32::try_from(index).expect("fewer requests than 2³²") }
     }
 
-    pub(crate) fn get(&self, request: Request) -> Option<&Pending> {
+    pub(crate) fn get(&self, request: Request) -> Option<&RequestState> {
         let pending = self.slots.get(request.index as usize)?;
         (pending.serial == request.serial && request.lp == self.lp).then_some(pending)
     }
 
-    pub(crate) fn get_mut(&mut self, request: Request) -> Option<&mut Pending> {
+    pub(crate) fn get_mut(&mut self, request: Request) -> Option<&mut RequestState> {
         let pending = self.slots.get_mut(request.index as usize)?;
         (pending.serial == request.serial && request.lp == self.lp).then_some(pending)
     }
@@ -86,12 +87,12 @@ impl Requests {
     pub(crate) fn answered(&mut self, index: u32, serial: u32) -> Option<Request> {
         let pending = self.slots.get_mut(index as usize)?;
         (pending.serial.get() as u32 == serial).then(|| {
-            pending.stage = Stage::Answered;
+            pending.stage = Stage::Completed;
             Request { lp: self.lp, serial: pending.serial, index }
         })
     }
 
-    pub(crate) fn remove(&mut self, request: Request) -> Option<Pending> {
+    pub(crate) fn remove(&mut self, request: Request) -> Option<RequestState> {
         self.get_mut(request)?;
         Some(self.slots.remove(request.index as usize))
     }
@@ -105,7 +106,7 @@ impl Requests {
         self.slots.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Request, &Pending)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Request, &RequestState)> {
         let lp = self.lp;
         self.slots.iter().map(move |(index, pending)| {
             (Request { lp, serial: pending.serial, index: index as u32 }, pending)
@@ -117,7 +118,7 @@ impl Request {
     /// Takes the request back, if nobody has begun it: its callback then gets
     /// [`Error::Canceled`](crate::Error::Canceled), in the next deferred phase.
     ///
-    /// Answers [`Error::Busy`](crate::Error::Busy) if it has begun or its answer is on its way: the
+    /// Answers [`Error::AlreadyStarted`](crate::Error::AlreadyStarted) if it has begun or its answer is on its way: the
     /// callback then gets the real result. Answers [`Error::Closed`](crate::Error::Closed) if it was
     /// answered. May be called from any callback.
     pub fn cancel<S>(self, lp: &mut crate::Loop<S>) -> crate::Result {

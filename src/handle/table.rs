@@ -1,12 +1,12 @@
 //! The table of handles: slots that are reused, serial numbers that are not.
 //!
-//! Counts are kept as states change, never recounted: `holding` answers "is the loop alive?" at once.
+//! Counts are kept as states change, never recounted: `alive` answers "is the loop alive?" at once.
 
 use std::{collections::BTreeMap, num::NonZeroU64, panic::Location};
 
 use slab::Slab;
 
-use super::{Handle, Key, state::State};
+use super::{Handle, Key, flags::Flags};
 use crate::error::{Error, Result};
 
 /// Below so many slots the table doubles when it grows.
@@ -19,19 +19,19 @@ pub(crate) struct Slot<B> {
     pub(crate) started: &'static Location<'static>,
     /// Requests that are not answered yet. The end of a closing handle waits for them.
     pub(crate) requests: u32,
-    state: State,
+    flags: Flags,
     pub(crate) body: B,
 }
 
 impl<B> Slot<B> {
-    pub(crate) fn state(&self) -> State {
-        self.state
+    pub(crate) fn flags(&self) -> Flags {
+        self.flags
     }
 }
 
 /// Every handle of one loop.
 ///
-/// 1. `holding` slots have a state that holds the loop; `closing` slots are closing.
+/// 1. `alive` slots have a state that holds the loop; `closing` slots are closing.
 /// 2. A serial number is given once.
 /// 3. `names` are of present slots.
 #[derive(Debug)]
@@ -39,14 +39,14 @@ pub(crate) struct Table<B> {
     lp: u32,
     slots: Slab<Slot<B>>,
     serials: u64,
-    holding: usize,
+    alive: usize,
     closing: usize,
     names: BTreeMap<u32, String>,
 }
 
 impl<B> Table<B> {
     pub(crate) fn new(lp: u32) -> Table<B> {
-        Table { lp, slots: Slab::new(), serials: 0, holding: 0, closing: 0, names: BTreeMap::new() }
+        Table { lp, slots: Slab::new(), serials: 0, alive: 0, closing: 0, names: BTreeMap::new() }
     }
 
     /// A new handle; `body` is made for its id.
@@ -64,22 +64,22 @@ impl<B> Table<B> {
             .filter(|&index| index < u32::MAX)
             .expect("fewer handles than 2³²");
         let handle = Handle { lp: self.lp, serial, index };
-        entry.insert(Slot { serial, started, requests: 0, state: State::default(), body: body(handle) });
+        entry.insert(Slot { serial, started, requests: 0, flags: Flags::default(), body: body(handle) });
         handle
     }
 
     /// The slot of a handle that is open.
-    pub(crate) fn open(&mut self, handle: Handle, act: &'static str) -> Result<&mut Slot<B>> {
+    pub(crate) fn require(&mut self, handle: Handle, op: &'static str) -> Result<&mut Slot<B>> {
         if handle.lp != self.lp {
-            return Err(Error::Foreign { act });
+            return Err(Error::WrongLoop { op });
         }
         // Made only if it is needed: an error is dropped as dearly as it is made.
-        self.find_open(handle).ok_or_else(|| Error::Closed { act })
+        self.get_open(handle).ok_or_else(|| Error::Closed { op })
     }
 
     /// The same for those who pass over one that is gone.
-    pub(crate) fn find_open(&mut self, handle: Handle) -> Option<&mut Slot<B>> {
-        self.get_mut(handle).filter(|slot| !slot.state.closing)
+    pub(crate) fn get_open(&mut self, handle: Handle) -> Option<&mut Slot<B>> {
+        self.get_mut(handle).filter(|slot| !slot.flags.closing)
     }
 
     /// The slot of a handle, closing or not.
@@ -97,7 +97,7 @@ impl<B> Table<B> {
     /// The handle that a key was made from, if it is still open.
     pub(crate) fn resolve(&self, key: Key) -> Option<Handle> {
         let slot = self.slots.get(key.index() as usize)?;
-        (key.is_of(slot.serial) && !slot.state.closing).then_some(Handle {
+        (key.is_of(slot.serial) && !slot.flags.closing).then_some(Handle {
             lp: self.lp,
             serial: slot.serial,
             index: key.index(),
@@ -111,12 +111,12 @@ impl<B> Table<B> {
     }
 
     /// Changes the state of a handle and keeps the counts. Does nothing for one that is gone.
-    pub(crate) fn change(&mut self, handle: Handle, change: impl FnOnce(&mut State)) {
+    pub(crate) fn update(&mut self, handle: Handle, change: impl FnOnce(&mut Flags)) {
         let Some(slot) = self.get_mut(handle) else { return };
-        let before = slot.state;
-        change(&mut slot.state);
-        let after = slot.state;
-        self.holding = self.holding + usize::from(after.holds()) - usize::from(before.holds());
+        let before = slot.flags;
+        change(&mut slot.flags);
+        let after = slot.flags;
+        self.alive = self.alive + usize::from(after.keeps_alive()) - usize::from(before.keeps_alive());
         self.closing = self.closing + usize::from(after.closing) - usize::from(before.closing);
     }
 
@@ -124,8 +124,8 @@ impl<B> Table<B> {
         self.get(handle)?;
         self.names.remove(&handle.index);
         let slot = self.slots.remove(handle.index as usize);
-        self.holding -= usize::from(slot.state.holds());
-        self.closing -= usize::from(slot.state.closing);
+        self.alive -= usize::from(slot.flags.keeps_alive());
+        self.closing -= usize::from(slot.flags.closing);
         Some(slot)
     }
 
@@ -141,8 +141,8 @@ impl<B> Table<B> {
     }
 
     /// How many handles keep the loop alive.
-    pub(crate) fn holding(&self) -> usize {
-        self.holding
+    pub(crate) fn alive(&self) -> usize {
+        self.alive
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -167,9 +167,9 @@ impl<B> Table<B> {
 
     /// Panics unless the invariants hold.
     pub(crate) fn verify(&self) {
-        let holding = self.slots.iter().filter(|(_, slot)| slot.state.holds()).count();
-        assert_eq!(holding, self.holding, "the count of handles that hold the loop is kept");
-        let closing = self.slots.iter().filter(|(_, slot)| slot.state.closing).count();
+        let alive = self.slots.iter().filter(|(_, slot)| slot.flags.keeps_alive()).count();
+        assert_eq!(alive, self.alive, "the count of handles that hold the loop is kept");
+        let closing = self.slots.iter().filter(|(_, slot)| slot.flags.closing).count();
         assert_eq!(closing, self.closing, "the count of closing handles is kept");
         for (_, slot) in &self.slots {
             assert!(slot.serial.get() <= self.serials, "serials are given in order");

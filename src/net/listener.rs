@@ -8,14 +8,14 @@ use std::panic::Location;
 use super::{ToAddr, stream, tcp::TcpListener, tcp::TcpStream};
 use crate::{
     Loop,
-    backend::{AcceptTrouble, Interest, Readiness, Socket, SocketOptions, accept_trouble},
+    backend::{AcceptError, Interest, Readiness, Socket, SocketOptions, classify_accept_error},
     error::{Error, Result},
     event_loop::{
-        body::{Body, Occurrence},
         core::Core,
+        kinds::{Body, CallbackArg},
     },
     handle::Handle,
-    queue::deadlines::Nanos,
+    time::Nanos,
 };
 
 /// Connections accepted per readiness, so that a flood of them does not hold up those that are there.
@@ -29,7 +29,7 @@ const PAUSE_MAX: Nanos = 1_000_000_000;
 /// ```
 /// # let mut lp = ringback::Loop::<()>::new()?;
 /// use ringback::net::ListenOptions;
-/// let listener = ListenOptions::new().backlog(128).reuse_port(true).limit(1000).bind(&mut lp, "127.0.0.1:0")?;
+/// let listener = ListenOptions::new().backlog(128).reuse_port(true).max_connections(1000).bind(&mut lp, "127.0.0.1:0")?;
 /// # Ok::<(), ringback::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ impl ListenOptions {
     }
 
     /// How many accepted streams may be open at a time. While there are that many, none is accepted.
-    pub fn limit(mut self, streams: usize) -> ListenOptions {
+    pub fn max_connections(mut self, streams: usize) -> ListenOptions {
         self.limit = Some(streams);
         self
     }
@@ -137,20 +137,20 @@ impl State {
     }
 }
 
-pub(crate) fn state_mut<'a>(core: &'a mut Core, handle: Handle, act: &'static str) -> Result<&'a mut State> {
-    match &mut core.table.open(handle, act)?.body {
+pub(crate) fn state_mut<'a>(core: &'a mut Core, handle: Handle, op: &'static str) -> Result<&'a mut State> {
+    match &mut core.table.require(handle, op)?.body {
         Body::Listener(state) => Ok(state),
-        _ => Err(Error::Closed { act }),
+        _ => Err(Error::Closed { op }),
     }
 }
 
-pub(crate) fn socket<'a>(core: &'a mut Core, handle: Handle, act: &'static str) -> Result<&'a Socket> {
-    state_mut(core, handle, act)?.socket.as_ref().ok_or(Error::Closed { act })
+pub(crate) fn socket<'a>(core: &'a mut Core, handle: Handle, op: &'static str) -> Result<&'a Socket> {
+    state_mut(core, handle, op)?.socket.as_ref().ok_or(Error::Closed { op })
 }
 
 fn update(core: &mut Core, handle: Handle) {
     let Core { table, backend, .. } = core;
-    let Ok(Body::Listener(state)) = table.open(handle, "").map(|slot| &slot.body) else { return };
+    let Ok(Body::Listener(state)) = table.require(handle, "").map(|slot| &slot.body) else { return };
     let Some(socket) = &state.socket else { return };
     backend.watch(socket, handle.key(), Interest::NONE.with(Interest::READ, state.may_accept()));
     let started = state.started;
@@ -163,29 +163,29 @@ pub(crate) fn start<S>(
     mut callback: impl FnMut(&mut Loop<S>, &mut S, TcpStream) -> Result + 'static,
     started: &'static Location<'static>,
 ) -> Result {
-    let act = "start a listener";
-    let state = state_mut(&mut lp.core, handle, act)?;
+    let op = "start a listener";
+    let state = state_mut(&mut lp.core, handle, op)?;
     (state.has_callback, state.started) = (true, true);
-    lp.core.open(handle, act)?.started = started;
-    lp.install(handle, move |lp, state, occurrence| match occurrence {
-        Occurrence::Accepted(stream) => callback(lp, state, stream),
+    lp.core.require(handle, op)?.started = started;
+    lp.set_callback(handle, move |lp, state, occurrence| match occurrence {
+        CallbackArg::Accepted(stream) => callback(lp, state, stream),
         _ => Ok(()),
     });
     update(&mut lp.core, handle);
     Ok(())
 }
 
-pub(crate) fn set_started(core: &mut Core, handle: Handle, started: bool, act: &'static str) -> Result {
-    let state = state_mut(core, handle, act)?;
+pub(crate) fn set_started(core: &mut Core, handle: Handle, started: bool, op: &'static str) -> Result {
+    let state = state_mut(core, handle, op)?;
     if started && !state.has_callback {
-        return Err(Error::invalid(act, "it was never started: nobody would get what is accepted"));
+        return Err(Error::invalid(op, "it was never started: nobody would get what is accepted"));
     }
     state.started = started;
     update(core, handle);
     Ok(())
 }
 
-pub(crate) fn set_limit(core: &mut Core, handle: Handle, limit: Option<usize>) -> Result {
+pub(crate) fn set_max_connections(core: &mut Core, handle: Handle, limit: Option<usize>) -> Result {
     state_mut(core, handle, "set a limit")?.limit = limit;
     update(core, handle);
     Ok(())
@@ -200,13 +200,13 @@ pub(crate) fn ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Resul
             Ok(None) => return Ok(()),
             Ok(Some(socket)) => accepted(lp, state, handle, socket)?,
             Err(error) => {
-                let trouble = accept_trouble(&error);
-                if trouble == AcceptTrouble::Listener {
+                let trouble = classify_accept_error(&error);
+                if trouble == AcceptError::Listener {
                     look_away(&mut lp.core, handle);
                 }
-                let whose = lp.whose(handle);
-                lp.fail_as(state, whose, Error::system("accept", error))?;
-                if trouble == AcceptTrouble::Listener {
+                let callee = lp.callee(handle);
+                lp.fail_as(state, callee, Error::system("accept", error))?;
+                if trouble == AcceptError::Listener {
                     return Ok(());
                 }
             }
@@ -216,7 +216,7 @@ pub(crate) fn ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Resul
 }
 
 fn accepted<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, socket: Socket) -> Result {
-    let Ok(slot) = lp.core.open(handle, "") else { return Ok(()) };
+    let Ok(slot) = lp.core.require(handle, "") else { return Ok(()) };
     let started = slot.started;
     if let Body::Listener(listener) = &mut slot.body {
         listener.open += 1;
@@ -224,7 +224,7 @@ fn accepted<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, socket: Socket) 
     }
     let stream = stream::insert(&mut lp.core, socket, Some(handle), started);
     // What a listener's callback does wrong is the new stream's end, not the listener's.
-    let answered = lp.call_for(state, handle.index, stream, Occurrence::Accepted(TcpStream(stream)));
+    let answered = lp.call_for(state, handle.index, stream, CallbackArg::Accepted(TcpStream(stream)));
     // At its limit now? Whatever the answer, or it would be told of the next one without end.
     update(&mut lp.core, handle);
     match answered? {
@@ -266,7 +266,7 @@ pub(crate) fn one_less(core: &mut Core, handle: Handle) {
 
 pub(crate) fn release(core: &mut Core, handle: Handle) {
     let Core { table, backend, .. } = core;
-    if let Ok(Body::Listener(state)) = table.open(handle, "").map(|slot| &mut slot.body) {
+    if let Ok(Body::Listener(state)) = table.require(handle, "").map(|slot| &mut slot.body) {
         if let Some(socket) = state.socket.take() {
             backend.close(socket);
         }

@@ -14,17 +14,19 @@ use std::{
     time::Duration,
 };
 
-use super::{payload::Payload, tcp::TcpStream, writer::Writer};
+use super::tcp::TcpStream;
 use crate::{
     Loop,
     backend::{Interest, PIECES_MAX, Readiness, Socket, job::Outcome},
     error::{Error, Result},
     event_loop::{
-        body::{Body, Occurrence},
-        core::{Core, Pending},
+        core::{Core, Deferred},
+        kinds::{Body, CallbackArg},
     },
     handle::{Handle, Kind, Request},
-    queue::deadlines::Nanos,
+    payload::Payload,
+    queue::send_queue::SendQueue,
+    time::Nanos,
 };
 
 /// Reads per readiness. More would only save a wait, and let one busy peer hold up the others.
@@ -100,7 +102,7 @@ pub(crate) struct State {
     /// Something broke the connection: nothing is read or sent any more, and it is closed when the callback
     /// has been told. What is written meanwhile is lost, for what was written before it may be.
     broken: bool,
-    writer: Writer<Request>,
+    writer: SendQueue<Request>,
     rare: Option<Box<Rare>>,
     /// The listener that counts this stream.
     listener: Option<Handle>,
@@ -155,7 +157,7 @@ impl State {
             telling: false,
             finishing: false,
             broken: false,
-            writer: Writer::default(),
+            writer: SendQueue::default(),
             rare: None,
             listener,
         }
@@ -240,7 +242,7 @@ impl State {
         self.finishing && (self.ended || !self.reading)
     }
 
-    fn owes(&self) -> bool {
+    fn has_outstanding(&self) -> bool {
         self.writer.queued() > 0
             || self.write_side == Side::Ending
             || self.is_over()
@@ -271,29 +273,29 @@ impl State {
 // ---- finding streams
 
 /// The state of an open stream.
-pub(crate) fn state_mut<'a>(core: &'a mut Core, handle: Handle, act: &'static str) -> Result<&'a mut State> {
-    match &mut core.table.open(handle, act)?.body {
+pub(crate) fn state_mut<'a>(core: &'a mut Core, handle: Handle, op: &'static str) -> Result<&'a mut State> {
+    match &mut core.table.require(handle, op)?.body {
         Body::Stream(state) => Ok(state),
-        _ => Err(Error::Closed { act }),
+        _ => Err(Error::Closed { op }),
     }
 }
 
 fn find(core: &mut Core, handle: Handle) -> Option<&mut State> {
-    match &mut core.table.find_open(handle)?.body {
+    match &mut core.table.get_open(handle)?.body {
         Body::Stream(state) => Some(state),
         _ => None,
     }
 }
 
 /// A stream's socket, for its options.
-pub(crate) fn socket<'a>(core: &'a mut Core, handle: Handle, act: &'static str) -> Result<&'a Socket> {
-    state_mut(core, handle, act)?.socket.as_ref().ok_or(Error::Closed { act })
+pub(crate) fn socket<'a>(core: &'a mut Core, handle: Handle, op: &'static str) -> Result<&'a Socket> {
+    state_mut(core, handle, op)?.socket.as_ref().ok_or(Error::Closed { op })
 }
 
 /// Brings what is watched, and what holds the loop, in line with the state.
 fn update(core: &mut Core, handle: Handle) {
     let Core { table, backend, .. } = core;
-    let Some(slot) = table.find_open(handle) else { return };
+    let Some(slot) = table.get_open(handle) else { return };
     let Body::Stream(state) = &slot.body else { return };
     let interest = Interest::NONE
         .with(Interest::READ, state.wants_to_read())
@@ -301,12 +303,12 @@ fn update(core: &mut Core, handle: Handle) {
     if let Some(socket) = &state.socket {
         backend.watch(socket, handle.key(), interest);
     }
-    let (active, owing) = (state.reading && !state.ended, state.owes());
-    let before = slot.state();
-    if before.active != active || before.owing != owing {
-        table.change(handle, |state| {
+    let (active, outstanding) = (state.reading && !state.ended, state.has_outstanding());
+    let before = slot.flags();
+    if before.active != active || before.outstanding != outstanding {
+        table.update(handle, |state| {
             state.active = active;
-            state.owing = owing;
+            state.outstanding = outstanding;
         });
     }
 }
@@ -337,7 +339,7 @@ pub(crate) fn connect(
     if let Some(state) = find(core, handle) {
         let rare = state.rare();
         rare.connecting = Some(request);
-        rare.connect_limit = limit.map_or(0, crate::event_loop::core::nanos);
+        rare.connect_limit = limit.map_or(0, crate::time::nanos);
     }
     if let Some(deadline) = deadline {
         core.deadlines.set(handle.index, deadline);
@@ -377,22 +379,22 @@ pub(crate) fn start<S>(
     mut callback: impl FnMut(&mut Loop<S>, &mut S, Result<Event<'_>>) -> Result + 'static,
     started: &'static Location<'static>,
 ) -> Result {
-    let act = "start a stream";
-    let state = state_mut(&mut lp.core, handle, act)?;
+    let op = "start a stream";
+    let state = state_mut(&mut lp.core, handle, op)?;
     (state.started, state.reading) = (true, true);
-    lp.core.open(handle, act)?.started = started;
-    lp.install(handle, move |lp, state, occurrence| match occurrence {
-        Occurrence::Stream(event) => callback(lp, state, event.map_err(|error| *error)),
+    lp.core.require(handle, op)?.started = started;
+    lp.set_callback(handle, move |lp, state, occurrence| match occurrence {
+        CallbackArg::Stream(event) => callback(lp, state, event.map_err(|error| *error)),
         _ => Ok(()),
     });
     update(&mut lp.core, handle);
     Ok(())
 }
 
-pub(crate) fn set_reading(core: &mut Core, handle: Handle, reading: bool, act: &'static str) -> Result {
-    let state = state_mut(core, handle, act)?;
+pub(crate) fn set_reading(core: &mut Core, handle: Handle, reading: bool, op: &'static str) -> Result {
+    let state = state_mut(core, handle, op)?;
     if reading && !state.started {
-        return Err(Error::invalid(act, "it was never started: nobody would get what is read"));
+        return Err(Error::invalid(op, "it was never started: nobody would get what is read"));
     }
     state.reading = reading;
     // It may be over with this: the flush closes it.
@@ -407,41 +409,41 @@ pub(crate) fn set_reading(core: &mut Core, handle: Handle, reading: bool, act: &
 // ---- writing
 
 /// Queues bytes, or sends them at once if they are borrowed and many.
-pub(crate) fn write(core: &mut Core, handle: Handle, payload: Payload<'_>, act: &'static str) -> Result {
+pub(crate) fn write(core: &mut Core, handle: Handle, payload: Payload<'_>, op: &'static str) -> Result {
     let Core { table, stock, delivering, .. } = core;
-    let Some(slot) = table.find_open(handle) else { return write_with_care(core, handle, payload, act) };
-    let owing = slot.state().owing;
+    let Some(slot) = table.get_open(handle) else { return write_with_care(core, handle, payload, op) };
+    let outstanding = slot.flags().outstanding;
     match &mut slot.body {
         Body::Stream(state) if state.takes(payload.as_bytes().len()) => {
             state.writer.push(payload, stock);
             // Flushed when its callback returns, which also brings the slot in line. To list it here would
             // visit it again, cold, at the end of the batch: a tenth of what an echo costs.
-            let known = state.listed & owing || *delivering == Some(handle);
+            let known = state.listed & outstanding || *delivering == Some(handle);
             if !known {
                 flush_later(core, handle);
             }
             Ok(())
         }
-        _ => write_with_care(core, handle, payload, act),
+        _ => write_with_care(core, handle, payload, op),
     }
 }
 
 /// The same where it is not so easy.
-fn write_with_care(core: &mut Core, handle: Handle, payload: Payload<'_>, act: &'static str) -> Result {
-    if state_mut(core, handle, act)?.should_send_first() {
+fn write_with_care(core: &mut Core, handle: Handle, payload: Payload<'_>, op: &'static str) -> Result {
+    if state_mut(core, handle, op)?.should_send_first() {
         flush(core, handle);
     }
     let Core { table, stock, counters, now, delivering, .. } = core;
-    let state = match &mut table.open(handle, act)?.body {
+    let state = match &mut table.require(handle, op)?.body {
         Body::Stream(state) => state,
-        _ => return Err(Error::Closed { act }),
+        _ => return Err(Error::Closed { op }),
     };
     if state.write_side != Side::Open {
-        return Err(Error::invalid(act, "the stream was shut down for writing"));
+        return Err(Error::invalid(op, "the stream was shut down for writing"));
     }
     let queued = state.writer.queued();
     if queued > state.limit() {
-        return Err(Error::QueueFull { act, queued, limit: state.limit() });
+        return Err(Error::QueueFull { op, queued, limit: state.limit() });
     }
     if state.broken {
         // The connection is broken, and its callback will be told. What is written now is lost with
@@ -465,7 +467,7 @@ fn write_with_care(core: &mut Core, handle: Handle, payload: Payload<'_>, act: &
                     payload = Payload::Borrowed(&bytes[passed..]);
                 }
                 Err(error) => {
-                    broken(core, handle, act, error);
+                    broken(core, handle, op, error);
                     return Ok(());
                 }
             }
@@ -485,16 +487,16 @@ fn write_with_care(core: &mut Core, handle: Handle, payload: Payload<'_>, act: &
 /// Lists a stream that was written to from outside its own callback, to be flushed once for all.
 fn flush_later(core: &mut Core, handle: Handle) {
     let Core { table, unsent, .. } = core;
-    let Some(slot) = table.find_open(handle) else { return };
-    let owing = slot.state().owing;
+    let Some(slot) = table.get_open(handle) else { return };
+    let outstanding = slot.flags().outstanding;
     let Body::Stream(state) = &mut slot.body else { return };
     if !mem::replace(&mut state.listed, true) {
         unsent.push(handle);
     }
     // The slot's own state is brought in line by the flush, which always follows; but the loop must know
     // by then that it is not idle.
-    if !owing && (state.blocked || state.writer.queued() > 0) {
-        table.change(handle, |state| state.owing = true);
+    if !outstanding && (state.blocked || state.writer.queued() > 0) {
+        table.update(handle, |state| state.outstanding = true);
     }
 }
 
@@ -532,7 +534,7 @@ pub(crate) fn write_then(
         _ => {
             tell_done(core, handle);
             cancel_writes(core, handle);
-            core.answer(request, Err(Error::Canceled { act: "write" }));
+            core.answer(request, Err(Error::Canceled { op: "write" }));
         }
     }
     Ok(request)
@@ -540,26 +542,26 @@ pub(crate) fn write_then(
 
 /// Sends what can be sent now, and queues nothing. Zero if something is queued already.
 pub(crate) fn try_write(core: &mut Core, handle: Handle, bytes: &[u8]) -> Result<usize> {
-    let act = "try_write";
+    let op = "try_write";
     let now = core.now;
     let Core { table, counters, .. } = core;
-    let state = match &mut table.open(handle, act)?.body {
+    let state = match &mut table.require(handle, op)?.body {
         Body::Stream(state) => state,
-        _ => return Err(Error::Closed { act }),
+        _ => return Err(Error::Closed { op }),
     };
     if state.write_side != Side::Open {
-        return Err(Error::invalid(act, "the stream was shut down for writing"));
+        return Err(Error::invalid(op, "the stream was shut down for writing"));
     }
     if state.writer.queued() > 0 || state.connecting() || state.broken || bytes.is_empty() {
         return Ok(0);
     }
-    let Some(socket) = &state.socket else { return Err(Error::Closed { act }) };
+    let Some(socket) = &state.socket else { return Err(Error::Closed { op }) };
     let sent = match socket.send(&[IoSlice::new(bytes)]) {
         Ok(sent) => sent.unwrap_or(0),
         Err(error) => {
             // The system says it once: who reads now is told of an end, as if the peer had sent all that it wanted to.
             core.close(handle);
-            return Err(Error::system(act, error));
+            return Err(Error::system(op, error));
         }
     };
     state.touch(now);
@@ -571,8 +573,8 @@ pub(crate) fn try_write(core: &mut Core, handle: Handle, bytes: &[u8]) -> Result
 /// Sends what waits, as far as it goes.
 pub(crate) fn flush(core: &mut Core, handle: Handle) {
     let Core { table, stock, counters, now, .. } = core;
-    let Some(slot) = table.find_open(handle) else { return };
-    let owing = slot.state().owing;
+    let Some(slot) = table.get_open(handle) else { return };
+    let outstanding = slot.flags().outstanding;
     let Body::Stream(state) = &mut slot.body else { return };
     if state.blocked | state.broken || state.connecting() {
         return after_sending(core, handle);
@@ -603,8 +605,8 @@ pub(crate) fn flush(core: &mut Core, handle: Handle) {
     // times the cost.
     if !state.has_settled() {
         after_sending(core, handle);
-    } else if owing {
-        table.change(handle, |state| state.owing = false);
+    } else if outstanding {
+        table.update(handle, |state| state.outstanding = false);
     }
 }
 
@@ -620,14 +622,14 @@ fn tell_done(core: &mut Core, handle: Handle) {
 /// Tells those whose bytes never will.
 fn cancel_writes(core: &mut Core, handle: Handle) {
     while let Some(request) = find(core, handle).and_then(|state| state.writer.next_waiting()) {
-        core.answer(request, Err(Error::Canceled { act: "write" }));
+        core.answer(request, Err(Error::Canceled { op: "write" }));
     }
 }
 
 /// Out of line, because to clear its kilobyte of places costs more than an ordinary flush.
 #[cold]
 #[inline(never)]
-fn send_pieces(writer: &Writer<Request>, socket: &Socket) -> (usize, io::Result<Option<usize>>) {
+fn send_pieces(writer: &SendQueue<Request>, socket: &Socket) -> (usize, io::Result<Option<usize>>) {
     let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
     let (count, len) = writer.pieces(&mut pieces);
     (len, socket.send(&pieces[..count]))
@@ -718,12 +720,12 @@ where
     taken
 }
 
-pub(crate) fn shut_down(core: &mut Core, handle: Handle, finish: bool, act: &'static str) -> Result {
-    let state = state_mut(core, handle, act)?;
+pub(crate) fn shut_down(core: &mut Core, handle: Handle, finish: bool, op: &'static str) -> Result {
+    let state = state_mut(core, handle, op)?;
     if state.write_side == Side::Open {
         state.write_side = Side::Ending;
     } else if !finish {
-        return Err(Error::invalid(act, "the stream was shut down for writing before"));
+        return Err(Error::invalid(op, "the stream was shut down for writing before"));
     }
     state.finishing |= finish;
     if !state.listed {
@@ -737,8 +739,8 @@ pub(crate) fn shut_down(core: &mut Core, handle: Handle, finish: bool, act: &'st
 // ---- what is told later
 
 /// The connection is broken: whoever waits for a write is told, or else the callback.
-pub(crate) fn broken(core: &mut Core, handle: Handle, act: &'static str, error: io::Error) {
-    let error = Error::system(act, error);
+pub(crate) fn broken(core: &mut Core, handle: Handle, op: &'static str, error: io::Error) {
+    let error = Error::system(op, error);
     let Some(state) = find(core, handle) else { return };
     if state.connecting() {
         return now_connected(core, handle, Err(error));
@@ -768,7 +770,7 @@ fn fail_later(core: &mut Core, handle: Handle, error: Error) {
 fn tell(core: &mut Core, handle: Handle) {
     if let Some(state) = find(core, handle) {
         if !mem::replace(&mut state.telling, true) {
-            core.pending.push_back(Pending::Stream(handle));
+            core.pending.push_back(Deferred::Stream(handle));
         }
     }
 }
@@ -792,7 +794,7 @@ fn fail<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, error: Box<Error>) -
     if !lp.has_callback(handle) {
         return lp.fail(state, handle, *error);
     }
-    let result = lp.call(state, handle, Occurrence::Stream(Err(error)));
+    let result = lp.call(state, handle, CallbackArg::Stream(Err(error)));
     lp.core.close(handle);
     result
 }
@@ -805,7 +807,7 @@ fn deliver<S>(
     event: Result<Event<'_>, Box<Error>>,
 ) -> Result {
     lp.core.delivering = Some(handle);
-    let result = lp.call(state, handle, Occurrence::Stream(event));
+    let result = lp.call(state, handle, CallbackArg::Stream(event));
     lp.core.delivering = None;
     flush(&mut lp.core, handle);
     result
@@ -840,7 +842,7 @@ fn read<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
     for _ in 0..READS_MAX {
         let core = &mut lp.core;
         // Asked again each time: the callback may have stopped, closed or filled it.
-        let Some(Body::Stream(stream)) = core.table.find_open(handle).map(|slot| &mut slot.body) else {
+        let Some(Body::Stream(stream)) = core.table.get_open(handle).map(|slot| &mut slot.body) else {
             return Ok(());
         };
         let (true, Some(socket)) = (stream.wants_to_read(), &stream.socket) else { return Ok(()) };
@@ -881,12 +883,12 @@ fn read<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
 // ---- time limits
 
 pub(crate) fn set_idle_limit(core: &mut Core, handle: Handle, limit: Option<Duration>) -> Result {
-    let act = "set an idle timeout";
-    let limit = match limit.map(crate::event_loop::core::nanos) {
-        Some(0) => return Err(Error::invalid(act, "a limit of zero leaves no time for anything")),
+    let op = "set an idle timeout";
+    let limit = match limit.map(crate::time::nanos) {
+        Some(0) => return Err(Error::invalid(op, "a limit of zero leaves no time for anything")),
         limit => limit.unwrap_or(0),
     };
-    let state = state_mut(core, handle, act)?;
+    let state = state_mut(core, handle, op)?;
     if limit > 0 || state.rare.is_some() {
         state.rare().idle_limit = limit;
     }
@@ -925,14 +927,14 @@ pub(crate) fn timed_out<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> R
     };
     if rare.connecting.is_some() {
         let limit = Duration::from_nanos(rare.connect_limit);
-        now_connected(&mut lp.core, handle, Err(Error::TimedOut { act: "connect", limit }));
+        now_connected(&mut lp.core, handle, Err(Error::TimedOut { op: "connect", limit }));
         return Ok(());
     }
     if now < rare.moved.saturating_add(rare.idle_limit) {
         arm_idle(&mut lp.core, handle);
         return Ok(());
     }
-    let error = Error::TimedOut { act: "idle", limit: Duration::from_nanos(rare.idle_limit) };
+    let error = Error::TimedOut { op: "idle", limit: Duration::from_nanos(rare.idle_limit) };
     if !lp.has_callback(handle) {
         return lp.fail(state, handle, error);
     }
@@ -949,7 +951,7 @@ pub(crate) fn release(core: &mut Core, handle: Handle) {
     // What has left has left, though nobody was told yet.
     tell_done(core, handle);
     let Core { table, backend, stock, .. } = core;
-    let Some(Body::Stream(state)) = table.find_open(handle).map(|slot| &mut slot.body) else { return };
+    let Some(Body::Stream(state)) = table.get_open(handle).map(|slot| &mut slot.body) else { return };
     if let Some(socket) = state.socket.take() {
         backend.close(socket);
     }
@@ -958,7 +960,7 @@ pub(crate) fn release(core: &mut Core, handle: Handle) {
     let listener = state.listener.take();
     let error = state.take_error();
     if let Some(request) = connecting {
-        core.answer(request, Err(Error::Canceled { act: "connect" }));
+        core.answer(request, Err(Error::Canceled { op: "connect" }));
     }
     cancel_writes(core, handle);
     if let Some(listener) = listener {
@@ -968,19 +970,19 @@ pub(crate) fn release(core: &mut Core, handle: Handle) {
 }
 
 /// Takes the socket out of a stream that is to be given back.
-pub(crate) fn take_socket(core: &mut Core, handle: Handle, act: &'static str) -> Result<Socket> {
-    let state = state_mut(core, handle, act)?;
+pub(crate) fn take_socket(core: &mut Core, handle: Handle, op: &'static str) -> Result<Socket> {
+    let state = state_mut(core, handle, op)?;
     if state.connecting() || state.writer.queued() > 0 {
-        return Err(Error::Busy { act });
+        return Err(Error::InUse { op });
     }
-    let socket = state.socket.take().ok_or(Error::Closed { act })?;
+    let socket = state.socket.take().ok_or(Error::Closed { op })?;
     core.backend.forget(&socket);
     Ok(socket)
 }
 
 pub(crate) fn close_reset(core: &mut Core, handle: Handle) -> Result {
-    let act = "close with a reset";
-    socket(core, handle, act)?.set_linger(Some(Duration::ZERO)).map_err(|error| Error::system(act, error))?;
+    let op = "close with a reset";
+    socket(core, handle, op)?.set_linger(Some(Duration::ZERO)).map_err(|error| Error::system(op, error))?;
     core.close(handle);
     Ok(())
 }
@@ -988,13 +990,13 @@ pub(crate) fn close_reset(core: &mut Core, handle: Handle) -> Result {
 // ---- settings of the queue
 
 pub(crate) fn set_watermarks(core: &mut Core, handle: Handle, low: usize, high: usize) -> Result {
-    let act = "set watermarks";
-    let in_range = |bytes: usize| u32::try_from(bytes).map_err(|_| Error::invalid(act, "4 GiB is the most"));
+    let op = "set watermarks";
+    let in_range = |bytes: usize| u32::try_from(bytes).map_err(|_| Error::invalid(op, "4 GiB is the most"));
     let (low, high) = (in_range(low)?, in_range(high)?);
     if low >= high {
-        return Err(Error::invalid(act, format!("the low one, {low}, must be below the high one, {high}")));
+        return Err(Error::invalid(op, format!("the low one, {low}, must be below the high one, {high}")));
     }
-    let state = state_mut(core, handle, act)?;
+    let state = state_mut(core, handle, op)?;
     (state.rare().low, state.rare().high) = (low, high);
     if state.writer.queued() >= high as usize {
         state.above = true;
@@ -1028,20 +1030,24 @@ pub(crate) fn queued(core: &Core, handle: Handle) -> usize {
 pub(crate) fn verify(state: &State, core: &Core, handle: Handle) {
     state.writer.verify();
     let Some(slot) = core.table.get(handle) else { return };
-    if slot.state().closing {
+    if slot.flags().closing {
         assert!(state.socket.is_none() && !state.connecting(), "a closing stream has let go: {handle:?}");
         return;
     }
     if !state.listed && core.delivering != Some(handle) {
-        assert_eq!(slot.state().owing, state.owes(), "what a stream owes is known: {handle:?} {state:?}");
+        assert_eq!(
+            slot.flags().outstanding,
+            state.has_outstanding(),
+            "what a stream has_outstanding is known: {handle:?} {state:?}"
+        );
     }
     assert_eq!(
-        slot.state().active,
+        slot.flags().active,
         state.reading && !state.ended,
         "a stream that reads is active: {handle:?}"
     );
     let pending =
-        core.pending.iter().filter(|pending| matches!(pending, Pending::Stream(other) if *other == handle));
+        core.pending.iter().filter(|pending| matches!(pending, Deferred::Stream(other) if *other == handle));
     assert_eq!(pending.count(), usize::from(state.telling), "what is to be told is listed once: {handle:?}");
     let listed = core.unsent.iter().filter(|&&other| other == handle).count();
     assert_eq!(listed, usize::from(state.listed), "what is to be sent is listed once: {handle:?}");

@@ -2,11 +2,12 @@
 
 use std::{net::SocketAddr, panic::Location, time::Duration};
 
-use super::{ListenOptions, Payload, ToAddr, listener, stream, stream::Event};
+use super::{ListenOptions, ToAddr, listener, stream, stream::Event};
 use crate::{
     Loop,
     error::{Error, Result},
     handle::typed_handle,
+    payload::Payload,
 };
 
 typed_handle! {
@@ -120,8 +121,8 @@ impl TcpListener {
     /// # Errors
     ///
     /// [`Error::Closed`].
-    pub fn set_limit<S>(self, lp: &mut Loop<S>, streams: Option<usize>) -> Result {
-        listener::set_limit(&mut lp.core, self.0, streams)
+    pub fn set_max_connections<S>(self, lp: &mut Loop<S>, streams: Option<usize>) -> Result {
+        listener::set_max_connections(&mut lp.core, self.0, streams)
     }
 
     /// The address that it listens on.
@@ -130,23 +131,23 @@ impl TcpListener {
     ///
     /// [`Error::Closed`].
     pub fn local_addr<S>(self, lp: &mut Loop<S>) -> Result<SocketAddr> {
-        let act = "local address";
-        listener::socket(&mut lp.core, self.0, act)?.local_addr().map_err(|error| Error::system(act, error))
+        let op = "local address";
+        listener::socket(&mut lp.core, self.0, op)?.local_addr().map_err(|error| Error::system(op, error))
     }
 }
 
 /// The options of a stream's socket: asked for and set directly, whatever it is doing.
 macro_rules! options {
-    ($($(#[$attribute:meta])* $name:ident ($act:literal) ($($argument:ident: $type:ty),*) -> $answer:ty = $method:ident;)*) => {$(
+    ($($(#[$attribute:meta])* $name:ident ($op:literal) ($($argument:ident: $type:ty),*) -> $answer:ty = $method:ident;)*) => {$(
         $(#[$attribute])*
         ///
         /// # Errors
         ///
         /// [`Error::Closed`]; [`Error::System`] if the system refuses.
         pub fn $name<S>(self, lp: &mut Loop<S>, $($argument: $type),*) -> Result<$answer> {
-            stream::socket(&mut lp.core, self.0, $act)?
+            stream::socket(&mut lp.core, self.0, $op)?
                 .$method($($argument),*)
-                .map_err(|error| Error::system($act, error))
+                .map_err(|error| Error::system($op, error))
         }
     )*};
 }
@@ -252,7 +253,7 @@ impl TcpStream {
         callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
     ) -> Result {
         let request = stream::write_then(&mut lp.core, self.0, payload.into(), Location::caller())?;
-        lp.expect(request, Box::new(move |lp, state, result| callback(lp, state, result.map(drop))));
+        lp.set_completion(request, Box::new(move |lp, state, result| callback(lp, state, result.map(drop))));
         Ok(())
     }
 
@@ -389,11 +390,11 @@ impl TcpStream {
     ///
     /// [`Error::Closed`]; [`Error::System`] if the system refuses, for example a time of less than a second.
     pub fn set_keepalive<S>(self, lp: &mut Loop<S>, keepalive: Option<Keepalive>) -> Result {
-        let act = "set keepalive";
+        let op = "set keepalive";
         let settings = keepalive.map(|Keepalive { idle, interval, count }| (idle, interval, count));
-        stream::socket(&mut lp.core, self.0, act)?
+        stream::socket(&mut lp.core, self.0, op)?
             .set_keepalive(settings)
-            .map_err(|error| Error::system(act, error))
+            .map_err(|error| Error::system(op, error))
     }
 
     /// Takes over a connection of the standard library's.
@@ -413,13 +414,13 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`]; [`Error::Busy`] while it is connecting or has something queued: it stays here then.
+    /// [`Error::Closed`]; [`Error::InUse`] while it is connecting or has something queued: it stays here then.
     pub fn into_std<S>(self, lp: &mut Loop<S>) -> Result<std::net::TcpStream> {
-        let act = "give a stream back";
+        let op = "give a stream back";
         stream::flush(&mut lp.core, self.0);
-        let socket = stream::take_socket(&mut lp.core, self.0, act)?;
+        let socket = stream::take_socket(&mut lp.core, self.0, op)?;
         self.close(lp);
-        socket.release().map(Into::into).map_err(|error| Error::system(act, error))
+        socket.release().map(Into::into).map_err(|error| Error::system(op, error))
     }
 }
 
@@ -435,6 +436,6 @@ fn connect<S>(
     let (handle, request) = stream::connect(&mut lp.core, socket, connected, limit, started);
     let stream = TcpStream(handle);
     let told = move |result: Result<_>| result.map(|_| stream).map_err(|error| error.with_subject(addr));
-    lp.expect(request, Box::new(move |lp, state, result| callback(lp, state, told(result))));
+    lp.set_completion(request, Box::new(move |lp, state, result| callback(lp, state, told(result))));
     Ok(stream)
 }

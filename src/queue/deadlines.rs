@@ -10,9 +10,7 @@
 //! heap alone, for ten million timers and for a million idle time-outs: see `docs/PERFORMANCE.md`.
 
 use super::wheel::{Node, Place, TICK_BITS, Wheel};
-
-/// Nanoseconds on the loop's clock.
-pub(crate) type Nanos = u64;
+use crate::time::Nanos;
 
 const ARITY: usize = 4;
 /// Up to so many deadlines, `next` is exact. Beyond, it may be early by one that was put off or cancelled, because

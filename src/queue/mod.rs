@@ -2,4 +2,5 @@
 
 pub(crate) mod deadlines;
 pub(crate) mod rounds;
+pub(crate) mod send_queue;
 mod wheel;

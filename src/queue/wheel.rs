@@ -9,7 +9,7 @@
 //! The slots are lists through the nodes of their owners, which the caller keeps. A slot says no more than which
 //! ticks its deadlines may have: what is exact is made so when they come near, in `deadlines.rs`.
 
-use super::deadlines::Nanos;
+use crate::time::Nanos;
 
 /// A little more than a millisecond: fine enough that few deadlines share a tick by accident, coarse enough that
 /// a level spans half a second.

@@ -58,7 +58,7 @@ fn run(seed: u64, lines: usize, test: &impl Fn(&mut World) -> Result) -> u64 {
     let mut world = World::new(seed);
     let result = panic::catch_unwind(AssertUnwindSafe(|| test(&mut world)));
     let why = match result {
-        Ok(Ok(())) => return world.hash(),
+        Ok(Ok(())) => return world.trace_hash(),
         Ok(Err(error)) => match world.failed {
             Some(number) => format!("on {}: {error}", world.shared.borrow().machines[number].name),
             None => error.to_string(),

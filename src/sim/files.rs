@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::backend::sim::{self, FileAct};
+use crate::backend::sim::{self, FileOp};
 
 /// The files of a host. From [`World::files`](super::World::files).
 ///
@@ -53,11 +53,11 @@ impl Files<'_> {
         self.tree().paths().map(Path::to_owned).collect()
     }
 
-    /// Makes an act on a path, or on anything below it, fail with a number of the system's (`libc::EIO`, …) the next
+    /// Makes an op on a path, or on anything below it, fail with a number of the system's (`libc::EIO`, …) the next
     /// `times` times. Of a write that fails, a part may have been written. Interruptions (`libc::EINTR`) are not told to
     /// programs: the operation begins again, as on a system.
-    pub fn fail(&self, path: impl AsRef<Path>, act: FileAct, errno: i32, times: u32) {
-        self.tree().fail(path.as_ref(), act, errno, times);
+    pub fn fail(&self, path: impl AsRef<Path>, op: FileOp, errno: i32, times: u32) {
+        self.tree().fail(path.as_ref(), op, errno, times);
     }
 
     /// Makes one act in so many fail with EIO. Zero for none.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{backend::sim, event_loop::core::nanos};
+use crate::{backend::sim, time::nanos};
 
 /// What the network between two hosts does: how long it takes, how much it holds, and what goes wrong how often.
 ///
@@ -27,7 +27,7 @@ impl Link {
 
     /// A bad one, for finding mistakes: jitter of several times its latency, small buffers, most reads and writes
     /// short, segments in pieces. No connection is reset.
-    pub fn choppy() -> Link {
+    pub fn flaky() -> Link {
         Link::new()
             .jitter(Duration::from_millis(1))
             .send_buffer(4 << 10)

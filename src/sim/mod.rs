@@ -49,7 +49,7 @@
 //!
 //! Whatever a system leaves open is drawn from the seed: which host's turn it is, in which order what is ready is told,
 //! how long segments and jobs take, which of them go wrong. The same seed and the same program give the same trace, on
-//! every machine and in every build: [`World::hash`] compares them, [`World::timeline`] shows it. What a program does by
+//! every machine and in every build: [`World::trace_hash`] compares them, [`World::timeline`] shows it. What a program does by
 //! itself that is not so (the time of day, threads of its own, the order of a hash map) is out of the world's hands.
 //!
 //! [`check`] runs a test with many seeds, and says how to replay one that fails.
@@ -76,15 +76,14 @@ pub use files::Files;
 pub use link::Link;
 pub use timeline::Timeline;
 
-pub use crate::backend::sim::FileAct;
+pub use crate::backend::sim::FileOp;
 
 use self::program::{Program, Running};
 use crate::{
     Loop, Options,
     backend::{self, sim},
     error::{Error, Result},
-    event_loop::core::nanos,
-    queue::deadlines::Nanos,
+    time::{Nanos, nanos},
 };
 
 /// A host of a world, whose program has a state of type `S`. A plain copy, like the ids of handles.
@@ -282,13 +281,13 @@ impl World {
 
     /// The loop and the state of a program, to look at or to act upon between turns. Panics if it was killed.
     #[track_caller]
-    pub fn with<S: 'static, T>(&mut self, host: Host<S>, act: impl FnOnce(&mut Loop<S>, &mut S) -> T) -> T {
+    pub fn with<S: 'static, T>(&mut self, host: Host<S>, op: impl FnOnce(&mut Loop<S>, &mut S) -> T) -> T {
         let Some(program) = &mut self.posts[host.number].program else {
             self.panic_without_program(host.number)
         };
         let running = program.as_any_mut().downcast_mut::<Running<S>>();
         let Running { lp, state, .. } = running.expect("the program's state is of this type");
-        act(lp, state)
+        op(lp, state)
     }
 
     #[track_caller]
@@ -405,7 +404,7 @@ impl World {
 
     /// Does something when the world's clock shows `at`: between two turns, before anything else that happens then. At once
     /// if that time has passed.
-    pub fn at(&mut self, at: Duration, script: impl FnOnce(&mut World) -> Result + 'static) {
+    pub fn schedule(&mut self, at: Duration, script: impl FnOnce(&mut World) -> Result + 'static) {
         self.scripted += 1;
         self.scripts.insert((nanos(at), self.scripted), Box::new(script));
     }
@@ -519,14 +518,14 @@ impl World {
     }
 
     /// The program of a host stands still, as by SIGSTOP; its system goes on.
-    pub fn stop(&mut self, host: impl Into<AnyHost>) {
+    pub fn pause(&mut self, host: impl Into<AnyHost>) {
         let number = host.into().0;
         self.posts[number].stopped = true;
         self.fault(number, "stop", sim::What::Stopped);
     }
 
     /// It goes on.
-    pub fn go_on(&mut self, host: impl Into<AnyHost>) {
+    pub fn resume(&mut self, host: impl Into<AnyHost>) {
         let number = host.into().0;
         self.posts[number].stopped = false;
         self.shared.borrow_mut().note(number, sim::What::Continued);
@@ -538,7 +537,7 @@ impl World {
     }
 
     /// How many descriptors the program of a host may have: sockets and open files. Beyond, it gets EMFILE.
-    pub fn set_descriptors(&mut self, host: impl Into<AnyHost>, most: usize) {
+    pub fn set_fd_limit(&mut self, host: impl Into<AnyHost>, most: usize) {
         self.shared.borrow_mut().machines[host.into().0].descriptors_max = most;
     }
 
@@ -550,18 +549,18 @@ impl World {
     // ---- what else is open
 
     /// How long a turn takes, at most.
-    pub fn set_turn(&mut self, most: Duration) {
+    pub fn set_turn_time(&mut self, most: Duration) {
         self.shared.borrow_mut().turn_max = nanos(most).max(2);
     }
 
     /// How long jobs take: file operations, and closures on workers.
-    pub fn set_jobs(&mut self, least: Duration, most: Duration) {
+    pub fn set_job_time(&mut self, least: Duration, most: Duration) {
         let mut shared = self.shared.borrow_mut();
         (shared.jobs.least, shared.jobs.most) = (nanos(least), nanos(most));
     }
 
     /// How often a file operation is done at once, as what the system has in memory is: one in so many, zero for never.
-    pub fn set_jobs_at_once_one_in(&mut self, times: u32) {
+    pub fn set_cached_one_in(&mut self, times: u32) {
         self.shared.borrow_mut().jobs.at_once_one_in = times;
     }
 
@@ -573,7 +572,7 @@ impl World {
     // ---- what happened
 
     /// One number for all that happened: the same seed and the same program give the same, everywhere.
-    pub fn hash(&self) -> u64 {
+    pub fn trace_hash(&self) -> u64 {
         self.shared.borrow().trace.hash()
     }
 

@@ -28,7 +28,7 @@ impl<S: 'static> Program for Running<S> {
     }
 
     fn timeout(&mut self) -> Option<Duration> {
-        self.lp.timeout()
+        self.lp.poll_timeout()
     }
 
     fn is_alive(&self) -> bool {

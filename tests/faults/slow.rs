@@ -31,7 +31,7 @@ struct Slow {
 
 impl Slow {
     /// One more byte, and a look at whether the connection is still there.
-    fn act(&mut self) {
+    fn op(&mut self) {
         match self.stream.write(&self.request[self.said..=self.said]) {
             Ok(count) => self.said += count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -67,7 +67,7 @@ fn slow_clients(many: usize, hogs: usize) {
     let requests = HTTP.0.repeat(1000);
     let mut peak = 0;
     while slow.iter().any(|slow| !slow.over) || !hogging.is_empty() {
-        slow.iter_mut().filter(|slow| !slow.over).for_each(Slow::act);
+        slow.iter_mut().filter(|slow| !slow.over).for_each(Slow::op);
         hogging.retain_mut(|stream| match stream.write_all(&requests) {
             // Or in part: nobody reads the answers, and to a request that was cut in the middle they are as good.
             Ok(()) => true,

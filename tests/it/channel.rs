@@ -89,7 +89,7 @@ fn a_channel_that_is_closed_in_its_callback_delivers_no_more() {
 #[test]
 fn a_channel_whose_callback_fails_is_closed() {
     let mut lp = world();
-    lp.on_failure(|_, log, failure| note(log, failure.kind.to_string()));
+    lp.on_failure(|_, log, failure| note(log, failure.origin.kind.to_string()));
     let (_channel, sender) = channel::unbounded(&mut lp, |_, _, _: u32| Err(Error::other("no"))).unwrap();
     sender.send(1).unwrap();
     sender.send(2).unwrap();

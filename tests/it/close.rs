@@ -198,7 +198,7 @@ fn loops_that_are_exchanged_inside_a_callback_do_no_harm() {
 fn kinds_have_names() {
     let mut lp = world();
     let (handles, _alive) = one_of_each(&mut lp);
-    let kinds: Vec<Kind> = lp.handles().iter().map(|entry| entry.kind).collect();
+    let kinds: Vec<Kind> = lp.handles().iter().map(|entry| entry.origin.kind).collect();
     assert_eq!(kinds.len(), handles.len());
     assert!(kinds.iter().all(|kind| !kind.to_string().is_empty()));
 }

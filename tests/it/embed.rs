@@ -10,7 +10,7 @@ use crate::world::*;
 /// Waits as another loop would: on the descriptor, for as long as the loop allows. Says whether it was
 /// ready.
 fn wait(lp: &mut Loop<Log>) -> bool {
-    let timeout = lp.timeout().map(|timeout| Timespec::try_from(timeout).unwrap());
+    let timeout = lp.poll_timeout().map(|timeout| Timespec::try_from(timeout).unwrap());
     let mut fds = [PollFd::new(lp, PollFlags::IN)];
     poll(&mut fds, timeout.as_ref()).unwrap() > 0
 }
@@ -67,7 +67,7 @@ fn what_is_written_between_turns_leaves_with_the_next() {
     record(&mut lp, stream, "stream");
     lp.poll_once(&mut Log::new()).unwrap();
     stream.write(&mut lp, "hello").unwrap();
-    assert_eq!(lp.timeout(), Some(Duration::ZERO));
+    assert_eq!(lp.poll_timeout(), Some(Duration::ZERO));
     lp.poll_once(&mut Log::new()).unwrap();
     assert_eq!(take(&mut peer, 5), b"hello");
     stream.close(&mut lp);
@@ -79,7 +79,7 @@ fn a_loop_can_be_watched_by_another_ringback_loop() {
     let mut inner = world();
     let (stream, mut peer) = pair(&mut inner);
     record(&mut inner, stream, "inner");
-    assert!(inner.timeout().is_none());
+    assert!(inner.poll_timeout().is_none());
     let mut outer: Loop<(Loop<Log>, Log)> = Loop::new().unwrap();
     let poll = ringback::Poll::new(&mut outer, inner.as_fd()).unwrap();
     poll.start(&mut outer, ringback::poll::Interest::READABLE, move |lp, (inner, log), _| {
@@ -153,7 +153,7 @@ fn a_wake_is_seen_by_whoever_waits_on_the_descriptor_whenever_it_came() {
     check.close(&mut lp);
     assert!(readable(&lp));
     while log.len() < 2 {
-        assert!(wait(&mut lp) || lp.timeout() == Some(Duration::ZERO));
+        assert!(wait(&mut lp) || lp.poll_timeout() == Some(Duration::ZERO));
         lp.poll_once(&mut log).unwrap();
     }
 

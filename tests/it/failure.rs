@@ -28,8 +28,8 @@ fn without_on_failure_run_ends_with_the_first_and_the_loop_goes_on_with_the_next
     let mut log = Log::new();
     let error = lp.run(&mut log).unwrap_err();
     let Error::Failure(failure) = &error else { panic!("{error}") };
-    assert_eq!(failure.kind, Kind::Timer);
-    assert!(failure.started.file().ends_with("failure.rs"));
+    assert_eq!(failure.origin.kind, Kind::Timer);
+    assert!(failure.origin.started_at.file().ends_with("failure.rs"));
     assert!(error.to_string().starts_with("timer started at ") && error.to_string().ends_with(": oops"));
     assert!(log.is_empty(), "at once");
     lp.verify();
@@ -41,7 +41,7 @@ fn without_on_failure_run_ends_with_the_first_and_the_loop_goes_on_with_the_next
 fn with_on_failure_the_handle_is_closed_and_the_others_are_served_on() {
     let mut lp = world();
     lp.on_failure(|lp, log, failure| {
-        assert!(failure.handle.is_none_or(|handle| !lp.is_open(handle)));
+        assert!(failure.origin.handle.is_none_or(|handle| !lp.is_open(handle)));
         note(log, failure.to_string().split(" started").next().unwrap())
     });
     let tick = Timer::every(&mut lp, MS, |_, _| Err(oops())).unwrap();
@@ -105,7 +105,7 @@ fn a_stream_whose_callback_fails_is_closed_and_told_so() {
 #[test]
 fn a_listener_whose_callback_fails_stays_and_the_stream_is_closed() {
     let mut lp = world();
-    lp.on_failure(|_, log, failure| note(log, failure.kind.to_string()));
+    lp.on_failure(|_, log, failure| note(log, failure.origin.kind.to_string()));
     let listener = TcpListener::bind(&mut lp, "127.0.0.1:0").unwrap();
     let addr = listener.local_addr(&mut lp).unwrap();
     listener

@@ -4,7 +4,7 @@ use std::{io::Write, os::unix::fs::symlink, path::PathBuf, rc::Rc};
 
 use ringback::{
     Loop, Request,
-    fs::{self, File, FileKind, OpenOptions},
+    fs::{self, File, FileType, OpenOptions},
 };
 use tempfile::TempDir;
 
@@ -59,13 +59,13 @@ fn what_goes_wrong_names_the_act_and_the_path() {
         ("open", missing.clone(), "NotFound"),
         ("read", PathBuf::from("with\0zero"), "InvalidInput"),
     ];
-    for (act, path, kind) in cases {
+    for (op, path, kind) in cases {
         let mut lp = world();
         let told = move |log: &mut Log, error: ringback::Error| {
             note(log, format!("{:?}", error.io_kind().unwrap()))?;
             note(log, error.to_string())
         };
-        match act {
+        match op {
             "read" => fs::read(&mut lp, &path, move |_, log, result| told(log, result.unwrap_err())),
             "write" => fs::write(&mut lp, &path, "x", move |_, log, result| told(log, result.unwrap_err())),
             "metadata" => fs::metadata(&mut lp, &path, move |_, log, result| told(log, result.unwrap_err())),
@@ -73,8 +73,8 @@ fn what_goes_wrong_names_the_act_and_the_path() {
         }
         .unwrap();
         let log = run(&mut lp);
-        assert_eq!(log[0], kind, "{act} {path:?}");
-        assert!(log[1].starts_with(&format!("{act} {}: ", path.display())), "{}", log[1]);
+        assert_eq!(log[0], kind, "{op} {path:?}");
+        assert!(log[1].starts_with(&format!("{op} {}: ", path.display())), "{}", log[1]);
     }
 }
 
@@ -124,12 +124,12 @@ fn metadata_tells_what_a_path_is_and_follows_links_or_not() {
     for (name, path) in [("file", path), ("link", link.clone()), ("dir", dir.path().to_owned())] {
         fs::metadata(&mut lp, path, move |_, log, found| {
             let found = found?;
-            note(log, format!("{name} {:?} {}", found.kind, if found.is_file() { found.len } else { 0 }))
+            note(log, format!("{name} {:?} {}", found.file_type, if found.is_file() { found.len } else { 0 }))
         })
         .unwrap();
     }
     fs::symlink_metadata(&mut lp, link, |_, log, found| {
-        assert_eq!(found?.kind, FileKind::Symlink);
+        assert_eq!(found?.file_type, FileType::Symlink);
         note(log, "the link itself")
     })
     .unwrap();
@@ -368,7 +368,7 @@ fn a_file_can_be_given_back() {
 fn an_operation_holds_the_loop_and_one_that_fails_unheard_is_no_panic() {
     let dir = dir();
     let mut lp = world();
-    lp.on_failure(|_, log, failure| note(log, failure.kind.to_string()));
+    lp.on_failure(|_, log, failure| note(log, failure.origin.kind.to_string()));
     fs::read(&mut lp, dir.path().join("missing"), |_, _, bytes| bytes.map(drop)).unwrap();
     assert!(lp.is_alive());
     assert_eq!(run(&mut lp), ["file operation"]);
@@ -496,7 +496,7 @@ fn metadata_is_the_same_whoever_finds_it() {
                     assert_eq!(found.created, expected.created().ok(), "{path:?}");
                     assert_eq!(found.is_dir(), expected.is_dir(), "{path:?}");
                     assert_eq!(found.is_file(), expected.is_file(), "{path:?}");
-                    assert_eq!(found.kind == FileKind::Symlink, expected.is_symlink(), "{path:?}");
+                    assert_eq!(found.file_type == FileType::Symlink, expected.is_symlink(), "{path:?}");
                     if !path.starts_with("/proc") {
                         assert_eq!(found.modified, expected.modified()?, "{path:?}");
                     }

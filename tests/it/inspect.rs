@@ -26,8 +26,8 @@ fn why_alive_says_what_holds_the_loop_where_it_was_started_and_what_it_waits_for
     );
     assert!(text.contains("16777216 bytes to send"), "{text}");
     assert_eq!(lp.handles().len(), 3);
-    let quiet = lp.handles().into_iter().find(|entry| entry.handle == Some(quiet.into())).unwrap();
-    assert!(!quiet.holds && quiet.active && !quiet.referenced);
+    let quiet = lp.handles().into_iter().find(|entry| entry.origin.handle == Some(quiet.into())).unwrap();
+    assert!(!quiet.keeps_alive && quiet.active && !quiet.referenced);
     assert!(quiet.to_string().ends_with(", unreferenced"));
 }
 
@@ -37,9 +37,11 @@ fn requests_are_listed_with_where_they_were_asked_for() {
     lp.defer(|_, _| Ok(()));
     work::run(&mut lp, || (), |_, _, _| Ok(())).unwrap();
     fs::write(&mut lp, "/dev/null", "x", |_, _, _| Ok(())).unwrap();
-    let kinds: Vec<Kind> = lp.why_alive().entries.iter().map(|entry| entry.kind).collect();
+    let kinds: Vec<Kind> = lp.why_alive().entries.iter().map(|entry| entry.origin.kind).collect();
     assert_eq!(kinds, [Kind::Deferred, Kind::Work, Kind::FileOperation]);
-    assert!(lp.why_alive().entries.iter().all(|entry| entry.started.file().ends_with("inspect.rs")));
+    assert!(
+        lp.why_alive().entries.iter().all(|entry| entry.origin.started_at.file().ends_with("inspect.rs"))
+    );
     run(&mut lp);
 }
 
@@ -56,8 +58,8 @@ fn a_handle_that_is_closing_says_so() {
 fn slow_callbacks_are_reported_with_their_place() {
     let mut lp = world();
     lp.on_slow(5 * MS, |_, log, slow| {
-        assert!(slow.took >= 5 * MS && slow.started.file().ends_with("inspect.rs"));
-        note(log, format!("{} {:?}", slow.kind, slow.name))
+        assert!(slow.took >= 5 * MS && slow.origin.started_at.file().ends_with("inspect.rs"));
+        note(log, format!("{} {:?}", slow.origin.kind, slow.origin.name))
     });
     let slow = Timer::new(&mut lp).unwrap();
     slow.set_name(&mut lp, "sluggish").unwrap();

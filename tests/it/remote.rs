@@ -113,8 +113,8 @@ fn a_remote_that_is_dropped_while_the_loop_waits_lets_it_end() {
 fn a_post_that_fails_is_a_failure_of_the_loop() {
     let mut lp = world();
     lp.on_failure(|_, log, failure| {
-        assert_eq!((failure.kind, failure.handle), (Kind::Post, None));
-        assert!(failure.started.file().ends_with("remote.rs"));
+        assert_eq!((failure.origin.kind, failure.origin.handle), (Kind::Post, None));
+        assert!(failure.origin.started_at.file().ends_with("remote.rs"));
         note(log, failure.error.to_string())
     });
     lp.remote().post(|_, _| Err(Error::other("no"))).unwrap();

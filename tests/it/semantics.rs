@@ -263,22 +263,22 @@ fn s06_an_idle_hook_that_stops_itself_does_not_let_run_once_block() {
 fn s06_a_loop_with_something_to_do_does_not_wait() {
     let mut lp = world();
     let timer = Timer::after(&mut lp, LONG, never).unwrap();
-    assert!(lp.timeout().unwrap() > MS);
+    assert!(lp.poll_timeout().unwrap() > MS);
     lp.defer(|_, _| Ok(()));
-    assert_eq!(lp.timeout(), Some(Duration::ZERO), "a deferred callback");
+    assert_eq!(lp.poll_timeout(), Some(Duration::ZERO), "a deferred callback");
     run_until(&mut lp, &mut Log::new(), |lp, _| lp.handles().len() == 1);
     let idle = Idle::every_turn(&mut lp, |_, _| Ok(())).unwrap();
-    assert_eq!(lp.timeout(), Some(Duration::ZERO), "an idle hook");
+    assert_eq!(lp.poll_timeout(), Some(Duration::ZERO), "an idle hook");
     idle.close(&mut lp);
-    assert_eq!(lp.timeout(), Some(Duration::ZERO), "a handle that is closing");
+    assert_eq!(lp.poll_timeout(), Some(Duration::ZERO), "a handle that is closing");
     run_until(&mut lp, &mut Log::new(), |lp, _| lp.handles().len() == 1);
     lp.stop();
-    assert_eq!(lp.timeout(), Some(Duration::ZERO), "the wish to stop");
+    assert_eq!(lp.poll_timeout(), Some(Duration::ZERO), "the wish to stop");
     lp.run(&mut Log::new()).unwrap();
-    assert!(lp.timeout().unwrap() > MS);
+    assert!(lp.poll_timeout().unwrap() > MS);
     timer.close(&mut lp);
     run(&mut lp);
-    assert_eq!(lp.timeout(), Some(Duration::ZERO), "nothing to wait for");
+    assert_eq!(lp.poll_timeout(), Some(Duration::ZERO), "nothing to wait for");
 }
 
 #[test]
@@ -473,7 +473,7 @@ fn s12_time_stands_still_during_a_callback_until_it_is_refreshed() {
         let clock = std::time::Instant::now();
         while clock.elapsed() < 2 * MS {}
         assert_eq!(lp.now(), before);
-        lp.refresh_now();
+        lp.update_time();
         assert!(lp.now() >= before + 2 * MS);
         Ok(())
     })
@@ -959,9 +959,9 @@ fn s25_only_what_has_not_begun_can_be_cancelled_and_its_callback_comes_all_the_s
     )
     .unwrap();
     has_begun.recv().unwrap();
-    assert_eq!(kind(&first.cancel(&mut lp).unwrap_err()), "busy");
+    assert_eq!(kind(&first.cancel(&mut lp).unwrap_err()), "already started");
     second.cancel(&mut lp).unwrap();
-    assert_eq!(kind(&second.cancel(&mut lp).unwrap_err()), "busy", "its answer is on its way");
+    assert_eq!(kind(&second.cancel(&mut lp).unwrap_err()), "already started", "its answer is on its way");
     go.send(()).unwrap();
     let log = run(&mut lp);
     assert_eq!(log, ["canceled", "first done"]);

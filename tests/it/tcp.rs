@@ -624,7 +624,7 @@ fn an_idle_time_of_zero_is_refused_and_none_turns_it_off() {
 #[test]
 fn a_listener_at_its_limit_accepts_again_when_a_stream_is_closed() {
     let mut lp = world();
-    let listener = ListenOptions::new().limit(2).backlog(16).bind(&mut lp, "127.0.0.1:0").unwrap();
+    let listener = ListenOptions::new().max_connections(2).backlog(16).bind(&mut lp, "127.0.0.1:0").unwrap();
     let addr = listener.local_addr(&mut lp).unwrap();
     let accepted: Rc<RefCell<Vec<TcpStream>>> = Rc::default();
     let theirs = accepted.clone();
@@ -643,7 +643,7 @@ fn a_listener_at_its_limit_accepts_again_when_a_stream_is_closed() {
     assert_eq!(log.len(), 2);
     accepted.borrow()[0].close(&mut lp);
     run_until(&mut lp, &mut log, |_, log| log.len() == 3);
-    listener.set_limit(&mut lp, None).unwrap();
+    listener.set_max_connections(&mut lp, None).unwrap();
     run_until(&mut lp, &mut log, |_, log| log.len() == 4);
     for stream in accepted.borrow().iter() {
         stream.close(&mut lp);
@@ -671,7 +671,7 @@ fn a_server_can_be_started_again_at_once() {
     run_until(&mut lp, &mut Log::new(), |lp, _| lp.metrics().bytes_sent == 1);
     // The server's side closes first, so that the address would linger.
     for entry in lp.handles() {
-        lp.close(entry.handle.unwrap());
+        lp.close(entry.origin.handle.unwrap());
     }
     run(&mut lp);
     assert!(!listener.is_open(&lp));
@@ -765,7 +765,7 @@ fn a_stream_with_something_queued_is_not_given_back() {
     let mut lp = world();
     let (stream, _peer) = pair(&mut lp);
     stream.write(&mut lp, vec![7; 16 << 20]).unwrap();
-    assert_eq!(kind(&stream.into_std(&mut lp).unwrap_err()), "busy");
+    assert_eq!(kind(&stream.into_std(&mut lp).unwrap_err()), "in use");
     assert!(stream.is_open(&lp));
     stream.close(&mut lp);
     run(&mut lp);

@@ -130,7 +130,7 @@ fn cancelled_timers_leave_nothing_behind() {
         assert!(lp.handles().is_empty());
     }
     lp.verify();
-    assert_eq!(lp.timeout(), Some(Duration::ZERO));
+    assert_eq!(lp.poll_timeout(), Some(Duration::ZERO));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_wait_goes_on_when_the_timer_that_it_was_for_has_been_put_off() {
     // So many that the loop does not look for the next one each time.
     let crowd: Vec<_> = (0..200).map(|_| Timer::after(&mut lp, LONG, never).unwrap()).collect();
     let put_off = Timer::after(&mut lp, 2 * MS, |_, log| note(log, "put off")).unwrap();
-    put_off.again_in(&mut lp, 30 * MS).unwrap();
+    put_off.restart_in(&mut lp, 30 * MS).unwrap();
     let cancelled = Timer::after(&mut lp, 3 * MS, never).unwrap();
     cancelled.close(&mut lp);
     let mut log = Log::new();

@@ -97,15 +97,16 @@ pub(crate) fn kind(error: &Error) -> String {
     match error {
         Error::Closed { .. } => "closed".into(),
         Error::Canceled { .. } => "canceled".into(),
-        Error::TimedOut { act, .. } => format!("timed out {act}"),
-        Error::Busy { .. } => "busy".into(),
+        Error::TimedOut { op, .. } => format!("timed out {op}"),
+        Error::AlreadyStarted { .. } => "already started".into(),
+        Error::InUse { .. } => "in use".into(),
         Error::QueueFull { .. } => "queue full".into(),
         Error::Reentrant { .. } => "reentrant".into(),
         Error::Invalid { .. } => "invalid".into(),
-        Error::System { act, source, .. } => format!("{act} {:?}", source.kind()),
+        Error::System { op, source, .. } => format!("{op} {:?}", source.kind()),
         Error::Panicked { message, .. } => format!("panicked {message}"),
-        Error::LoopGone { .. } => "loop gone".into(),
-        Error::Foreign { .. } => "foreign".into(),
+        Error::Disconnected { .. } => "loop gone".into(),
+        Error::WrongLoop { .. } => "foreign".into(),
         other => other.to_string(),
     }
 }

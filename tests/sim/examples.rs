@@ -44,7 +44,7 @@ fn text(world: &sim::World, client: sim::Host<Talk>) -> String {
 #[test]
 fn what_one_says_in_the_chat_all_the_others_read_however_choppy_the_link() {
     sim::check(50, |world| {
-        world.set_link(Link::choppy());
+        world.set_link(Link::flaky());
         let server =
             world.host("chat", chat::Chat::default(), |lp, _| chat::serve(lp, "0.0.0.0:7").map(drop))?;
         let addr = world.addr(server);
@@ -84,7 +84,7 @@ fn who_is_cut_off_from_the_chat_is_dropped_and_the_others_talk_on() {
 #[test]
 fn an_http_server_cuts_off_who_takes_longer_than_five_seconds_and_answers_the_others() {
     sim::check(50, |world| {
-        world.set_link(Link::choppy());
+        world.set_link(Link::flaky());
         let server = world.host("http", (), |lp, _| http_hello::serve(lp, "0.0.0.0:80").map(drop))?;
         let addr = world.addr(server);
         let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -102,7 +102,7 @@ fn an_http_server_cuts_off_who_takes_longer_than_five_seconds_and_answers_the_ot
 #[test]
 fn an_http_server_lives_through_resets_and_leaks_nothing() {
     sim::check(100, |world| {
-        world.set_link(Link::choppy().reset_one_in(20));
+        world.set_link(Link::flaky().reset_one_in(20));
         let server = world.host("http", (), |lp, _| http_hello::serve(lp, "0.0.0.0:80").map(drop))?;
         let addr = world.addr(server);
         for _ in 0..5 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ringback::{
     Loop, Result,
     fs::{self, File, OpenOptions},
-    sim::{self, FileAct, World},
+    sim::{self, FileOp, World},
 };
 
 #[derive(Default)]
@@ -69,7 +69,7 @@ fn permissions_and_faults_on_request_are_told_with_the_path() {
             files.put("/secret", "x");
             files.set_mode("/secret", 0o000);
             files.put("/bad", "y");
-            files.fail("/bad", FileAct::Read, 5, 1);
+            files.fail("/bad", FileOp::Read, 5, 1);
         },
     );
     assert!(seen[0].starts_with("read /secret: Permission denied"), "{seen:?}");
@@ -127,7 +127,7 @@ fn a_crash_keeps_what_was_synced_and_loses_the_rest() {
 #[test]
 fn operations_on_one_file_are_answered_once_each_whatever_fails() {
     sim::check(200, |world| {
-        world.set_jobs(Duration::from_micros(1), Duration::from_millis(50));
+        world.set_job_time(Duration::from_micros(1), Duration::from_millis(50));
         let host = world.host("one", Seen::default(), |_, _| Ok(()))?;
         world.files(host).put("/data", vec![7; 10_000]);
         world.files(host).fail_one_in(10);
@@ -166,9 +166,9 @@ fn an_interrupted_operation_begins_again_and_nobody_is_told() {
         |world, host| {
             let files = world.files(host);
             files.put("/data", "z");
-            files.fail("/", FileAct::Open, libc::EINTR, 2);
-            files.fail("/", FileAct::Read, libc::EINTR, 3);
-            files.fail("/", FileAct::Write, libc::EINTR, 5);
+            files.fail("/", FileOp::Open, libc::EINTR, 2);
+            files.fail("/", FileOp::Read, libc::EINTR, 3);
+            files.fail("/", FileOp::Write, libc::EINTR, 5);
         },
     );
     assert_eq!(seen.iter().filter(|line| *line == "[122]" || *line == "()").count(), 2, "{seen:?}");
@@ -180,7 +180,7 @@ fn of_a_write_that_fails_any_part_may_be_there() {
     for seed in 0..200 {
         let mut world = World::new(seed);
         let host = world.host("one", Seen::default(), |_, _| Ok(())).unwrap();
-        world.files(host).fail("/", FileAct::Write, libc::EIO, 1);
+        world.files(host).fail("/", FileOp::Write, libc::EIO, 1);
         world
             .with(host, |lp, _| fs::write(lp, "/new", "12345", |_, seen, written| seen.keep(written)))
             .unwrap();

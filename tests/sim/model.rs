@@ -23,7 +23,7 @@ use ringback::{
 
 use crate::{
     contract::{Settled, all_arrived},
-    program::{App, ON_PURPOSE, Place, Plan, Random, act, begin},
+    program::{App, ON_PURPOSE, Place, Plan, Random, begin, op},
 };
 
 const HOSTS: usize = 3;
@@ -48,8 +48,8 @@ pub(crate) fn quiet_panics() {
 }
 
 /// Does something that may panic on purpose: then it comes to nothing.
-pub(crate) fn caught<T>(act: impl FnOnce() -> T) -> Result<Option<T>, Wrong> {
-    match panic::catch_unwind(AssertUnwindSafe(act)) {
+pub(crate) fn caught<T>(op: impl FnOnce() -> T) -> Result<Option<T>, Wrong> {
+    match panic::catch_unwind(AssertUnwindSafe(op)) {
         Ok(done) => Ok(Some(done)),
         Err(payload) => said(&*payload).map_or(Ok(None), Err),
     }
@@ -85,9 +85,9 @@ fn place() -> Place {
 fn link(random: &mut Random) -> Link {
     let mut link = match random.below(8) {
         0 => Link::new(),
-        1 => Link::choppy().send_buffer(200).receive_buffer(100),
-        2 => Link::choppy().latency(Duration::from_millis(30)).bandwidth(100_000),
-        _ => Link::choppy(),
+        1 => Link::flaky().send_buffer(200).receive_buffer(100),
+        2 => Link::flaky().latency(Duration::from_millis(30)).bandwidth(100_000),
+        _ => Link::flaky(),
     };
     if random.below(2) == 0 {
         link = link.reset_one_in(50 + random.below(500) as u32).refuse_one_in(20);
@@ -111,7 +111,7 @@ impl Run {
         let mut random = Random::new(plan.seed ^ 0x5eed);
         world.set_link(link(&mut random));
         world.set_spurious_one_in(random.below(6) as u32);
-        world.set_jobs(Duration::from_micros(1), Duration::from_millis(20));
+        world.set_job_time(Duration::from_micros(1), Duration::from_millis(20));
         let read_buffer = [64 << 10, 1000, 50][random.below(3) as usize];
         world.set_options(Options::new().read_buffer(read_buffer));
         let mut run = Run {
@@ -155,11 +155,11 @@ impl Run {
                 "reset all"
             }
             5 => {
-                self.world.stop(one_host);
+                self.world.pause(one_host);
                 "stop"
             }
             6..=7 => {
-                self.world.go_on(one_host);
+                self.world.resume(one_host);
                 "go on"
             }
             8 => {
@@ -171,17 +171,17 @@ impl Run {
                 "cut"
             }
             10 => {
-                self.world.set_descriptors(one_host, random.below(20) as usize);
+                self.world.set_fd_limit(one_host, random.below(20) as usize);
                 "few descriptors"
             }
             11 => {
-                self.world.set_descriptors(one_host, usize::MAX);
+                self.world.set_fd_limit(one_host, usize::MAX);
                 self.world.files(one_host).set_capacity(random.below(2) * 5000 + 3000);
                 "many descriptors, a small disk"
             }
             12 if random.below(8) == 0 => return self.end_or_begin(plan, one, random.below(2) == 0),
             _ if self.alive[one] => {
-                self.world.with(one_host, act);
+                self.world.with(one_host, op);
                 return Ok(());
             }
             _ => return Ok(()),
@@ -194,7 +194,7 @@ impl Run {
     fn end_or_begin(&mut self, plan: &Rc<Plan>, number: usize, kill: bool) -> Result<(), Wrong> {
         let host = self.hosts[number];
         if !self.alive[number] {
-            self.world.set_descriptors(host, usize::MAX);
+            self.world.set_fd_limit(host, usize::MAX);
             let app = App::new(plan.clone(), self.place.clone());
             self.world.restart(host, app, begin).map_err(|error| error.to_string())?;
             self.turns[number] = 0;
@@ -246,8 +246,8 @@ impl Run {
     /// Lets what is on its way arrive: nobody begins anything, and nothing stands in the way.
     fn settle(&mut self) -> Result<(), Wrong> {
         for one in 0..HOSTS {
-            self.world.go_on(self.hosts[one]);
-            self.world.set_descriptors(self.hosts[one], usize::MAX);
+            self.world.resume(self.hosts[one]);
+            self.world.set_fd_limit(self.hosts[one], usize::MAX);
             (0..HOSTS).for_each(|other| self.world.heal(self.hosts[one], self.hosts[other]));
         }
         for number in self.living() {
@@ -448,8 +448,8 @@ fn random_programs_replay_exactly() {
         let hash = || {
             let plan = Rc::new(Plan::new(seed, BTreeSet::new()));
             match run(&plan) {
-                Ok((world, _)) => world.hash(),
-                Err(broken) => broken.world.map_or(0, |world| world.hash()),
+                Ok((world, _)) => world.trace_hash(),
+                Err(broken) => broken.world.map_or(0, |world| world.trace_hash()),
             }
         };
         assert_eq!(hash(), hash(), "seed {seed}");

@@ -23,7 +23,7 @@ fn pair(world: &mut World, text: Vec<u8>) -> Result<(Host<Echo>, Host<Talk>)> {
 #[test]
 fn every_byte_comes_back_once_and_in_order_through_a_choppy_link() {
     sim::check(200, |world| {
-        world.set_link(Link::choppy().bandwidth(1 << 20));
+        world.set_link(Link::flaky().bandwidth(1 << 20));
         world.set_spurious_one_in(4);
         let text = bytes(1 + world.random(100_000) as usize);
         let (server, client) = pair(world, text.clone())?;
@@ -150,7 +150,7 @@ fn what_is_sent_to_a_host_that_was_started_again_is_answered_by_a_reset() {
 #[test]
 fn a_connection_may_be_reset_at_any_time_and_somebody_is_told() {
     sim::check(200, |world| {
-        world.set_link(Link::choppy().reset_one_in(40));
+        world.set_link(Link::flaky().reset_one_in(40));
         let text = bytes(50_000);
         let (server, client) = pair(world, text.clone())?;
         world.run_for(HOUR)?;
@@ -179,14 +179,14 @@ fn a_server_that_stands_still_holds_its_client_back() {
     let client = client.unwrap();
     world.run_for(SECOND).unwrap();
     assert!(world.state(client).error.is_none());
-    world.stop(server);
+    world.pause(server);
     world.run_for(SECOND).unwrap();
     let error = world.state(client).error.clone().unwrap();
     assert!(error.contains("its limit is 1048576"), "{error}");
     let queued =
         |world: &mut World| world.with(client, |lp, talk| talk.conn.map_or(0, |conn| conn.queued(lp)));
     assert!(queued(&mut world) > 1 << 20);
-    world.go_on(server);
+    world.resume(server);
     world.run_for(SECOND).unwrap();
     assert_eq!(queued(&mut world), 0);
 }
@@ -205,14 +205,14 @@ fn a_queue_of_connections_that_is_full_makes_others_wait() {
     });
     let server = server.unwrap();
     let addr = world.addr(server);
-    world.stop(server);
+    world.pause(server);
     let clients: Vec<_> = (0..6)
         .map(|_| world.host("client", Talk::default(), |lp, _| connect(lp, addr, |_, _| Ok(()))).unwrap())
         .collect();
     world.run_for(SECOND / 2).unwrap();
     let connected = |world: &World| clients.iter().filter(|&&client| world.state(client).connected).count();
     assert!(connected(&world) < 6, "{}", connected(&world));
-    world.go_on(server);
+    world.resume(server);
     world.run_for(10 * SECOND).unwrap();
     assert_eq!((connected(&world), *world.state(server)), (6, 6));
 }
@@ -222,7 +222,7 @@ fn a_server_without_descriptors_reports_it_and_serves_when_there_are_some() {
     let mut world = World::new(1);
     let server = world.host("server", Echo::default(), |lp, _| echo(lp)).unwrap();
     let addr = world.addr(server);
-    world.set_descriptors(server, 3);
+    world.set_fd_limit(server, 3);
     let clients: Vec<_> = (0..4)
         .map(|number| {
             let say = move |lp: &mut ringback::Loop<Talk>, conn: TcpStream| {

@@ -167,7 +167,7 @@ impl App {
     pub(crate) fn end(&mut self, lp: &mut Loop<App>) {
         self.wakers.clear();
         self.senders.clear();
-        for handle in lp.handles().into_iter().filter_map(|entry| entry.handle) {
+        for handle in lp.handles().into_iter().filter_map(|entry| entry.origin.handle) {
             self.contract.closes(lp, handle);
             self.contract.takes_back(handle);
             lp.close(handle);
@@ -209,7 +209,7 @@ pub(crate) fn begin(lp: &mut Loop<App>, app: &mut App) -> Result {
         go_on(lp, app, None)
     })?;
     app.handles.push(usr1.into());
-    (0..app.plan.acts_at_first()).for_each(|_| act(lp, app));
+    (0..app.plan.acts_at_first()).for_each(|_| op(lp, app));
     Ok(())
 }
 
@@ -260,7 +260,7 @@ fn go_on(lp: &mut Loop<App>, app: &mut App, me: Option<Handle>) -> Result {
     }
     let mut random = Random::new(app.plan.seed.wrapping_mul(31) ^ u64::from(ordinal) << 20);
     for _ in 0..random.below(3) {
-        act(lp, app);
+        op(lp, app);
     }
     let fate = random.below(60);
     if fate < 2 {
@@ -342,7 +342,7 @@ pub(crate) const ACTS_KNOWN: &[&str] = &[
 type Act = fn(&mut Loop<App>, &mut App, &mut Random) -> Option<&'static str>;
 
 /// Does the next thing that the plan says.
-pub(crate) fn act(lp: &mut Loop<App>, app: &mut App) {
+pub(crate) fn op(lp: &mut Loop<App>, app: &mut App) {
     let ordinal = app.plan.next();
     if app.ending || !app.plan.allows(ordinal) {
         return;

@@ -16,7 +16,7 @@ use ringback::Loop;
 use crate::{
     contract::all_arrived,
     model::{Wrong, caught, quiet_panics, seeds_on_the_system, turn},
-    program::{App, Place, Plan, Random, act, begin},
+    program::{App, Place, Plan, Random, begin, op},
 };
 
 const HOSTS: usize = 3;
@@ -100,7 +100,7 @@ fn play(plan: &Rc<Plan>) -> Result<(), Wrong> {
                 drop(programs.swap_remove(number));
             } else {
                 let Program { lp, app } = &mut programs[number];
-                act(lp, app);
+                op(lp, app);
             }
         }
     }

@@ -18,7 +18,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 fn a_conversation(seed: u64) -> World {
     let mut world = World::new(seed);
-    world.set_link(Link::choppy());
+    world.set_link(Link::flaky());
     world.set_spurious_one_in(5);
     let server = world.host("server", Echo::default(), |lp, _| echo(lp)).unwrap();
     let addr = world.addr(server);
@@ -52,12 +52,12 @@ fn a_week_of_timers_takes_no_time() {
 /// In debug and in release builds, on every machine. What the loop does, or the world, may change: then this number does.
 #[test]
 fn a_trace_is_the_same_on_every_machine_and_in_every_build() {
-    assert_eq!(a_conversation(1).hash(), 2_112_795_931_300_919_909);
+    assert_eq!(a_conversation(1).trace_hash(), 2_112_795_931_300_919_909);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
-    let hashes: Vec<u64> = [1, 1, 2, 3].map(|seed| a_conversation(seed).hash()).into();
+    let hashes: Vec<u64> = [1, 1, 2, 3].map(|seed| a_conversation(seed).trace_hash()).into();
     assert_eq!(hashes[0], hashes[1]);
     assert!(hashes[1] != hashes[2] && hashes[2] != hashes[3], "{hashes:?}");
     let lines = |seed| a_conversation(seed).timeline().to_string();
@@ -173,7 +173,7 @@ fn scripts_run_at_their_time_and_in_their_order() {
     });
     let host = host.unwrap();
     for hour in [4, 2, 2] {
-        world.at(hour * HOUR, move |world| {
+        world.schedule(hour * HOUR, move |world| {
             world.with(host, |_, seen| seen.push(hour));
             Ok(())
         });
@@ -194,8 +194,8 @@ fn a_failure_that_nobody_takes_ends_the_step_and_the_program() {
     assert!(!world.is_alive(host), "as a program whose main returns what run did");
 }
 
-fn message_of(act: impl FnOnce()) -> String {
-    let panic = catch_unwind(AssertUnwindSafe(act)).expect_err("it panics");
+fn message_of(op: impl FnOnce()) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(op)).expect_err("it panics");
     let text = panic.downcast_ref::<String>().cloned();
     text.or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).expect("with a text")
 }
@@ -307,7 +307,7 @@ fn signals_reach_who_watches_for_them() {
     let host = host.unwrap();
     assert!(!world.signal(host, signal::INT));
     for hour in 1..=2 {
-        world.at(hour * HOUR, move |world| {
+        world.schedule(hour * HOUR, move |world| {
             assert!(world.signal(host, signal::TERM));
             Ok(())
         });
@@ -393,7 +393,7 @@ fn loops_are_made_with_the_options_of_the_world() {
 #[test]
 fn a_program_that_takes_the_place_of_one_that_runs_gets_nothing_that_was_for_the_other() {
     let mut world = World::new(1);
-    world.set_jobs(HOUR, HOUR);
+    world.set_job_time(HOUR, HOUR);
     let start = |number: u32| {
         move |lp: &mut Loop<Vec<u32>>, _: &mut Vec<u32>| {
             work::run(

@@ -167,7 +167,7 @@ fn tail(lp: &mut Loop<World>, world: &mut World) -> Result {
             break;
         }
         world.budget -= 1;
-        act(lp, world);
+        op(lp, world);
     }
     match world.random().below(150) {
         0..=2 => Err(Error::other("chaos")),
@@ -176,7 +176,7 @@ fn tail(lp: &mut Loop<World>, world: &mut World) -> Result {
     }
 }
 
-fn act(lp: &mut Loop<World>, world: &mut World) {
+fn op(lp: &mut Loop<World>, world: &mut World) {
     world.acts += 1;
     let crowded = lp.handles().len() > CROWD;
     let choice = world.random().below(if crowded { 60 } else { 100 });
@@ -200,8 +200,8 @@ fn act(lp: &mut Loop<World>, world: &mut World) {
         37 if world.running() => assert!(matches!(lp.run(world), Err(Error::Reentrant { .. }))),
         37 => {}
         38 => lp.verify(),
-        39 => drop((lp.why_alive().to_string(), format!("{lp:?}"), lp.metrics(), lp.timeout())),
-        40 => lp.refresh_now(),
+        39 => drop((lp.why_alive().to_string(), format!("{lp:?}"), lp.metrics(), lp.poll_timeout())),
+        40 => lp.update_time(),
         41..=43 => raise(world),
         44..=46 => file_act(lp, world),
         47..=48 => listener_act(lp, world),
@@ -290,7 +290,7 @@ fn act(lp: &mut Loop<World>, world: &mut World) {
             world.requests.push((request.unwrap(), number, false));
         }
         _ => {
-            if let Ok(listener) = ListenOptions::new().limit(3).bind(lp, "127.0.0.1:0") {
+            if let Ok(listener) = ListenOptions::new().max_connections(3).bind(lp, "127.0.0.1:0") {
                 listener.start(lp, accepted).unwrap();
                 world.listeners.push(listener);
             }
@@ -319,7 +319,7 @@ fn close_something(lp: &mut Loop<World>, world: &mut World) {
         return;
     }
     let handles = lp.handles();
-    let Some(handle) = world.random().pick(&handles).and_then(|entry| entry.handle) else { return };
+    let Some(handle) = world.random().pick(&handles).and_then(|entry| entry.origin.handle) else { return };
     if world.tick.is_some_and(|tick| handle == tick.into()) {
         return;
     }
@@ -651,8 +651,8 @@ fn listener_act(lp: &mut Loop<World>, world: &mut World) {
     let Some(listener) = world.random.as_mut().unwrap().pick(&world.listeners).copied() else { return };
     let _ = match world.random().below(5) {
         0 => listener.stop(lp),
-        1 => listener.set_limit(lp, Some(world.random().below(5))),
-        _ => listener.set_limit(lp, None).and_then(|()| listener.resume(lp)),
+        1 => listener.set_max_connections(lp, Some(world.random().below(5))),
+        _ => listener.set_max_connections(lp, None).and_then(|()| listener.resume(lp)),
     };
     if world.listeners.len() > 3 {
         world.listeners.remove(0).close(lp);
@@ -773,8 +773,8 @@ fn stream_act(lp: &mut Loop<World>, world: &mut World) {
     let Some(stream) = world.a_stream() else { return };
     if !world.streams.contains_key(&stream) {
         // Another loop's.
-        assert!(matches!(stream.write(lp, "x"), Err(Error::Foreign { .. })));
-        assert!(matches!(stream.stop(lp), Err(Error::Foreign { .. })));
+        assert!(matches!(stream.write(lp, "x"), Err(Error::WrongLoop { .. })));
+        assert!(matches!(stream.stop(lp), Err(Error::WrongLoop { .. })));
         return stream.close(lp);
     }
     let bytes = world.bytes.clone().unwrap();
@@ -905,7 +905,7 @@ fn play(seed: u64) -> u64 {
         let tick = Timer::after(&mut lp, Duration::from_millis(1), |lp, world| {
             world.budget = 60;
             for _ in 0..3 {
-                act(lp, world);
+                op(lp, world);
             }
             lp.stop();
             Ok(())
@@ -939,7 +939,7 @@ fn play(seed: u64) -> u64 {
         // Outside of any callback, too.
         world.budget = 0;
         for _ in 0..world.random().below(3) {
-            act(&mut lp, &mut world);
+            op(&mut lp, &mut world);
         }
         lp.verify();
     }
@@ -959,7 +959,7 @@ fn play(seed: u64) -> u64 {
     // More than once: some were being opened or accepted.
     while lp.is_alive() || !lp.handles().is_empty() {
         for entry in lp.handles() {
-            if let Some(handle) = entry.handle {
+            if let Some(handle) = entry.origin.handle {
                 lp.close(handle);
             }
         }

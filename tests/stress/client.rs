@@ -100,7 +100,7 @@ pub(crate) fn run(plan: &Plan, seed: u64, mut watch: impl FnMut(usize)) -> Tally
         peers.retain_mut(|peer| {
             let ready = ready[place];
             place += 1;
-            match peer.act(ready, plan, &bytes, &mut buffer, &mut random, &mut tally) {
+            match peer.op(ready, plan, &bytes, &mut buffer, &mut random, &mut tally) {
                 Ok(Fate::Goes) => true,
                 Ok(Fate::Done) => false,
                 Err(error) => panic!(
@@ -198,7 +198,7 @@ impl Peer {
         wishes
     }
 
-    fn act(
+    fn op(
         &mut self,
         ready: PollFlags,
         plan: &Plan,

@@ -110,7 +110,7 @@ impl Server {
 fn accept(lp: &mut Loop<Served>, served: &mut Served, conn: TcpStream) -> Result {
     served.accepted += 1;
     served.open += 1;
-    let open = |entry: &ringback::Entry| entry.kind == Kind::TcpStream && !entry.closing;
+    let open = |entry: &ringback::HandleInfo| entry.origin.kind == Kind::TcpStream && !entry.closing;
     served.peak = served.peak.max(lp.handles().iter().filter(|entry| open(entry)).count());
     let mut closed = false;
     // Some with little patience, some that are told when their writes are done, some that write to others.
@@ -186,7 +186,7 @@ fn every_byte_comes_back_while_others_reset_stall_and_leave() {
 #[test]
 fn a_listener_with_a_limit_serves_everybody_in_the_end() {
     let seed = seed("a_listener_with_a_limit_serves_everybody_in_the_end");
-    let server = Server::start(ListenOptions::new().limit(7));
+    let server = Server::start(ListenOptions::new().max_connections(7));
     let plan = Plan {
         addr: server.addr,
         total: 300,

@@ -50,7 +50,7 @@ fn a_storm_of_wakes_against_handles_that_are_closed() {
                     for _ in 0..random.below(50) {
                         match waker.as_ref().map(Waker::wake) {
                             Some(Ok(())) => heard += 1,
-                            Some(Err(Error::LoopGone { .. })) => gone += 1,
+                            Some(Err(Error::Disconnected { .. })) => gone += 1,
                             Some(Err(error)) => panic!("{error}"),
                             None => {}
                         }
@@ -168,7 +168,7 @@ fn a_loop_that_is_dropped_lets_everybody_go() {
                             match sender.send(Counted::new(&count)) {
                                 Ok(()) => sent += 1,
                                 Err(refused) => {
-                                    assert!(matches!(refused.error, Error::LoopGone { .. }));
+                                    assert!(matches!(refused.error, Error::Disconnected { .. }));
                                     return sent;
                                 }
                             }

@@ -1,6 +1,6 @@
 //! The only reading of the clock.
 
-use crate::queue::deadlines::Nanos;
+use crate::time::Nanos;
 
 /// Nanoseconds since the loop began, on the system's monotonic clock.
 #[derive(Debug)]

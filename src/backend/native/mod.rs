@@ -1,31 +1,16 @@
 //! The operating system: all of libc, all unsafe code, all threads, the clock. One concern a file.
 
-mod alarm;
-mod apart;
-mod bell;
-mod blocks;
-mod busy;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod cached;
+mod cache_padded;
 mod clock;
-mod ferry;
-mod file;
-mod interest;
-mod mailbox;
+mod fs;
+mod net;
 mod pages;
 mod pool;
 mod signal;
-mod socket;
 mod sync;
-
-// The fast wait where there is epoll, the portable one elsewhere; `--cfg ringback_portable` takes the
-// portable one everywhere, so that it can be tested here.
-#[cfg(all(any(target_os = "linux", target_os = "android"), not(ringback_portable)))]
-#[path = "epoll.rs"]
-mod waiter;
-#[cfg(any(not(any(target_os = "linux", target_os = "android")), ringback_portable))]
-#[path = "portable.rs"]
-mod waiter;
+mod sys;
+mod wait;
+mod wake;
 
 use std::{
     io, mem,
@@ -34,35 +19,33 @@ use std::{
     sync::Arc,
 };
 
-pub(crate) use bell::Bell;
-pub(crate) use file::Descriptor;
-pub(crate) use mailbox::{Inbox, Mailbox, Refused, Rejected};
-pub(crate) use pages::Pages;
-pub(crate) use signal::numbers as signal_numbers;
-pub(crate) use socket::{AcceptTrouble, PIECES_MAX, Socket, SocketOptions, accept_trouble};
 #[cfg(feature = "sim")]
-pub(crate) use {alarm::Alarm, bell::Doorbell};
-
+pub(crate) use self::wake::{NotifyQueue, WakeFd};
 #[cfg(not(feature = "sim"))]
-use self::{alarm::Alarm, bell::Doorbell};
-use self::{busy::BusyPoll, clock::Clock, interest::Interests, pool::Pool, signal::Signals};
+use self::wake::{NotifyQueue, WakeFd};
+use self::{
+    clock::Clock,
+    fs::cached,
+    pool::Pool,
+    signal::Signals,
+    wait::{
+        Waiter,
+        busy_poll::BusyPoll,
+        registrations::{Change, Registrations},
+    },
+};
+pub(crate) use self::{
+    fs::Descriptor,
+    net::{AcceptError, PIECES_MAX, Socket, SocketOptions, classify_accept_error},
+    pages::PageBuf,
+    signal::numbers as signal_numbers,
+    wake::{Inbox, Mailbox, Notifier, Refused, Rejected},
+};
 use super::{
     Interest, Readiness,
     job::{Done, Job, Submitted},
 };
-use crate::{handle::Key, queue::deadlines::Nanos};
-
-/// Elsewhere nobody can tell what would block.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod cached {
-    use super::*;
-
-    pub(super) fn attempt(_: &mut Job) -> Option<Result<super::super::job::Outcome, crate::error::Error>> {
-        None
-    }
-
-    pub(super) fn learn(_: &std::path::Path) {}
-}
+use crate::{handle::Key, time::Nanos};
 
 /// With so many file jobs in flight the workers share those that the loop could do at once, and with fewer it costs more
 /// to call them than it saves. Measured with 32 in flight on two processors: twice as many files, at the same
@@ -74,20 +57,6 @@ const IDLE_BELOW: usize = 2;
 /// How often to look whether a bell rings again, before the loop sleeps.
 const LOOKS_MAX: u32 = 64;
 
-/// Turns the answer of a system call into a result.
-fn cvt<T: Copy + PartialEq + From<i8>>(answer: T) -> io::Result<T> {
-    if answer == T::from(-1) { Err(io::Error::last_os_error()) } else { Ok(answer) }
-}
-
-fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
-    socket2::SockRef::from(&fd).set_nonblocking(on)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn set_cloexec(fd: BorrowedFd<'_>) -> io::Result<()> {
-    socket2::SockRef::from(&fd).set_cloexec(true)
-}
-
 /// The system, to one loop.
 pub(crate) struct Backend {
     // Before `waiter`, whose drop ends every registration: a pool's threads and bells touch none.
@@ -95,9 +64,9 @@ pub(crate) struct Backend {
     pool: Option<Pool>,
     workers: usize,
     clock: Clock,
-    waiter: waiter::Waiter,
-    interests: Interests,
-    doorbell: Arc<Doorbell>,
+    waiter: Waiter,
+    interests: Registrations,
+    notify_queue: Arc<NotifyQueue>,
     signals: Option<Signals>,
     busy: BusyPoll,
     /// A bell rang since the last wait.
@@ -108,16 +77,16 @@ pub(crate) struct Backend {
 
 impl Backend {
     pub(crate) fn new(workers: usize, busy_poll: Nanos) -> io::Result<Backend> {
-        let mut waiter = waiter::Waiter::new()?;
-        let doorbell = Arc::new(Doorbell::new(Alarm::new()?));
-        waiter.watch_alarm(doorbell.alarm().as_fd(), Key::BELL)?;
+        let mut waiter = Waiter::new()?;
+        let notify_queue = Arc::new(NotifyQueue::new(WakeFd::new()?));
+        waiter.watch_alarm(notify_queue.alarm().as_fd(), Key::WAKE_FD)?;
         Ok(Backend {
             pool: None,
             workers,
             clock: Clock::start(),
             waiter,
-            interests: Interests::default(),
-            doorbell,
+            interests: Registrations::default(),
+            notify_queue,
             signals: None,
             busy: BusyPoll::new(busy_poll),
             just_rang: false,
@@ -154,7 +123,7 @@ impl Backend {
         timeout: Option<Nanos>,
         mut ready: impl FnMut(Key, Readiness),
     ) -> io::Result<()> {
-        self.install();
+        self.apply_registrations();
         // Those whose registration was refused must hear of it now, and so must those who rang.
         let timeout = if self.refused.is_empty() { timeout } else { Some(0) };
         if !self.busy.is_off() && timeout != Some(0) {
@@ -169,12 +138,12 @@ impl Backend {
         timeout: Option<Nanos>,
         mut ready: impl FnMut(Key, Readiness),
     ) -> io::Result<()> {
-        self.doorbell.rise();
+        self.notify_queue.rise();
         let begun = self.clock.now();
         let limit = self.busy.limit(timeout);
         let mut spent = 0;
         let mut came = false;
-        while spent < limit && !came && !self.doorbell.has_rung() {
+        while spent < limit && !came && !self.notify_queue.has_notifications() {
             self.wait_for_the_system(Some(0), &mut |key, readiness| {
                 came = true;
                 ready(key, readiness);
@@ -189,16 +158,16 @@ impl Backend {
     }
 
     fn sleep(&mut self, timeout: Option<Nanos>, ready: &mut impl FnMut(Key, Readiness)) -> io::Result<()> {
-        if timeout == Some(0) || self.rings_again() || !self.doorbell.sleep() {
-            self.doorbell.rise();
+        if timeout == Some(0) || self.rings_again() || !self.notify_queue.sleep() {
+            self.notify_queue.rise();
             // Nothing is watched, so there is nothing that the system could say.
-            if self.interests.is_empty() && self.doorbell.is_quiet() {
+            if self.interests.is_empty() && self.notify_queue.is_quiet() {
                 return Ok(());
             }
             return self.wait_for_the_system(Some(0), ready);
         }
         let waited = self.wait_for_the_system(timeout, ready);
-        self.doorbell.rise();
+        self.notify_queue.rise();
         waited
     }
 
@@ -208,7 +177,7 @@ impl Backend {
         mem::take(&mut self.just_rang)
             && (0..LOOKS_MAX).any(|_| {
                 std::hint::spin_loop();
-                self.doorbell.has_rung()
+                self.notify_queue.has_notifications()
             })
     }
 
@@ -219,24 +188,24 @@ impl Backend {
     ) -> io::Result<()> {
         let mut alarmed = false;
         let waited = self.waiter.wait(timeout, |key, readiness| match key {
-            Key::BELL => alarmed = true,
+            Key::WAKE_FD => alarmed = true,
             _ => ready(key, readiness),
         });
         // At once, not in its turn: the system says it once, and a batch may be broken off.
         if alarmed {
-            self.waiter.hush(self.doorbell.alarm());
-            self.doorbell.hear();
+            self.waiter.hush(self.notify_queue.alarm());
+            self.notify_queue.hear();
         }
         waited
     }
 
     /// The loop has stopped running: whoever waits on its descriptor shall hear of what comes meanwhile.
-    pub(crate) fn leave(&mut self) {
-        self.doorbell.leave();
+    pub(crate) fn detach(&mut self) {
+        self.notify_queue.detach();
     }
 
     /// Installs what changed, so that the loop's descriptor is readable when something is ready.
-    pub(crate) fn install(&mut self) {
+    pub(crate) fn apply_registrations(&mut self) {
         while let Some((fd, change)) = self.interests.next_change() {
             // SAFETY: whoever closes a descriptor calls `forget` first, so one with a change is open.
             let source = unsafe { BorrowedFd::borrow_raw(fd) };
@@ -248,7 +217,7 @@ impl Backend {
     }
 
     /// Takes one registration that the system refused.
-    pub(crate) fn take_refused(&mut self) -> Option<(Key, io::Error)> {
+    pub(crate) fn pop_failed_registration(&mut self) -> Option<(Key, io::Error)> {
         self.refused.pop()
     }
 
@@ -263,7 +232,7 @@ impl Backend {
     }
 
     /// Whether the system refused one.
-    pub(crate) fn has_refused(&self) -> bool {
+    pub(crate) fn has_failed_registrations(&self) -> bool {
         !self.refused.is_empty()
     }
 
@@ -276,7 +245,7 @@ impl Backend {
     ) -> io::Result<()> {
         let waiting = self.refused.len();
         self.interests.want(source.as_raw_fd(), key.0, interest);
-        self.install();
+        self.apply_registrations();
         match self.refused.iter().skip(waiting).position(|(refused, _)| *refused == key) {
             Some(place) => Err(self.refused.remove(waiting + place).1),
             None => Ok(()),
@@ -292,7 +261,7 @@ impl Backend {
     pub(crate) fn forget_descriptor(&mut self, fd: BorrowedFd<'_>) {
         if self.interests.forget(fd.as_raw_fd()) {
             // It was watched a moment ago, so the system can only agree.
-            let _ = self.waiter.apply(fd, interest::Change::Delete);
+            let _ = self.waiter.apply(fd, Change::Delete);
         }
     }
 
@@ -304,19 +273,19 @@ impl Backend {
     // ---- other threads
 
     /// A bell that tells this key.
-    pub(crate) fn bell(&self, key: Key) -> Bell {
-        Bell::new(self.doorbell.clone(), key)
+    pub(crate) fn notifier(&self, key: Key) -> Notifier {
+        Notifier::new(self.notify_queue.clone(), key)
     }
 
     /// Whether a bell has rung.
-    pub(crate) fn has_rung(&self) -> bool {
-        self.doorbell.has_rung()
+    pub(crate) fn has_notifications(&self) -> bool {
+        self.notify_queue.has_notifications()
     }
 
     /// Takes the keys of the bells that rang.
-    pub(crate) fn answer_bells(&mut self, keys: &mut Vec<Key>) {
+    pub(crate) fn drain_notifications(&mut self, keys: &mut Vec<Key>) {
         self.just_rang = true;
-        self.doorbell.answer(keys);
+        self.notify_queue.answer(keys);
     }
 
     // ---- jobs
@@ -341,20 +310,21 @@ impl Backend {
                 return Ok(Submitted::Finished(result));
             }
         }
-        let Backend { pool, workers, doorbell, .. } = self;
-        let pool = pool.get_or_insert_with(|| Pool::new(*workers, Bell::new(doorbell.clone(), Key::JOBS)));
+        let Backend { pool, workers, notify_queue, .. } = self;
+        let pool =
+            pool.get_or_insert_with(|| Pool::new(*workers, Notifier::new(notify_queue.clone(), Key::JOBS)));
         pool.submit(token, job).map(Submitted::Queued)
     }
 
     /// Takes back a job that no worker has begun.
-    pub(crate) fn withdraw(&mut self, ticket: u64) -> bool {
-        self.pool.as_mut().is_some_and(|pool| pool.withdraw(ticket))
+    pub(crate) fn cancel(&mut self, ticket: u64) -> bool {
+        self.pool.as_mut().is_some_and(|pool| pool.cancel(ticket))
     }
 
     /// Takes the jobs that are done.
-    pub(crate) fn take_done(&mut self, each: impl FnMut(Done)) {
+    pub(crate) fn drain_completions(&mut self, each: impl FnMut(Done)) {
         if let Some(pool) = &mut self.pool {
-            pool.take_done(each);
+            pool.drain_completions(each);
         }
     }
 
@@ -405,7 +375,7 @@ impl AsFd for Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        self.doorbell.close();
+        self.notify_queue.close();
         // The alarm of the signals outlives this loop; its registration must not.
         if let Some(signals) = self.signals.take() {
             self.forget_descriptor(signals.as_fd());

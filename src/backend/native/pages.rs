@@ -8,7 +8,7 @@ use std::{ptr, ptr::NonNull, slice};
 
 /// A buffer of a fixed size, filled from the front.
 #[derive(Debug)]
-pub(crate) struct Pages(Memory);
+pub(crate) struct PageBuf(Memory);
 
 #[derive(Debug)]
 enum Memory {
@@ -19,22 +19,22 @@ enum Memory {
     Heap(Vec<u8>),
 }
 
-impl Pages {
+impl PageBuf {
     pub(crate) const SIZE: usize = 64 << 10;
 
-    pub(crate) fn new() -> Pages {
+    pub(crate) fn new() -> PageBuf {
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
         // SAFETY: a new mapping at an address that the system chooses touches no memory that there is.
-        let mapped = unsafe { libc::mmap(ptr::null_mut(), Pages::SIZE, access, kind, -1, 0) };
+        let mapped = unsafe { libc::mmap(ptr::null_mut(), PageBuf::SIZE, access, kind, -1, 0) };
         match NonNull::new(mapped.cast()) {
-            Some(start) if mapped != libc::MAP_FAILED => Pages(Memory::Mapping { start, len: 0 }),
-            _ => Pages(Memory::Heap(Vec::new())),
+            Some(start) if mapped != libc::MAP_FAILED => PageBuf(Memory::Mapping { start, len: 0 }),
+            _ => PageBuf(Memory::Heap(Vec::new())),
         }
     }
 
     /// How much can be added.
     pub(crate) fn room(&self) -> usize {
-        Pages::SIZE - self.bytes().len()
+        PageBuf::SIZE - self.bytes().len()
     }
 
     /// Adds as much as there is room for, and says how much that was.
@@ -69,11 +69,11 @@ impl Pages {
     }
 }
 
-impl Drop for Pages {
+impl Drop for PageBuf {
     fn drop(&mut self) {
         if let Memory::Mapping { start, .. } = self.0 {
             // SAFETY: the mapping was made in `new` with this size, and nothing refers to it any more.
-            unsafe { libc::munmap(start.as_ptr().cast(), Pages::SIZE) };
+            unsafe { libc::munmap(start.as_ptr().cast(), PageBuf::SIZE) };
         }
     }
 }
@@ -85,16 +85,16 @@ mod tests {
     #[test]
     fn pages_are_filled_from_the_front_until_they_are_full() {
         for heap in [false, true] {
-            let mut pages = Pages::new();
+            let mut pages = PageBuf::new();
             if heap {
-                drop(std::mem::replace(&mut pages, Pages(Memory::Heap(Vec::new()))));
+                drop(std::mem::replace(&mut pages, PageBuf(Memory::Heap(Vec::new()))));
             }
             assert_eq!(pages.fill(b"hello"), 5);
-            assert_eq!(pages.fill(&vec![7; Pages::SIZE]), Pages::SIZE - 5);
+            assert_eq!(pages.fill(&vec![7; PageBuf::SIZE]), PageBuf::SIZE - 5);
             assert_eq!((pages.room(), pages.fill(b"x")), (0, 0));
             assert_eq!(&pages.bytes()[..6], b"hello\x07");
             pages.clear();
-            assert_eq!((pages.room(), pages.bytes()), (Pages::SIZE, &b""[..]));
+            assert_eq!((pages.room(), pages.bytes()), (PageBuf::SIZE, &b""[..]));
         }
     }
 }

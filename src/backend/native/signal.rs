@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-use super::{alarm::Alarm, cvt};
+use super::{sys::cvt, wake::WakeFd};
 
 /// Linux has 64, the BSDs up to 126. Those above cannot be watched.
 const SIGNALS: usize = 128;
@@ -25,7 +25,7 @@ const SIGNALS: usize = 128;
 /// Where the handler leaves word for one loop.
 #[derive(Debug)]
 struct Post {
-    alarm: Alarm,
+    alarm: WakeFd,
     taken: AtomicBool,
     wanted: [AtomicBool; SIGNALS],
     delivered: [AtomicU32; SIGNALS],
@@ -101,7 +101,7 @@ impl Signals {
             return Ok(Signals { post });
         }
         let post = Box::leak(Box::new(Post {
-            alarm: Alarm::new()?,
+            alarm: WakeFd::new()?,
             taken: AtomicBool::new(true),
             wanted: [const { AtomicBool::new(false) }; SIGNALS],
             delivered: [const { AtomicU32::new(0) }; SIGNALS],

@@ -28,14 +28,14 @@ impl<T> UnsafeCell<T> {
 
     /// For who reads.
     #[inline]
-    pub(super) fn with<R>(&self, act: impl FnOnce(*const T) -> R) -> R {
-        act(self.0.get())
+    pub(super) fn with<R>(&self, op: impl FnOnce(*const T) -> R) -> R {
+        op(self.0.get())
     }
 
     /// For who writes.
     #[inline]
-    pub(super) fn with_mut<R>(&self, act: impl FnOnce(*mut T) -> R) -> R {
-        act(self.0.get())
+    pub(super) fn with_mut<R>(&self, op: impl FnOnce(*mut T) -> R) -> R {
+        op(self.0.get())
     }
 }
 

@@ -6,11 +6,11 @@ use super::{Happening, What, World};
 use crate::{
     backend::job::{self, Done, Job, Submitted},
     error::Error,
-    queue::deadlines::Nanos,
+    time::Nanos,
 };
 
 /// What is being done, for the timeline.
-fn act(job: &Job) -> &'static str {
+fn op(job: &Job) -> &'static str {
     match job {
         Job::Call(_) => "call a closure",
         Job::Open { .. } => "open a file",
@@ -67,7 +67,7 @@ pub(crate) struct Jobs {
     running: Vec<Errand>,
     pub(super) done: Vec<Done>,
     /// Something is done that the loop has not heard of.
-    pub(super) has_rung: bool,
+    pub(super) has_notifications: bool,
 }
 
 impl Jobs {
@@ -76,7 +76,7 @@ impl Jobs {
         *self = Jobs { tickets: self.tickets, workers: self.workers, ..Jobs::default() };
     }
 
-    pub(super) fn withdraw(&mut self, ticket: u64) -> bool {
+    pub(super) fn cancel(&mut self, ticket: u64) -> bool {
         let Some(place) = self.waiting.iter().position(|errand| errand.ticket == ticket) else {
             return false;
         };
@@ -89,9 +89,9 @@ impl World {
     pub(super) fn submit(&mut self, host: usize, token: u64, job: Job) -> Submitted {
         let may_be_at_once = !matches!(job, Job::Call(_) | Job::Close { .. });
         if may_be_at_once && self.random.one_in(self.jobs.at_once_one_in) {
-            let act = act(&job);
+            let op = op(&job);
             let result = self.perform(host, job);
-            self.note(host, What::DoneAtOnce(act, error_number(&result)));
+            self.note(host, What::DoneAtOnce(op, error_number(&result)));
             return Submitted::Finished(result);
         }
         let jobs = &mut self.machines[host].jobs;
@@ -122,11 +122,11 @@ impl World {
                 return;
             }
             let Some(errand) = jobs.waiting.pop_front() else { return };
-            let (ticket, act) = (errand.ticket, act(&errand.job));
+            let (ticket, op) = (errand.ticket, op(&errand.job));
             jobs.running.push(errand);
             let Pace { least, most, .. } = self.jobs;
             let took = least + self.random.below(most.saturating_sub(least) + 1);
-            self.note(host, What::JobBegun(ticket, act));
+            self.note(host, What::JobBegun(ticket, op));
             self.at(self.now + took, Happening::JobDone { host, ticket });
         }
     }
@@ -136,15 +136,15 @@ impl World {
         // Not if the machine has crashed since, or its program was killed.
         let Some(place) = jobs.running.iter().position(|errand| errand.ticket == ticket) else { return };
         let Errand { token, job, .. } = jobs.running.swap_remove(place);
-        let act = act(&job);
+        let op = op(&job);
         let result = match job {
             Job::Call(task) => job::call(task),
             job => self.perform(host, job),
         };
-        self.note(host, What::JobDone(ticket, act, error_number(&result)));
+        self.note(host, What::JobDone(ticket, op, error_number(&result)));
         let jobs = &mut self.machines[host].jobs;
         jobs.done.push(Done { token, result });
-        jobs.has_rung = true;
+        jobs.has_notifications = true;
         self.begin_jobs(host);
     }
 }

@@ -5,9 +5,9 @@
 //! next event, and `wait` without one tells what is ready now, so that `crate::sim::World` can have several
 //! loops take turns.
 
-mod files;
+mod fs;
 mod jobs;
-mod network;
+mod net;
 mod random;
 mod trace;
 
@@ -21,26 +21,26 @@ use std::{
     sync::Arc,
 };
 
-pub use files::FileAct;
-pub(crate) use files::{OpenFile, Tree};
-pub(crate) use network::{Link, Socket};
+pub use fs::FileOp;
+pub(crate) use fs::{OpenFile, Tree};
+pub(crate) use net::{Link, Socket};
 pub(crate) use random::Random;
 pub(crate) use trace::{Note, What};
 
-use self::{jobs::Jobs, network::Net, trace::Trace};
+use self::{jobs::Jobs, net::Net, trace::Trace};
 use super::{
-    Bell, Readiness, SocketOptions,
+    Notifier, Readiness, SocketOptions,
     job::{Done, Job, Submitted},
-    native::{Alarm, Doorbell},
+    native::{NotifyQueue, WakeFd},
 };
-use crate::{handle::Key, queue::deadlines::Nanos};
+use crate::{handle::Key, time::Nanos};
 
 /// What all hosts share.
 pub(crate) type Shared = Rc<RefCell<World>>;
 
 /// Something that comes to pass at its time.
 pub(crate) enum Happening {
-    Network(network::Passage),
+    Network(net::Passage),
     JobDone { host: usize, ticket: u64 },
 }
 
@@ -189,14 +189,14 @@ pub(crate) struct Host {
     world: Shared,
     number: usize,
     /// Its descriptor stands for the loop's, and never becomes readable by what happens in the world.
-    doorbell: Arc<Doorbell>,
+    notify_queue: Arc<NotifyQueue>,
 }
 
 impl Host {
     pub(crate) fn new(world: &Shared, number: usize, workers: usize) -> io::Result<Host> {
-        let doorbell = Arc::new(Doorbell::new(Alarm::new()?));
+        let notify_queue = Arc::new(NotifyQueue::new(WakeFd::new()?));
         world.borrow_mut().machines[number].jobs.workers = workers;
-        Ok(Host { world: world.clone(), number, doorbell })
+        Ok(Host { world: world.clone(), number, notify_queue })
     }
 
     pub(crate) fn now(&self) -> Nanos {
@@ -231,10 +231,10 @@ impl Host {
         let end = timeout.map(|timeout| begun.saturating_add(timeout));
         loop {
             let came = world.tell_ready(self.number, &mut ready);
-            if came || world.now >= end.unwrap_or(Nanos::MAX) || self.doorbell.has_rung() {
+            if came || world.now >= end.unwrap_or(Nanos::MAX) || self.notify_queue.has_notifications() {
                 return Ok(());
             }
-            if world.machines[self.number].jobs.has_rung {
+            if world.machines[self.number].jobs.has_notifications {
                 return Ok(());
             }
             let next = match (world.next(), end) {
@@ -249,32 +249,33 @@ impl Host {
         }
     }
 
-    pub(crate) fn leave(&mut self) {}
+    pub(crate) fn detach(&mut self) {}
 
-    pub(crate) fn install(&mut self) {}
+    pub(crate) fn apply_registrations(&mut self) {}
 
-    pub(crate) fn take_refused(&mut self) -> Option<(Key, io::Error)> {
+    pub(crate) fn pop_failed_registration(&mut self) -> Option<(Key, io::Error)> {
         None
     }
 
-    pub(crate) fn has_refused(&self) -> bool {
+    pub(crate) fn has_failed_registrations(&self) -> bool {
         false
     }
 
     // ---- other threads
 
-    pub(crate) fn bell(&self, key: Key) -> Bell {
-        Bell::new(self.doorbell.clone(), key)
+    pub(crate) fn notifier(&self, key: Key) -> Notifier {
+        Notifier::new(self.notify_queue.clone(), key)
     }
 
-    pub(crate) fn has_rung(&self) -> bool {
-        self.doorbell.has_rung() || self.world.borrow().machines[self.number].jobs.has_rung
+    pub(crate) fn has_notifications(&self) -> bool {
+        self.notify_queue.has_notifications()
+            || self.world.borrow().machines[self.number].jobs.has_notifications
     }
 
-    pub(crate) fn answer_bells(&mut self, keys: &mut Vec<Key>) {
-        self.doorbell.answer(keys);
+    pub(crate) fn drain_notifications(&mut self, keys: &mut Vec<Key>) {
+        self.notify_queue.answer(keys);
         let jobs = &mut self.world.borrow_mut().machines[self.number].jobs;
-        if std::mem::take(&mut jobs.has_rung) {
+        if std::mem::take(&mut jobs.has_notifications) {
             keys.push(Key::JOBS);
         }
     }
@@ -289,11 +290,11 @@ impl Host {
         Ok(self.world.borrow_mut().submit(self.number, token, job))
     }
 
-    pub(crate) fn withdraw(&mut self, ticket: u64) -> bool {
-        self.world.borrow_mut().machines[self.number].jobs.withdraw(ticket)
+    pub(crate) fn cancel(&mut self, ticket: u64) -> bool {
+        self.world.borrow_mut().machines[self.number].jobs.cancel(ticket)
     }
 
-    pub(crate) fn take_done(&mut self, each: impl FnMut(Done)) {
+    pub(crate) fn drain_completions(&mut self, each: impl FnMut(Done)) {
         let done = std::mem::take(&mut self.world.borrow_mut().machines[self.number].jobs.done);
         done.into_iter().for_each(each);
     }
@@ -329,13 +330,13 @@ impl Host {
 
 impl AsFd for Host {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.doorbell.alarm().as_fd()
+        self.notify_queue.alarm().as_fd()
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.doorbell.close();
+        self.notify_queue.close();
     }
 }
 
@@ -343,7 +344,7 @@ impl World {
     /// Whether a wait on this machine would tell of something.
     pub(crate) fn is_ready(&self, host: usize) -> bool {
         let machine = &self.machines[host];
-        !machine.signals.is_empty() || machine.jobs.has_rung || self.has_ready_end(host)
+        !machine.signals.is_empty() || machine.jobs.has_notifications || self.has_ready_end(host)
     }
 
     /// Tells what is ready on a machine, in an order that nobody may rely on. Says whether anything is.

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, fmt, net::SocketAddr, panic::Location};
 
 use crate::{
     handle::{Handle, Kind},
-    queue::deadlines::Nanos,
+    time::Nanos,
 };
 
 /// How many entries are kept. The hash is of all that ever were.
@@ -138,11 +138,11 @@ impl fmt::Display for What {
                 write!(out, "fails with {addr}: {}", std::io::Error::from_raw_os_error(errno))
             }
             What::Closed(addr) => write!(out, "closes {addr}"),
-            What::JobBegun(ticket, act) => write!(out, "begins job {ticket}: {act}"),
-            What::JobDone(ticket, act, errno) => {
-                write!(out, "has done job {ticket}: {act}{}", outcome(errno))
+            What::JobBegun(ticket, op) => write!(out, "begins job {ticket}: {op}"),
+            What::JobDone(ticket, op, errno) => {
+                write!(out, "has done job {ticket}: {op}{}", outcome(errno))
             }
-            What::DoneAtOnce(act, errno) => write!(out, "does at once: {act}{}", outcome(errno)),
+            What::DoneAtOnce(op, errno) => write!(out, "does at once: {op}{}", outcome(errno)),
             What::Signal(signum) => write!(out, "gets signal {signum}"),
             What::Up => out.write_str("starts"),
             What::Killed => out.write_str("is killed"),

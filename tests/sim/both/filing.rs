@@ -51,7 +51,7 @@ fn sum(bytes: Vec<u8>) -> String {
 
 fn describe(found: fs::Metadata) -> String {
     let len = if found.is_file() { found.len } else { 0 };
-    format!("{:?}, {len} bytes, mode {:o}", found.kind, found.mode & 0o700)
+    format!("{:?}, {len} bytes, mode {:o}", found.file_type, found.mode & 0o700)
 }
 
 fn next(lp: &mut Loop<Story>, story: &mut Story, desk: &Shared) -> Result {

@@ -100,7 +100,7 @@ fn compare(seed: u64, one: &[Log; 2], other: &[Log; 2]) {
 fn programs_are_told_the_same_in_a_world_and_on_the_system() {
     quiet_panics();
     for seed in seeds_on_the_system(40) {
-        compare(seed, &in_a_world(seed, Link::choppy()), &on_the_system(seed));
+        compare(seed, &in_a_world(seed, Link::flaky()), &on_the_system(seed));
     }
 }
 
@@ -109,7 +109,7 @@ fn programs_are_told_the_same_whatever_the_network_is_like() {
     quiet_panics();
     for seed in 0..40 {
         let plain = in_a_world(seed, Link::new());
-        compare(seed, &plain, &in_a_world(seed, Link::choppy().latency(Duration::from_millis(20))));
+        compare(seed, &plain, &in_a_world(seed, Link::flaky().latency(Duration::from_millis(20))));
         compare(seed, &plain, &in_a_world(seed, Link::new().send_buffer(100).receive_buffer(1000)));
     }
 }

@@ -71,8 +71,8 @@ fn delay(random: &mut Random) -> Duration {
 pub(crate) fn begin(lp: &mut Loop<Story>, seed: u64) {
     lp.on_failure(|_, story: &mut Story, failure| {
         let text = format!("fails: {}", story.without_places(&failure.error.to_string()));
-        let part = failure.handle.and_then(|handle| story.parts.get(&handle).cloned());
-        story.tell(&part.unwrap_or_else(|| format!("failures/{}", failure.kind)), text);
+        let part = failure.origin.handle.and_then(|handle| story.parts.get(&handle).cloned());
+        story.tell(&part.unwrap_or_else(|| format!("failures/{}", failure.origin.kind)), text);
         Ok(())
     });
     lp.defer(move |lp, story| {
@@ -93,7 +93,7 @@ fn timers(lp: &mut Loop<Story>, story: &mut Story, random: &mut Random) -> Resul
     let timers: Rc<[Cell<Option<Timer>>]> = (0..count).map(|_| Cell::new(None)).collect();
     for (number, &after) in delays.iter().enumerate() {
         let other = random.below(count as u64) as usize;
-        let act = random.below(5);
+        let op = random.below(5);
         let is_later = (delays[other], other) > (after, number);
         let timer = Timer::new(lp)?;
         timers[number].set(Some(timer));
@@ -105,16 +105,18 @@ fn timers(lp: &mut Loop<Story>, story: &mut Story, random: &mut Random) -> Resul
                 timer.close(lp);
                 return Ok(());
             };
-            match act {
+            match op {
                 0 => story.tell_result("timers", &format!("stops {other}"), &other_timer.stop(lp)),
                 1 => other_timer.close(lp),
-                2 => {
-                    story.tell_result("timers", "again", &other_timer.again_in(lp, Duration::from_millis(30)))
-                }
+                2 => story.tell_result(
+                    "timers",
+                    "again",
+                    &other_timer.restart_in(lp, Duration::from_millis(30)),
+                ),
                 _ => {}
             }
             timer.close(lp);
-            if act == 3 { Err(Error::other("on purpose")) } else { Ok(()) }
+            if op == 3 { Err(Error::other("on purpose")) } else { Ok(()) }
         })?;
     }
     let mut left = 1 + random.below(4);

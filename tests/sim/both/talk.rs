@@ -256,7 +256,7 @@ fn start(lp: &mut Loop<Story>, story: &mut Story, side: &Shared) -> Result {
 /// The server: whom it talks with, it hears first. It ends when all conversations have.
 pub(super) fn serve(lp: &mut Loop<Story>, seed: u64, listen: &str) -> Result<SocketAddr> {
     let listener = TcpListener::bind(lp, listen)?;
-    listener.set_limit(lp, Some(5))?;
+    listener.set_max_connections(lp, Some(5))?;
     let left = Rc::new(Cell::new(TALKS));
     listener.start(lp, move |lp, _, conn| {
         let mut header = Vec::new();

@@ -52,7 +52,7 @@ pub fn churn(arguments: &Arguments) -> Result {
         for _ in 0..1000 {
             let place = random.below(count) as usize;
             if random.below(10) < 9 {
-                timers[place].again_in(lp, half_a_minute_or_more(&mut random))?;
+                timers[place].restart_in(lp, half_a_minute_or_more(&mut random))?;
             } else {
                 timers[place].close(lp);
                 timers[place] = start(lp, &mut random)?;

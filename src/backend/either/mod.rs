@@ -1,0 +1,183 @@
+//! The system, or a world in memory: each call goes to the one that it is meant for.
+//!
+//! Only where the feature `sim` is on. Nothing is decided here, and nothing above knows which of the two it has.
+
+/// The same call for both.
+macro_rules! each {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) $(-> $answer:ty)?;)*) => {$(
+        pub(crate) fn $name(&self $(, $argument: $type)*) $(-> $answer)? {
+            match self {
+                Self::System(it) => it.$name($($argument),*),
+                Self::World(it) => it.$name($($argument),*),
+            }
+        }
+    )*};
+    (mut $(fn $name:ident($($argument:ident: $type:ty),*) $(-> $answer:ty)?;)*) => {$(
+        pub(crate) fn $name(&mut self $(, $argument: $type)*) $(-> $answer)? {
+            match self {
+                Self::System(it) => it.$name($($argument),*),
+                Self::World(it) => it.$name($($argument),*),
+            }
+        }
+    )*};
+}
+
+mod descriptor;
+mod socket;
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+pub(crate) use self::{descriptor::Descriptor, socket::Socket};
+use super::{
+    Interest, Notifier, Readiness, SocketOptions,
+    job::{Done, Job, Submitted},
+    native, sim,
+};
+use crate::{
+    handle::{Callee, Key},
+    time::Nanos,
+};
+
+/// What only the system can do.
+fn not_here(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, format!("a simulated world has no {what}"))
+}
+
+// ---- the backend of a loop
+
+pub(crate) enum Backend {
+    System(native::Backend),
+    World(sim::Host),
+}
+
+impl Backend {
+    pub(crate) fn new(workers: usize, busy_poll: Nanos) -> io::Result<Backend> {
+        native::Backend::new(workers, busy_poll).map(Backend::System)
+    }
+
+    each! {
+        fn now() -> Nanos;
+        fn has_failed_registrations() -> bool;
+        fn notifier(key: Key) -> Notifier;
+        fn has_notifications() -> bool;
+        fn verify();
+    }
+
+    each! { mut
+        fn detach();
+        fn apply_registrations();
+        fn pop_failed_registration() -> Option<(Key, io::Error)>;
+        fn drain_notifications(keys: &mut Vec<Key>);
+        fn set_workers(limit: usize);
+        fn submit(token: u64, job: Job, waiting: usize) -> io::Result<Submitted>;
+        fn cancel(ticket: u64) -> bool;
+        fn drain_completions(each: impl FnMut(Done));
+        fn watch_signal(signum: i32) -> io::Result<()>;
+        fn forget_signal(signum: i32);
+        fn take_signals(delivered: impl FnMut(i32));
+        fn wait(timeout: Option<Nanos>, ready: impl FnMut(Key, Readiness)) -> io::Result<()>;
+    }
+
+    pub(crate) fn is_simulated(&self) -> bool {
+        matches!(self, Backend::World(_))
+    }
+
+    /// A callback is about to be called: a world keeps a trace.
+    pub(crate) fn note_call(&self, callee: Callee) {
+        if let Backend::World(host) = self {
+            let Callee { handle, kind, started_at } = callee;
+            host.note_call(sim::What::Called { handle, kind, started: started_at });
+        }
+    }
+
+    pub(crate) fn listen(&mut self, addr: SocketAddr, options: SocketOptions) -> io::Result<Socket> {
+        match self {
+            Backend::System(system) => system.listen(addr, options).map(Socket::System),
+            Backend::World(host) => host.listen(addr, options).map(Socket::World),
+        }
+    }
+
+    pub(crate) fn connect(&mut self, addr: SocketAddr) -> io::Result<(Socket, io::Result<bool>)> {
+        match self {
+            Backend::System(system) => {
+                system.connect(addr).map(|(socket, made)| (Socket::System(socket), made))
+            }
+            Backend::World(host) => host.connect(addr).map(|socket| (Socket::World(socket), Ok(false))),
+        }
+    }
+
+    pub(crate) fn adopt(&mut self, fd: OwnedFd) -> io::Result<Socket> {
+        match self {
+            Backend::System(system) => system.adopt(fd).map(Socket::System),
+            Backend::World(_) => Err(not_here("sockets of the system")),
+        }
+    }
+
+    pub(crate) fn watch(&mut self, socket: &Socket, key: Key, interest: Interest) {
+        match (self, socket) {
+            (Backend::System(system), Socket::System(socket)) => system.watch(socket, key, interest),
+            (_, Socket::World(socket)) => socket.watch(key, interest),
+            (Backend::World(_), Socket::System(_)) => {}
+        }
+    }
+
+    pub(crate) fn forget(&mut self, socket: &Socket) {
+        match (self, socket) {
+            (Backend::System(system), Socket::System(socket)) => system.forget(socket),
+            (_, Socket::World(socket)) => socket.forget(),
+            (Backend::World(_), Socket::System(_)) => {}
+        }
+    }
+
+    pub(crate) fn close(&mut self, socket: Socket) {
+        match (self, socket) {
+            (Backend::System(system), Socket::System(socket)) => system.close(socket),
+            // It closes itself when it is dropped.
+            (_, socket) => drop(socket),
+        }
+    }
+
+    pub(crate) fn watch_descriptor(&mut self, source: BorrowedFd<'_>, key: Key, interest: Interest) {
+        if let Backend::System(system) = self {
+            system.watch_descriptor(source, key, interest);
+        }
+    }
+
+    pub(crate) fn watch_descriptor_now(
+        &mut self,
+        source: BorrowedFd<'_>,
+        key: Key,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match self {
+            Backend::System(system) => system.watch_descriptor_now(source, key, interest),
+            Backend::World(_) => Err(not_here("descriptors of the system")),
+        }
+    }
+
+    pub(crate) fn forget_descriptor(&mut self, source: BorrowedFd<'_>) {
+        if let Backend::System(system) = self {
+            system.forget_descriptor(source);
+        }
+    }
+
+    pub(crate) fn duplicate(&self, source: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        match self {
+            Backend::System(system) => system.duplicate(source),
+            Backend::World(_) => Err(not_here("descriptors of the system")),
+        }
+    }
+}
+
+impl AsFd for Backend {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Backend::System(system) => system.as_fd(),
+            Backend::World(host) => host.as_fd(),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Sockets.
+
+mod socket;
+
+pub(crate) use socket::{AcceptError, PIECES_MAX, Socket, SocketOptions, classify_accept_error};

@@ -1,0 +1,33 @@
+//! Stands in for the loop's alarm, which is a descriptor: any number of rings until somebody waits are one.
+
+use super::sync::{Condvar, Mutex};
+
+#[derive(Debug)]
+pub(crate) struct WakeFd {
+    rung: Mutex<bool>,
+    set_off: Condvar,
+}
+
+impl WakeFd {
+    pub(super) fn new() -> WakeFd {
+        WakeFd { rung: Mutex::new(false), set_off: Condvar::new() }
+    }
+
+    pub(super) fn ring(&self) {
+        *self.rung.lock().expect("no thread panics") = true;
+        self.set_off.notify_all();
+    }
+
+    /// Waits for a ring. If none comes and no other thread can go on either, loom calls it a deadlock.
+    pub(super) fn wait(&self) {
+        let mut rung = self.rung.lock().expect("no thread panics");
+        while !std::mem::take(&mut *rung) {
+            rung = self.set_off.wait(rung).expect("no thread panics");
+        }
+    }
+
+    /// Whether it has rung since it was asked last.
+    pub(super) fn take(&self) -> bool {
+        std::mem::take(&mut self.rung.lock().expect("no thread panics"))
+    }
+}
