@@ -22,8 +22,8 @@ use crate::{
     Loop,
     backend::{Inbox, Mailbox, Refused, Rejected},
     error::{Error, Result},
-    event_loop::kinds::Body,
-    handle::{Handle, typed_handle},
+    event_loop::{Core, HandleKind},
+    handle::{Handle, Kind, typed_handle},
 };
 
 /// Messages taken from one channel in one turn, so that a fast sender does not starve the others. They make room for
@@ -96,16 +96,6 @@ pub(crate) struct State {
     mail: Rc<dyn Mail>,
 }
 
-impl State {
-    pub(crate) fn release(&self) {
-        self.mail.close();
-    }
-
-    pub(crate) fn describe(&self) -> String {
-        format!("{} sender(s), {} message(s) waiting", self.mail.senders(), self.mail.len())
-    }
-}
-
 /// A channel that holds up to `capacity` messages that the loop has not taken yet, at least one. The loop takes up to
 /// 1024 at a time, when their turn has come, and delivers them one by one.
 ///
@@ -143,14 +133,15 @@ fn make<S, T: Send + 'static>(
     lp: &mut Loop<S>,
     capacity: usize,
     mut callback: impl FnMut(&mut Loop<S>, &mut S, T) -> Result + 'static,
-    started: &'static Location<'static>,
+    started_at: &'static Location<'static>,
 ) -> (Channel, Sender<T>) {
     let mut made = None;
-    let handle = lp.core.table.insert_with(started, |handle| {
-        let inbox = Rc::new(Inbox::new(lp.core.backend.notifier(handle.key()), capacity));
+    let state = |_, notifier| {
+        let inbox = Rc::new(Inbox::new(notifier, capacity));
         made = Some(inbox.clone());
-        Body::Channel(State { mail: inbox })
-    });
+        State { mail: inbox }
+    };
+    let handle = lp.core.insert_notified(state, started_at);
     let inbox: Rc<Inbox<T>> = made.expect("an inbox is made with its handle");
     let mailbox = inbox.mailbox().clone();
     lp.core.set_active(handle, true);
@@ -158,7 +149,7 @@ fn make<S, T: Send + 'static>(
         let mut next = inbox.next();
         while let Some(message) = next {
             callback(lp, state, message)?;
-            next = lp.call_again(handle, || inbox.next());
+            next = lp.call_repeat(handle, || inbox.next());
         }
         Ok(())
     });
@@ -166,35 +157,46 @@ fn make<S, T: Send + 'static>(
     (Channel(handle), Sender { mailbox })
 }
 
-pub(crate) fn rung<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
-    let Some(mail) = mail(lp, handle) else { return Ok(()) };
-    let abandoned = mail.take(MESSAGES_MAX);
-    while mail.is_ready() {
-        if !lp.has_callback(handle) {
-            // It went with a loop that the application has exchanged for another inside of it.
-            lp.core.close(handle);
+impl HandleKind for State {
+    type Slot = State;
+
+    fn kind(&self) -> Kind {
+        Kind::Channel
+    }
+
+    fn status(&self, _: &Core, _: Handle) -> String {
+        format!("{} sender(s), {} message(s) waiting", self.mail.senders(), self.mail.len())
+    }
+
+    fn release(core: &mut Core, handle: Handle) {
+        if let Some(state) = core.peek::<State>(handle) {
+            state.disconnect();
+        }
+    }
+
+    fn on_notify<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
+        let Some(mail) = lp.core.peek::<State>(handle).map(|state| state.mail.clone()) else { return Ok(()) };
+        let abandoned = mail.take(MESSAGES_MAX);
+        while mail.is_ready() {
+            if !lp.is_open(handle) {
+                return Ok(());
+            }
+            lp.call_no_arg(state, handle.index)?;
         }
         if !lp.is_open(handle) {
             return Ok(());
         }
-        lp.call_plainly(state, handle.index)?;
+        if mail.due() > 0 || !mail.rest() {
+            // The rest has its turn after the others.
+            lp.core.notify_again(handle);
+        } else if abandoned {
+            lp.core.close(handle);
+        }
+        Ok(())
     }
-    if !lp.is_open(handle) {
-        return Ok(());
-    }
-    if mail.due() > 0 || !mail.rest() {
-        // The rest has its turn after the others.
-        lp.core.rung.push(handle.key());
-    } else if abandoned {
-        lp.core.close(handle);
-    }
-    Ok(())
-}
 
-fn mail<S>(lp: &Loop<S>, handle: Handle) -> Option<Rc<dyn Mail>> {
-    match &lp.core.table.get(handle)?.body {
-        Body::Channel(state) => Some(state.mail.clone()),
-        _ => None,
+    fn disconnect(&self) {
+        self.mail.close();
     }
 }
 

@@ -6,8 +6,8 @@ use crate::{
     Loop,
     backend::Notifier,
     error::{Error, Result},
-    event_loop::kinds::Body,
-    handle::{Handle, typed_handle},
+    event_loop::{Core, HandleKind},
+    handle::{Handle, Kind, typed_handle},
 };
 
 typed_handle! {
@@ -34,18 +34,12 @@ typed_handle! {
 /// What other threads hold of a [`Wake`]. Clones wake the same one.
 #[derive(Clone, Debug)]
 pub struct Waker {
-    bell: Arc<Notifier>,
+    notifier: Arc<Notifier>,
 }
 
 #[derive(Debug)]
 pub(crate) struct State {
-    bell: Arc<Notifier>,
-}
-
-impl State {
-    pub(crate) fn release(&self) {
-        self.bell.close();
-    }
+    notifier: Arc<Notifier>,
 }
 
 impl Wake {
@@ -58,10 +52,9 @@ impl Wake {
         lp: &mut Loop<S>,
         callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
     ) -> Result<Wake> {
-        let core = &mut lp.core;
-        let bell = |handle: Handle| Body::Wake(State { bell: Arc::new(core.backend.notifier(handle.key())) });
-        let handle = core.table.insert_with(Location::caller(), bell);
-        core.set_active(handle, true);
+        let state = |_, notifier| State { notifier: Arc::new(notifier) };
+        let handle = lp.core.insert_notified(state, Location::caller());
+        lp.core.set_active(handle, true);
         lp.set_callback_no_arg(handle, callback);
         Ok(Wake(handle))
     }
@@ -72,13 +65,9 @@ impl Wake {
     ///
     /// [`Error::Closed`].
     pub fn waker<S>(self, lp: &Loop<S>) -> Result<Waker> {
-        match lp.core.table.get(self.0) {
-            Some(slot) if !slot.flags().closing => match &slot.body {
-                Body::Wake(state) => Ok(Waker { bell: state.bell.clone() }),
-                _ => Err(Error::Closed { op: "waker" }),
-            },
-            _ => Err(Error::Closed { op: "waker" }),
-        }
+        let open = lp.core.peek::<State>(self.0).filter(|_| lp.is_open(self.0));
+        let state = open.ok_or(Error::Closed { op: "waker" })?;
+        Ok(Waker { notifier: state.notifier.clone() })
     }
 }
 
@@ -90,13 +79,35 @@ impl Waker {
     ///
     /// [`Error::Disconnected`] if the handle or its loop is gone.
     pub fn wake(&self) -> Result {
-        if self.bell.ring() { Ok(()) } else { Err(Error::Disconnected { op: "wake" }) }
+        if self.notifier.ring() { Ok(()) } else { Err(Error::Disconnected { op: "wake" }) }
     }
 }
 
-pub(crate) fn rung<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
-    if let Some(Body::Wake(wake)) = lp.core.table.get(handle).map(|slot| &slot.body) {
-        wake.bell.hear();
+impl HandleKind for State {
+    type Slot = State;
+
+    fn kind(&self) -> Kind {
+        Kind::Wake
     }
-    lp.call_plainly(state, handle.index)
+
+    fn status(&self, _: &Core, _: Handle) -> String {
+        "may be woken by another thread".into()
+    }
+
+    fn release(core: &mut Core, handle: Handle) {
+        if let Some(state) = core.peek::<State>(handle) {
+            state.disconnect();
+        }
+    }
+
+    fn on_notify<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
+        if let Some(wake) = lp.core.peek::<State>(handle) {
+            wake.notifier.hear();
+        }
+        lp.call_no_arg(state, handle.index)
+    }
+
+    fn disconnect(&self) {
+        self.notifier.close();
+    }
 }

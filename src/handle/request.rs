@@ -44,6 +44,10 @@ pub(crate) struct RequestState {
     pub(crate) op: &'static str,
     pub(crate) started: &'static Location<'static>,
     pub(crate) stage: Stage,
+    /// Taken back after it was listed to be called: its callback is dropped.
+    pub(crate) canceled: bool,
+    /// The loop's own: it has no callback.
+    pub(crate) internal: bool,
 }
 
 /// Every request of one loop that is not answered yet.
