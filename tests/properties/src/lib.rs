@@ -78,14 +78,18 @@ mod handle {
 mod native {
     mod cache_padded;
     mod sync;
-    mod wake { pub(super) mod mpsc; }
-    mod pool { pub(super) mod job_queue; }
 
-    // The queues across threads, in one thread. They are for their neighbours' eyes, so their models are neighbours.
-    #[path = "../../../tests/properties/src/blocks_model.rs"]
-    pub mod blocks_model;
-    #[path = "../../../tests/properties/src/ferry_model.rs"]
-    pub mod ferry_model;
+    // Each model is a neighbour of its queue, which has no names beyond its folder.
+    pub mod wake {
+        mod mpsc;
+        #[path = "../../../../tests/properties/src/blocks_model.rs"]
+        pub mod blocks_model;
+    }
+    pub mod pool {
+        mod job_queue;
+        #[path = "../../../../tests/properties/src/ferry_model.rs"]
+        pub mod ferry_model;
+    }
 }
 #[path = "../../../src/queue"]
 mod queue {
@@ -106,7 +110,7 @@ pub mod rounds_model;
 pub mod table_model;
 pub mod writer_model;
 
-pub use native::{blocks_model, ferry_model};
+pub use native::{pool::ferry_model, wake::blocks_model};
 
 #[cfg(test)]
 mod random;

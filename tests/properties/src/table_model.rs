@@ -102,8 +102,8 @@ impl World {
         self.table.verify();
         let present = self.present.values().map(|&number| &self.known[number as usize]);
         let holding =
-            present.clone().filter(|known| known.now.as_ref().is_some_and(|(state, _)| state.holds()));
-        assert_eq!((self.table.len(), self.table.holding()), (self.present.len(), holding.count()));
+            present.clone().filter(|known| known.now.as_ref().is_some_and(|(state, _)| state.keeps_alive()));
+        assert_eq!((self.table.len(), self.table.alive()), (self.present.len(), holding.count()));
         assert!(self.table.iter().map(|(handle, _)| handle).eq(present.map(|known| known.handle)));
     }
 }
