@@ -22,8 +22,8 @@ use crate::{
     Loop,
     backend::{Inbox, Mailbox, Refused, Rejected},
     error::{Error, Result},
-    event_loop::kinds::Body,
-    handle::{Handle, typed_handle},
+    event_loop::{kinds::Body, typed_handle},
+    handle::Handle,
 };
 
 /// Messages taken from one channel in one turn, so that a fast sender does not starve the others. They make room for

@@ -5,8 +5,8 @@ use std::panic::Location;
 use crate::{
     Loop,
     error::Result,
-    event_loop::{core::Core, kinds::Body},
-    handle::{Handle, Kind, typed_handle},
+    event_loop::{core::Core, kinds::Body, typed_handle},
+    handle::{Handle, Kind},
 };
 
 /// Which phase of the turn.
@@ -65,7 +65,7 @@ macro_rules! hook {
                 lp: &mut Loop<S>,
                 callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
             ) -> Result {
-                lp.core.require(self.0, "start a hook")?.started = Location::caller();
+                lp.core.require(self.0, "start a hook")?.started_at = Location::caller();
                 lp.set_callback_no_arg(self.0, callback);
                 lp.core.hooks[Phase::$name as usize].join(self.0.index);
                 lp.core.set_active(self.0, true);

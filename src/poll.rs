@@ -17,8 +17,9 @@ use crate::{
     event_loop::{
         core::Core,
         kinds::{Body, CallbackArg},
+        typed_handle,
     },
-    handle::{Handle, typed_handle},
+    handle::Handle,
 };
 
 typed_handle! {
@@ -169,7 +170,7 @@ impl Poll {
         mut callback: impl FnMut(&mut Loop<S>, &mut S, Result<Ready>) -> Result + 'static,
     ) -> Result {
         let slot = lp.core.table.require(self.0, "start a poll")?;
-        slot.started = Location::caller();
+        slot.started_at = Location::caller();
         let Body::Poll(state) = &mut slot.body else { return Err(Error::Closed { op: "start a poll" }) };
         let Some(source) = &state.source else { return Err(Error::Closed { op: "start a poll" }) };
         lp.core

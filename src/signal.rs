@@ -13,8 +13,9 @@ use crate::{
     event_loop::{
         core::Core,
         kinds::{Body, CallbackArg},
+        typed_handle,
     },
-    handle::{Handle, typed_handle},
+    handle::Handle,
 };
 
 /// From the terminal: the user wants the program to end (Ctrl-C).
@@ -134,7 +135,7 @@ impl Signal {
         mut callback: impl FnMut(&mut Loop<S>, &mut S, i32) -> Result + 'static,
     ) -> Result {
         let core = &mut lp.core;
-        core.require(self.0, "start a signal")?.started = Location::caller();
+        core.require(self.0, "start a signal")?.started_at = Location::caller();
         core.backend.watch_signal(signum).map_err(|error| Error::system_on("watch signal", signum, error))?;
         // After the new one is installed: if it is the same, it was never without a watcher.
         let before = state_mut(core, self.0)?.signum;

@@ -12,8 +12,9 @@ use crate::{
     event_loop::{
         core::Core,
         kinds::{Body, CallbackArg},
+        typed_handle,
     },
-    handle::{Handle, typed_handle},
+    handle::Handle,
     time::{Nanos, nanos},
 };
 
@@ -136,7 +137,7 @@ impl Timer {
         delay: Duration,
         callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
     ) -> Result {
-        lp.core.require(self.0, "start a timer")?.started = Location::caller();
+        lp.core.require(self.0, "start a timer")?.started_at = Location::caller();
         lp.set_callback_no_arg(self.0, callback);
         arm(&mut lp.core, self.0, delay);
         Ok(())

@@ -6,8 +6,8 @@ use crate::{
     Loop,
     backend::Notifier,
     error::{Error, Result},
-    event_loop::kinds::Body,
-    handle::{Handle, typed_handle},
+    event_loop::{kinds::Body, typed_handle},
+    handle::Handle,
 };
 
 typed_handle! {

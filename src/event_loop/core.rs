@@ -133,7 +133,7 @@ impl Core {
 
     /// The slot of an open handle.
     pub(crate) fn require(&mut self, handle: Handle, op: &'static str) -> Result<&mut Slot<Body>> {
-        self.table.require(handle, op)
+        Ok(self.table.require(handle, op)?)
     }
 
     pub(crate) fn set_active(&mut self, handle: Handle, active: bool) {
@@ -187,7 +187,7 @@ impl Core {
         if self.backend.is_simulated() {
             let Some(handle) = self.table.at(index) else { return };
             let Some(slot) = self.table.get(handle) else { return };
-            let (kind, started_at) = (slot.body.kind(), slot.started);
+            let (kind, started_at) = (slot.body.kind(), slot.started_at);
             self.backend.note_call(Callee { handle: Some(handle), kind, started_at });
         }
     }
@@ -250,7 +250,7 @@ impl Core {
     pub(crate) fn collect_done(&mut self) {
         let Core { backend, requests, pending, .. } = self;
         backend.drain_completions(|Done { token, result }| {
-            if let Some(request) = requests.answered(token as u32, (token >> 32) as u32) {
+            if let Some(request) = requests.complete(token as u32, (token >> 32) as u32) {
                 pending.push_back(Deferred::Answer(request, result));
             }
         });

@@ -348,7 +348,7 @@ impl<S> Loop<S> {
             // Nobody asked to be told. What went wrong is told all the same, but for a cancellation.
             return match result {
                 Err(error) if !error.is_canceled() => {
-                    let callee = Callee { handle: owner, kind: pending.kind, started_at: pending.started };
+                    let callee = Callee { handle: owner, kind: pending.kind, started_at: pending.started_at };
                     self.fail_as(state, callee, error)
                 }
                 _ => Ok(()),
@@ -357,7 +357,7 @@ impl<S> Loop<S> {
         if pending.kind == Kind::Deferred && result.is_err() {
             return Ok(());
         }
-        let callee = Callee { handle: owner, kind: pending.kind, started_at: pending.started };
+        let callee = Callee { handle: owner, kind: pending.kind, started_at: pending.started_at };
         self.call_once(state, callee, |lp, state| answer(lp, state, result))?;
         if let Some(owner) = owner {
             kinds::answered(&mut self.core, owner);
@@ -408,7 +408,9 @@ impl<S> Loop<S> {
     /// Whose callback this handle's is.
     pub(crate) fn callee(&self, handle: Handle) -> Callee {
         match self.core.table.get(handle) {
-            Some(slot) => Callee { handle: Some(handle), kind: slot.body.kind(), started_at: slot.started },
+            Some(slot) => {
+                Callee { handle: Some(handle), kind: slot.body.kind(), started_at: slot.started_at }
+            }
             // Only if the application has exchanged the loop for another inside the callback.
             None => Callee::UNKNOWN,
         }

@@ -7,6 +7,7 @@ mod inspect;
 pub(crate) mod kinds;
 mod metrics;
 mod turn;
+mod typed;
 mod verify;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 
 pub use inspect::{HandleInfo, SlowCallback, WhyAlive};
 pub use metrics::{Histogram, Metrics};
+pub(crate) use typed::typed_handle;
 
 use self::{
     core::Core,

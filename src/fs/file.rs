@@ -14,8 +14,8 @@ use crate::{
         job::{Job, Outcome},
     },
     error::{Error, Result},
-    event_loop::{core::Core, kinds::Body},
-    handle::{Handle, Kind, Request, request::Stage, typed_handle},
+    event_loop::{core::Core, kinds::Body, typed_handle},
+    handle::{Handle, Kind, Request, request::Stage},
     payload::Payload,
 };
 
@@ -410,7 +410,7 @@ pub(crate) fn release(core: &mut Core, handle: Handle) {
 pub(crate) fn quiesced(core: &mut Core, handle: Handle) -> bool {
     let Some(slot) = core.table.get_mut(handle) else { return true };
     let Body::File(state) = &mut slot.body else { return true };
-    let started = slot.started;
+    let started = slot.started_at;
     match state.file.take() {
         Some(file) if state.writes => {
             let request = core.request(Some(handle), Kind::FileOperation, CLOSE, started);

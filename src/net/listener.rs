@@ -166,7 +166,7 @@ pub(crate) fn start<S>(
     let op = "start a listener";
     let state = state_mut(&mut lp.core, handle, op)?;
     (state.has_callback, state.started) = (true, true);
-    lp.core.require(handle, op)?.started = started;
+    lp.core.require(handle, op)?.started_at = started;
     lp.set_callback(handle, move |lp, state, occurrence| match occurrence {
         CallbackArg::Accepted(stream) => callback(lp, state, stream),
         _ => Ok(()),
@@ -217,7 +217,7 @@ pub(crate) fn ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Resul
 
 fn accepted<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, socket: Socket) -> Result {
     let Ok(slot) = lp.core.require(handle, "") else { return Ok(()) };
-    let started = slot.started;
+    let started = slot.started_at;
     if let Body::Listener(listener) = &mut slot.body {
         listener.open += 1;
         listener.pause = 0;

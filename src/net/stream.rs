@@ -382,7 +382,7 @@ pub(crate) fn start<S>(
     let op = "start a stream";
     let state = state_mut(&mut lp.core, handle, op)?;
     (state.started, state.reading) = (true, true);
-    lp.core.require(handle, op)?.started = started;
+    lp.core.require(handle, op)?.started_at = started;
     lp.set_callback(handle, move |lp, state, occurrence| match occurrence {
         CallbackArg::Stream(event) => callback(lp, state, event.map_err(|error| *error)),
         _ => Ok(()),

@@ -6,7 +6,7 @@ use super::{ListenOptions, ToAddr, listener, stream, stream::Event};
 use crate::{
     Loop,
     error::{Error, Result},
-    handle::typed_handle,
+    event_loop::typed_handle,
     payload::Payload,
 };
 
