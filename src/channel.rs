@@ -22,8 +22,8 @@ use crate::{
     Loop,
     backend::{Inbox, Mailbox, Refused, Rejected},
     error::{Error, Result},
-    event_loop::{Core, HandleKind},
-    handle::{Handle, Kind, typed_handle},
+    event_loop::{Core, HandleKind, typed_handle},
+    handle::{Handle, Kind},
 };
 
 /// Messages taken from one channel in one turn, so that a fast sender does not starve the others. They make room for

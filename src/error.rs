@@ -6,7 +6,7 @@
 
 use std::{error, fmt, io, time::Duration};
 
-use crate::handle::Origin;
+use crate::handle::{Origin, table::NotOpen};
 
 /// The result of most functions here, and of every callback.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
@@ -214,6 +214,15 @@ impl fmt::Debug for Error {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {
         Error::Failure(Box::new(failure))
+    }
+}
+
+impl From<NotOpen> for Error {
+    fn from(reason: NotOpen) -> Error {
+        match reason {
+            NotOpen::Closed { op } => Error::Closed { op },
+            NotOpen::WrongLoop { op } => Error::WrongLoop { op },
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::panic::Location;
 use crate::{
     Loop,
     error::Result,
-    event_loop::{Core, HandleKind, Phase},
-    handle::{Handle, Kind, typed_handle},
+    event_loop::{Core, HandleKind, Phase, typed_handle},
+    handle::{Handle, Kind},
 };
 
 /// What a hook keeps in its slot: the phase that calls it.

@@ -14,8 +14,8 @@ use crate::{
     Loop,
     backend::{Interest as Wish, Readiness},
     error::{Error, Result},
-    event_loop::{CallbackArg, Core, HandleKind},
-    handle::{Handle, Kind, typed_handle},
+    event_loop::{CallbackArg, Core, HandleKind, typed_handle},
+    handle::{Handle, Kind},
 };
 
 typed_handle! {

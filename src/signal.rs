@@ -10,8 +10,8 @@ use crate::{
     Loop,
     backend::signal_numbers,
     error::{Error, Result},
-    event_loop::{CallbackArg, Core, HandleKind},
-    handle::{Handle, Kind, typed_handle},
+    event_loop::{CallbackArg, Core, HandleKind, typed_handle},
+    handle::{Handle, Kind},
 };
 
 /// From the terminal: the user wants the program to end (Ctrl-C).
@@ -137,7 +137,8 @@ impl Signal {
         } else {
             leave(core, self.0);
             core.shared().signals.0.entry(signum).or_default().push(self.0);
-            *core.require::<State>(self.0, "start a signal")? = State { signum: Some(signum), once, arrived: false };
+            *core.require::<State>(self.0, "start a signal")? =
+                State { signum: Some(signum), once, arrived: false };
         }
         core.set_active(self.0, true);
         lp.set_callback(self.0, move |lp, state, arg| match arg {
@@ -224,7 +225,8 @@ impl HandleKind for State {
 
     fn on_last<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
         // It may have been stopped, or started for another signal, since it was listed.
-        let Some(&mut State { signum: Some(signum), once, ref mut arrived }) = lp.core.get::<State>(handle) else {
+        let Some(&mut State { signum: Some(signum), once, ref mut arrived }) = lp.core.get::<State>(handle)
+        else {
             return Ok(());
         };
         if !std::mem::take(arrived) {

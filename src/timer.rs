@@ -9,8 +9,8 @@ use std::{panic::Location, time::Duration};
 use crate::{
     Loop,
     error::{Error, Result},
-    event_loop::{CallbackArg, Core, HandleKind},
-    handle::{Handle, Kind, typed_handle},
+    event_loop::{CallbackArg, Core, HandleKind, typed_handle},
+    handle::{Handle, Kind},
     time::{Nanos, nanos},
 };
 

@@ -6,8 +6,8 @@ use crate::{
     Loop,
     backend::Notifier,
     error::{Error, Result},
-    event_loop::{Core, HandleKind},
-    handle::{Handle, Kind, typed_handle},
+    event_loop::{Core, HandleKind, typed_handle},
+    handle::{Handle, Kind},
 };
 
 typed_handle! {

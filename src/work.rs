@@ -4,8 +4,8 @@ use std::{any::Any, mem, panic::Location};
 
 use crate::{
     Loop,
-    backend::job::{Job, Outcome, Task},
-    error::{Error, Result},
+    backend::job::{Job, Task},
+    error::Result,
     handle::{Kind, Request},
 };
 
@@ -42,43 +42,35 @@ pub fn run<S, T: Send + 'static>(
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result<T>) -> Result + 'static,
 ) -> Result<Request> {
     let request = lp.core.request(None, Kind::Work, "work", Location::caller());
-    lp.core.submit(request, Job::Call(Box::new(Work::Asked(job))))?;
-    lp.set_completion(
-        request,
-        Box::new(move |lp, state, result| callback(lp, state, result.and_then(value))),
-    );
+    lp.core.submit(request, Job::Call(Box::new(Work::Closure(job))))?;
+    lp.set_completion(request, Box::new(move |lp, state, result| callback(lp, state, result.map(value))));
     Ok(request)
 }
 
 /// The closure, then its value.
 enum Work<F, T> {
-    Asked(F),
-    Done(T),
-    /// The closure is running, or has panicked; or the value was given away.
+    Closure(F),
+    Value(T),
+    /// The closure is running, or has panicked; or the value was taken.
     Empty,
 }
 
 impl<T: Send + 'static, F: FnOnce() -> T + Send> Task for Work<F, T> {
-    fn perform(&mut self) {
-        if let Work::Asked(job) = mem::replace(self, Work::Empty) {
-            *self = Work::Done(job());
+    fn run(&mut self) {
+        if let Work::Closure(job) = mem::replace(self, Work::Empty) {
+            *self = Work::Value(job());
         }
     }
 
-    fn give(&mut self, place: &mut dyn Any) {
+    fn take(&mut self, place: &mut dyn Any) {
         if let Some(place) = place.downcast_mut::<Option<T>>() {
-            if let Work::Done(value) = mem::replace(self, Work::Empty) {
+            if let Work::Value(value) = mem::replace(self, Work::Empty) {
                 *place = Some(value);
             }
         }
     }
 }
 
-fn value<T: 'static>(outcome: Outcome) -> Result<T> {
-    let mut place: Option<T> = None;
-    if let Outcome::Value(mut task) = outcome {
-        task.give(&mut place);
-    }
-    // Never missing: the job and the callback of a request are made together.
-    place.ok_or_else(|| Error::invalid("work", "the result is of another type"))
+fn value<T: 'static>(job: Option<Job>) -> T {
+    job.expect("work completes with its job").into_result()
 }

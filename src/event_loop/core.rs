@@ -24,7 +24,7 @@ use crate::{
         Callee, Handle, Key, Kind, Request,
         flags::Flags,
         request::{RequestState, Requests, Stage},
-        table::{Slot, Table},
+        table::Table,
     },
     queue::{deadlines::Deadlines, rounds::Rounds},
     time::{Nanos, nanos},
@@ -152,7 +152,11 @@ impl Core {
     // ---- handles
 
     /// Makes a handle of a kind.
-    pub(crate) fn insert<K: HandleKind>(&mut self, state: K, started_at: &'static Location<'static>) -> Handle {
+    pub(crate) fn insert<K: HandleKind>(
+        &mut self,
+        state: K,
+        started_at: &'static Location<'static>,
+    ) -> Handle {
         self.table.insert_with(started_at, |_| state.into_body())
     }
 
@@ -212,12 +216,12 @@ impl Core {
         op: &'static str,
         started_at: &'static Location<'static>,
     ) -> Result {
-        self.table.require(handle, op)?.started = started_at;
+        self.table.require(handle, op)?.started_at = started_at;
         Ok(())
     }
 
     pub(crate) fn started_at(&self, handle: Handle) -> Option<&'static Location<'static>> {
-        Some(self.table.get(handle)?.started)
+        Some(self.table.get(handle)?.started_at)
     }
 
     /// The flags of a handle, closing or not.
@@ -384,7 +388,7 @@ impl Core {
         if self.backend.is_simulated() {
             let Some(handle) = self.table.at(index) else { return };
             let Some(slot) = self.table.get(handle) else { return };
-            let (kind, started_at) = (slot.body.kind(), slot.started);
+            let (kind, started_at) = (slot.body.kind(), slot.started_at);
             self.backend.trace_call(Callee { handle: Some(handle), kind, started_at });
         }
     }
@@ -472,7 +476,7 @@ impl Core {
     pub(super) fn reap_completions(&mut self) {
         let Core { backend, requests, deferred, .. } = self;
         backend.drain_completions(|Done { token, result }| {
-            if let Some(request) = requests.answered(token as u32, (token >> 32) as u32) {
+            if let Some(request) = requests.complete(token as u32, (token >> 32) as u32) {
                 deferred.push_back(Deferred::Completed(request, result.map(Some)));
             }
         });
@@ -520,11 +524,6 @@ impl Core {
             || !self.last.is_empty()
             || !self.to_flush.is_empty()
             || !self.hooks[Phase::Idle as usize].is_empty()
-    }
-
-    /// The slots, for reports and checks.
-    pub(super) fn slots(&self) -> impl Iterator<Item = (Handle, &Slot<Body>)> {
-        self.table.iter()
     }
 }
 

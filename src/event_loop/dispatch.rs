@@ -210,7 +210,13 @@ impl<S> Loop<S> {
     }
 
     /// Calls a handle's callback on behalf of another handle, which an error or a panic closes.
-    pub(crate) fn call_for(&mut self, state: &mut S, handle: Handle, other: Handle, arg: CallbackArg<'_>) -> Result {
+    pub(crate) fn call_for(
+        &mut self,
+        state: &mut S,
+        handle: Handle,
+        other: Handle,
+        arg: CallbackArg<'_>,
+    ) -> Result {
         self.call_at(state, handle.index, other.index, |callback, lp, state| callback.call(lp, state, arg))
     }
 
@@ -376,7 +382,7 @@ impl<S> Loop<S> {
         if finished.canceled {
             return Ok(());
         }
-        let callee = Callee { handle: finished.owner, kind: finished.kind, started_at: finished.started };
+        let callee = Callee { handle: finished.owner, kind: finished.kind, started_at: finished.started_at };
         let Some(completion) = completion else {
             // No callback was asked for. An error is reported all the same, except a cancellation.
             return match result {
@@ -420,7 +426,7 @@ impl<S> Loop<S> {
         self.core.table.get(handle).map_or(Callee::UNKNOWN, |slot| Callee {
             handle: Some(handle),
             kind: slot.body.kind(),
-            started_at: slot.started,
+            started_at: slot.started_at,
         })
     }
 

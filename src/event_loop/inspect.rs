@@ -111,7 +111,7 @@ impl<S> Loop<S> {
                 handle: None,
                 kind: pending.kind,
                 name: pending.owner.and_then(|owner| core.table.name(owner)).map(str::to_owned),
-                started_at: pending.started,
+                started_at: pending.started_at,
             },
             keeps_alive: true,
             active: true,

@@ -1,12 +1,14 @@
 //! The loop: knows phases, not what handles do.
 
 mod closing;
-pub(crate) mod core;
-pub(crate) mod dispatch;
+mod core;
+mod dispatch;
 mod inspect;
-pub(crate) mod kinds;
+mod kinds;
 mod metrics;
+mod options;
 mod turn;
+mod typed;
 mod verify;
 
 use std::{
@@ -22,6 +24,7 @@ pub(crate) use {
     self::core::{Core, Parts},
     kinds::{CallbackArg, HandleKind},
     turn::Phase,
+    typed::typed_handle,
 };
 
 use self::{
@@ -312,11 +315,7 @@ impl<S> Loop<S> {
         handle: impl Into<Handle>,
         callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result + 'static,
     ) {
-        self.close_with(
-            handle.into(),
-            Location::caller(),
-            Box::new(move |lp, state, _| callback(lp, state)),
-        );
+        self.close_with(handle.into(), Location::caller(), Box::new(move |lp, state, _| callback(lp, state)));
     }
 
     /// Whether the handle exists in this loop and is not being closed.

@@ -79,7 +79,9 @@ impl<S> Loop<S> {
             }
             for _ in 0..self.core.deferred.len() {
                 match self.core.deferred.pop_front() {
-                    Some(Deferred::Completed(request, result)) => self.call_completion(state, request, result)?,
+                    Some(Deferred::Completed(request, result)) => {
+                        self.call_completion(state, request, result)?
+                    }
                     Some(Deferred::Handle(handle)) => kinds::on_deferred(self, state, handle)?,
                     None => break,
                 }

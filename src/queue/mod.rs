@@ -3,4 +3,5 @@
 pub(crate) mod deadlines;
 pub(crate) mod rounds;
 pub(crate) mod send_queue;
+pub(crate) mod slots;
 mod wheel;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::World;
-use crate::{backend::job::said, error::Result};
+use crate::{backend::job::panic_message, error::Result};
 
 /// How much of the timeline is shown when a seed fails. All of it when it is replayed.
 const LINES: usize = 40;
@@ -63,7 +63,7 @@ fn run(seed: u64, lines: usize, test: &impl Fn(&mut World) -> Result) -> u64 {
             Some(number) => format!("on {}: {error}", world.shared.borrow().machines[number].name),
             None => error.to_string(),
         },
-        Err(panic) => said(&*panic),
+        Err(panic) => panic_message(&*panic),
     };
     let name = std::thread::current().name().unwrap_or("").to_owned();
     let timeline = world.timeline().last(lines);

@@ -62,7 +62,7 @@ impl Files<'_> {
 
     /// Makes one act in so many fail with EIO. Zero for none.
     pub fn fail_one_in(&self, times: u32) {
-        self.tree().fail_one_in = times;
+        self.tree().faults.fail_one_in = times;
     }
 
     /// How many bytes the files may hold in all, before the disk is full.

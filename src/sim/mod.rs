@@ -489,7 +489,8 @@ impl World {
         self.posts[number].program = None;
         let mut shared = self.shared.borrow_mut();
         shared.bury(number);
-        shared.machines[number].files.crash();
+        let sim::World { machines, random, .. } = &mut *shared;
+        machines[number].files.crash(random);
     }
 
     /// Starts a program on a host whose program was killed, or that has crashed. A program that still runs there is killed

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    drive::finish_connect,
-    read::deliver,
-    state::State,
-};
+use super::{drive::finish_connect, read::deliver, state::State};
 use crate::{
     Loop,
     error::{Error, Result},

@@ -208,7 +208,10 @@ pub(crate) fn take_socket(core: &mut Core, handle: Handle, op: &'static str) -> 
 
 pub(crate) fn close_reset(core: &mut Core, handle: Handle) -> Result {
     let op = "close with a reset";
-    socket(core, handle, op)?.set_linger(Some(Duration::ZERO)).map_err(|error| Error::system(op, error))?;
+    socket(core, handle, op)?
+        .options()
+        .set_linger(Some(Duration::ZERO))
+        .map_err(|error| Error::system(op, error))?;
     core.close(handle);
     Ok(())
 }

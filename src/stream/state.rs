@@ -271,9 +271,7 @@ impl State {
 
     /// What the socket is to be watched for.
     pub(super) fn interest(&self) -> Interest {
-        Interest::NONE
-            .with(Interest::READ, self.wants_to_read())
-            .with(Interest::WRITE, self.wants_to_write())
+        Interest::NONE.with(Interest::READ, self.wants_to_read()).with(Interest::WRITE, self.wants_to_write())
     }
 
     // ---- reports

@@ -1,7 +1,5 @@
 //! The typed ids of streams, with what every stream can do, documented once and complete on each type's page.
 
-use crate::event_loop::typed_handle;
-
 /// Declares the typed id of a stream.
 macro_rules! stream_handle {
     ($(#[$attribute:meta])* $name:ident) => {

@@ -8,9 +8,7 @@ use std::{
 
 use super::{
     Stream,
-    drive::{
-        cancel_writes, complete_sent, flush, io_failed, list_for_flush, queue_error, update,
-    },
+    drive::{cancel_writes, complete_sent, flush, io_failed, list_for_flush, queue_error, update},
     state::{SEND_NOW_MIN, State, WriteSide},
 };
 use crate::{
@@ -55,9 +53,7 @@ fn write_slow(core: &mut Core, handle: Handle, payload: Payload<'_>, op: &'stati
         return Ok(());
     }
     let payload = match payload {
-        Payload::Borrowed(bytes)
-            if bytes.len() >= SEND_NOW_MIN && !state.blocked && !state.connecting() =>
-        {
+        Payload::Borrowed(bytes) if bytes.len() >= SEND_NOW_MIN && !state.blocked && !state.connecting() => {
             match send_now(core, handle, bytes) {
                 Ok(rest) => Payload::Borrowed(rest),
                 Err(error) => {
@@ -98,7 +94,9 @@ fn flush_with_others(core: &mut Core, handle: Handle) {
 
 /// Sends what is queued and these bytes behind it, in one call. Returns the bytes that were not sent.
 fn send_now<'b>(core: &mut Core, handle: Handle, bytes: &'b [u8]) -> io::Result<&'b [u8]> {
-    let Some(Parts { state, shared, counters, now, .. }) = core.parts::<State>(handle) else { return Ok(bytes) };
+    let Some(Parts { state, shared, counters, now, .. }) = core.parts::<State>(handle) else {
+        return Ok(bytes);
+    };
     let Some(socket) = &state.socket else { return Ok(bytes) };
     let queued = state.queue.queued();
     let mut pieces = [IoSlice::new(&[]); PIECES_MAX];

@@ -9,6 +9,7 @@ mod pool;
 mod signal;
 mod sync;
 mod sys;
+mod tuning;
 mod wait;
 mod wake;
 
@@ -25,7 +26,7 @@ pub(crate) use self::wake::{NotifyQueue, WakeFd};
 use self::wake::{NotifyQueue, WakeFd};
 use self::{
     clock::Clock,
-    fs::cached,
+    fs::Cached,
     pool::Pool,
     signal::Signals,
     wait::{
@@ -36,7 +37,7 @@ use self::{
 };
 pub(crate) use self::{
     fs::Descriptor,
-    net::{AcceptError, PIECES_MAX, Socket, SocketOptions, classify_accept_error},
+    net::{AcceptError, ListenConfig, PIECES_MAX, Socket, classify_accept_error},
     pages::PageBuf,
     signal::numbers as signal_numbers,
     wake::{Inbox, Mailbox, Notifier, Refused, Rejected},
@@ -101,8 +102,8 @@ impl Backend {
     // ---- sockets
 
     /// A socket that listens.
-    pub(crate) fn listen(&mut self, addr: SocketAddr, options: SocketOptions) -> io::Result<Socket> {
-        Socket::listen(addr, options)
+    pub(crate) fn listen(&mut self, addr: SocketAddr, config: ListenConfig) -> io::Result<Socket> {
+        Socket::listen(addr, config)
     }
 
     /// A socket that is connecting, or connected already.
@@ -306,8 +307,8 @@ impl Backend {
         let may_share = self.pool.as_ref().is_none_or(Pool::has_only_files);
         let shared = may_share && waiting >= IDLE_BELOW && with_workers + waiting >= SHARED_MIN;
         if !shared {
-            if let Some(result) = cached::attempt(&mut job) {
-                return Ok(Submitted::Finished(result));
+            if let Some(result) = job.try_run(&mut Cached) {
+                return Ok(Submitted::Finished(result.map(|()| job)));
             }
         }
         let Backend { pool, workers, notify_queue, .. } = self;

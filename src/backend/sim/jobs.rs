@@ -2,29 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::{Happening, What, World};
+use super::{Happening, Machine, What, World, fs::Disk};
 use crate::{
-    backend::job::{self, Done, Job, Submitted},
+    backend::job::{Done, Job, Submitted},
     error::Error,
     time::Nanos,
 };
-
-/// What is being done, for the timeline.
-fn op(job: &Job) -> &'static str {
-    match job {
-        Job::Call(_) => "call a closure",
-        Job::Open { .. } => "open a file",
-        Job::ReadAll { .. } => "read a whole file",
-        Job::WriteAll { .. } => "write a whole file",
-        Job::Stat { .. } | Job::StatFile { .. } => "ask for metadata",
-        Job::ReadAt { .. } => "read",
-        Job::WriteAt { .. } => "write",
-        Job::Append { .. } => "append",
-        Job::Sync { .. } => "sync",
-        Job::SetLen { .. } => "set a length",
-        Job::Close { .. } => "close a file",
-    }
-}
 
 /// What came of it, for the timeline.
 fn error_number<T>(result: &Result<T, Error>) -> i32 {
@@ -87,9 +70,8 @@ impl Jobs {
 impl World {
     /// Does a job now, as what the system has in memory, or gives it to a worker.
     pub(super) fn submit(&mut self, host: usize, token: u64, job: Job) -> Submitted {
-        let may_be_at_once = !matches!(job, Job::Call(_) | Job::Close { .. });
-        if may_be_at_once && self.random.one_in(self.jobs.at_once_one_in) {
-            let op = op(&job);
+        if !job.is_call() && self.random.one_in(self.jobs.at_once_one_in) {
+            let op = job.op();
             let result = self.perform(host, job);
             self.note(host, What::DoneAtOnce(op, error_number(&result)));
             return Submitted::Finished(result);
@@ -102,11 +84,11 @@ impl World {
         Submitted::Queued(ticket)
     }
 
-    fn perform(&mut self, host: usize, job: Job) -> Result<job::Outcome, Error> {
-        let needs_descriptor = matches!(job, Job::Open { .. } | Job::ReadAll { .. } | Job::WriteAll { .. });
-        let room = !needs_descriptor || self.claim_descriptor(host).is_ok();
+    fn perform(&mut self, host: usize, mut job: Job) -> Result<Job, Error> {
         let World { machines, random, now, .. } = self;
-        machines[host].files.perform(job, *now, random, room)
+        let Machine { files, sockets, descriptors_max, .. } = &mut machines[host];
+        let descriptors = descriptors_max.saturating_sub(*sockets);
+        job.run(&mut Disk { tree: files, random, now: *now, descriptors }).map(|()| job)
     }
 
     pub(super) fn set_workers(&mut self, host: usize, limit: usize) {
@@ -122,7 +104,7 @@ impl World {
                 return;
             }
             let Some(errand) = jobs.waiting.pop_front() else { return };
-            let (ticket, op) = (errand.ticket, op(&errand.job));
+            let (ticket, op) = (errand.ticket, errand.job.op());
             jobs.running.push(errand);
             let Pace { least, most, .. } = self.jobs;
             let took = least + self.random.below(most.saturating_sub(least) + 1);
@@ -136,11 +118,8 @@ impl World {
         // Not if the machine has crashed since, or its program was killed.
         let Some(place) = jobs.running.iter().position(|errand| errand.ticket == ticket) else { return };
         let Errand { token, job, .. } = jobs.running.swap_remove(place);
-        let op = op(&job);
-        let result = match job {
-            Job::Call(task) => job::call(task),
-            job => self.perform(host, job),
-        };
+        let op = job.op();
+        let result = self.perform(host, job);
         self.note(host, What::JobDone(ticket, op, error_number(&result)));
         let jobs = &mut self.machines[host].jobs;
         jobs.done.push(Done { token, result });

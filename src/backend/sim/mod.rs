@@ -29,7 +29,7 @@ pub(crate) use trace::{Note, What};
 
 use self::{jobs::Jobs, net::Net, trace::Trace};
 use super::{
-    Notifier, Readiness, SocketOptions,
+    ListenConfig, Notifier, Readiness,
     job::{Done, Job, Submitted},
     native::{NotifyQueue, WakeFd},
 };
@@ -205,8 +205,8 @@ impl Host {
 
     // ---- sockets
 
-    pub(crate) fn listen(&mut self, addr: SocketAddr, options: SocketOptions) -> io::Result<Socket> {
-        let backlog = usize::try_from(options.backlog).unwrap_or(0);
+    pub(crate) fn listen(&mut self, addr: SocketAddr, config: ListenConfig) -> io::Result<Socket> {
+        let backlog = usize::try_from(config.backlog).unwrap_or(0);
         let end = self.world.borrow_mut().listen(self.number, addr, backlog)?;
         Ok(Socket::new(&self.world, end))
     }

@@ -28,6 +28,11 @@ impl Random {
         ((u128::from(self.next()) * u128::from(limit)) >> 64) as u64
     }
 
+    /// A number less than `limit`. Nothing is drawn where there is no choice.
+    pub(crate) fn below_if(&mut self, limit: u64) -> u64 {
+        if limit > 1 { self.below(limit) } else { 0 }
+    }
+
     /// True once in so many times; never for zero, and then nothing is drawn.
     pub(crate) fn one_in(&mut self, times: u32) -> bool {
         times > 0 && self.below(u64::from(times)) == 0

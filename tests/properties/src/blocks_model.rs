@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use super::wake::mpsc::{Blocks, Refusal};
+use super::mpsc::{Blocks, Refusal};
 
 #[derive(Clone, Debug)]
 pub enum Operation {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::pool::job_queue::{Node, Pile, Queue};
+use super::job_queue::{Node, Pile, Queue};
 
 #[derive(Clone, Debug)]
 pub enum Operation {
@@ -93,7 +93,7 @@ pub fn run(operations: &[Operation]) {
             Operation::Pop { many, home } => (0..many).for_each(|_| world.pop(home)),
             Operation::Withdraw { from, step, many } => {
                 let pushed = world.model.pushed.max(1);
-                (0..many).for_each(|n| world.cancel(from.wrapping_add(step.wrapping_mul(n)) % pushed));
+                (0..many).for_each(|n| world.withdraw(from.wrapping_add(step.wrapping_mul(n)) % pushed));
             }
             Operation::Take { most } => world.take(most as usize),
         }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    backend::Interest,
-    registrations::{Change, Registrations},
+use crate::backend::{
+    Interest,
+    native::wait::registrations::{Change, Registrations},
 };
 
 #[derive(Clone, Debug)]

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, panic::Location};
 
-use crate::{
-    error::Error,
-    handle::{Handle, flags::Flags, table::Table},
+use crate::handle::{
+    Handle,
+    flags::Flags,
+    table::{NotOpen, Table},
 };
 
 #[derive(Clone, Debug)]
@@ -90,10 +91,10 @@ impl World {
         assert_eq!(self.table.name(handle), now.as_ref().and_then(|(_, name)| name.as_deref()));
         assert_eq!(self.table.resolve(handle.key()), is_open.then_some(handle), "a stale key reaches nobody");
         assert_eq!(self.table.get_open(handle).map(|slot| slot.body), is_open.then_some(number));
-        assert_eq!(matches!(self.table.require(handle, "look"), Err(Error::Closed { .. })), !is_open);
+        assert_eq!(matches!(self.table.require(handle, "look"), Err(NotOpen::Closed { .. })), !is_open);
         let foreign = Handle { lp: LOOP + 1, ..handle };
         assert!(self.table.get(foreign).is_none());
-        assert!(matches!(self.table.require(foreign, "look"), Err(Error::WrongLoop { .. })));
+        assert!(matches!(self.table.require(foreign, "look"), Err(NotOpen::WrongLoop { .. })));
         let there = self.present.get(&handle.index).map(|&other| self.known[other as usize].handle);
         assert_eq!(self.table.at(handle.index), there);
     }
@@ -102,8 +103,8 @@ impl World {
         self.table.verify();
         let present = self.present.values().map(|&number| &self.known[number as usize]);
         let holding =
-            present.clone().filter(|known| known.now.as_ref().is_some_and(|(state, _)| state.holds()));
-        assert_eq!((self.table.len(), self.table.holding()), (self.present.len(), holding.count()));
+            present.clone().filter(|known| known.now.as_ref().is_some_and(|(state, _)| state.keeps_alive()));
+        assert_eq!((self.table.len(), self.table.alive()), (self.present.len(), holding.count()));
         assert!(self.table.iter().map(|(handle, _)| handle).eq(present.map(|known| known.handle)));
     }
 }

@@ -15,7 +15,7 @@ use std::io;
 
 use self::job_queue::{Node, Pile, Queue};
 use super::{
-    fs::blocking,
+    fs::Blocking,
     sync::{
         Arc, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, PoisonError, fence,
         pause, thread,
@@ -23,7 +23,7 @@ use super::{
     wake::Notifier,
 };
 use crate::{
-    backend::job::{self, Done, Job, Outcome},
+    backend::job::{Done, Job},
     error::Error,
 };
 
@@ -47,7 +47,7 @@ struct Errand {
 
 enum Load {
     Job(Job),
-    Result(Result<Outcome, Error>),
+    Result(Result<Job, Error>),
     Nothing,
 }
 
@@ -266,7 +266,7 @@ impl Pool {
             .spare
             .pop()
             .unwrap_or_else(|| Node::new(Errand { token: 0, is_call: false, load: Load::Nothing }));
-        let is_call = matches!(job, Job::Call(_));
+        let is_call = job.is_call();
         node.item = Errand { token, is_call, load: Load::Job(job) };
         *self.out(is_call) += 1;
         let ticket = self.shared.queue.push(node);
@@ -395,9 +395,6 @@ fn do_all(shared: &Shared, mut node: Box<Node<Errand>>) {
     }
 }
 
-fn perform(job: Job) -> Result<Outcome, Error> {
-    match job {
-        Job::Call(task) => job::call(task),
-        other => blocking::perform(other),
-    }
+fn perform(mut job: Job) -> Result<Job, Error> {
+    job.run(&mut Blocking).map(|()| job)
 }

@@ -14,7 +14,7 @@ use std::{
 
 use super::{Happening, Shared, What, World, errno, trace::Glimpse};
 use crate::{
-    backend::{Interest, Readiness},
+    backend::{Interest, Readiness, SocketOptions},
     handle::Key,
     time::Nanos,
 };
@@ -933,57 +933,63 @@ impl Socket {
         self.world.borrow_mut().net.stream(self.number).map(op).ok_or_else(|| errno(libc::ENOTCONN))
     }
 
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn options(&self) -> &dyn SocketOptions {
+        self
+    }
+}
+
+impl SocketOptions for Socket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
         self.on_end(|end| end.local)
     }
 
-    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
         let (remote, connected) =
             self.on_stream(|stream| (stream.remote, stream.connected && !stream.broken))?;
         if connected { Ok(remote) } else { Err(errno(libc::ENOTCONN)) }
     }
 
-    pub(crate) fn set_nodelay(&self, on: bool) -> io::Result<()> {
+    fn set_nodelay(&self, on: bool) -> io::Result<()> {
         self.on_end(|end| end.nodelay = on)
     }
 
-    pub(crate) fn nodelay(&self) -> io::Result<bool> {
+    fn nodelay(&self) -> io::Result<bool> {
         self.on_end(|end| end.nodelay)
     }
 
     /// Connections here are not forgotten, so nobody need ask whether they are still there.
-    pub(crate) fn set_keepalive(&self, _: Option<(Duration, Duration, u32)>) -> io::Result<()> {
+    fn set_keepalive(&self, _: Option<(Duration, Duration, u32)>) -> io::Result<()> {
         Ok(())
     }
 
-    pub(crate) fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+    fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
         self.on_stream(|stream| stream.abort = linger == Some(Duration::ZERO))
     }
 
-    pub(crate) fn set_receive_buffer(&self, bytes: usize) -> io::Result<()> {
+    fn set_receive_buffer(&self, bytes: usize) -> io::Result<()> {
         self.on_stream(|stream| stream.in_limit = bytes.max(1))
     }
 
-    pub(crate) fn receive_buffer(&self) -> io::Result<usize> {
+    fn receive_buffer(&self) -> io::Result<usize> {
         self.on_stream(|stream| stream.in_limit)
     }
 
-    pub(crate) fn set_send_buffer(&self, bytes: usize) -> io::Result<()> {
+    fn set_send_buffer(&self, bytes: usize) -> io::Result<()> {
         self.on_stream(|stream| stream.out_limit = bytes.max(1))
     }
 
-    pub(crate) fn send_buffer(&self) -> io::Result<usize> {
+    fn send_buffer(&self) -> io::Result<usize> {
         self.on_stream(|stream| stream.out_limit)
     }
 
-    pub(crate) fn set_ttl(&self, hops: u32) -> io::Result<()> {
+    fn set_ttl(&self, hops: u32) -> io::Result<()> {
         if !(1..=255).contains(&hops) {
             return Err(errno(libc::EINVAL));
         }
         self.on_end(|end| end.ttl = hops)
     }
 
-    pub(crate) fn ttl(&self) -> io::Result<u32> {
+    fn ttl(&self) -> io::Result<u32> {
         self.on_end(|end| end.ttl)
     }
 }
