@@ -58,7 +58,7 @@ impl<S> Loop<S> {
     }
 
     fn timers(&mut self, state: &mut S) -> Result {
-        let pass = self.core.deadlines.arrivals();
+        let pass = self.core.deadlines.next_seq();
         while let Some(index) = self.core.deadlines.pop_due(self.core.now, pass) {
             if let Some(handle) = self.core.table.at(index) {
                 kinds::timed_out(self, state, handle)?;
@@ -145,7 +145,7 @@ impl<S> Loop<S> {
         let core = &mut self.core;
         let limit_has_come = matches!(block, Block::Until(limit) if core.now >= limit);
         let nothing_came = core.ready.is_empty() && !core.backend.has_notifications();
-        nothing_came && !limit_has_come && core.deadlines.come_near(core.now)
+        nothing_came && !limit_has_come && core.deadlines.advance(core.now)
     }
 
     fn ready(&mut self, state: &mut S) -> Result {

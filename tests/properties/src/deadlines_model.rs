@@ -73,7 +73,7 @@ impl Model {
         // Only tests ask for it.
         #[cfg(test)]
         assert_eq!(queue.len(), self.due.len());
-        assert_eq!(queue.arrivals(), self.arrivals);
+        assert_eq!(queue.next_seq(), self.arrivals);
     }
 }
 
@@ -95,7 +95,7 @@ pub fn run(operations: &[Operation]) {
                 assert_eq!(queue.pop_due(now, mark), model.pop_due(now, mark));
             }
             Operation::Pass { now, again, delay } => {
-                let mark = queue.arrivals();
+                let mark = queue.next_seq();
                 let mut steps = model.due.len();
                 loop {
                     let popped = queue.pop_due(now, mark);
