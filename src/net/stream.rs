@@ -227,7 +227,7 @@ impl State {
     /// Now that everything has left, there is nothing to tell, to change or to wait for.
     fn has_settled(&self) -> bool {
         let nothing_else = !(self.blocked | self.above | self.finishing) & (self.write_side != Side::Ending);
-        nothing_else && !self.writer.somebody_waits()
+        nothing_else && !self.writer.has_marks()
     }
 
     /// Much is queued that nobody has tried to send yet: it would be refused, or kept from being read, only
@@ -462,7 +462,7 @@ fn write_with_care(core: &mut Core, handle: Handle, payload: Payload<'_>, op: &'
                     state.writer.advance(sent.min(queued), stock);
                     let passed = sent.saturating_sub(queued);
                     if passed > 0 {
-                        state.writer.pass(passed);
+                        state.writer.skip(passed);
                     }
                     payload = Payload::Borrowed(&bytes[passed..]);
                 }
@@ -565,7 +565,7 @@ pub(crate) fn try_write(core: &mut Core, handle: Handle, bytes: &[u8]) -> Result
         }
     };
     state.touch(now);
-    state.writer.pass(sent);
+    state.writer.skip(sent);
     counters.bytes_sent += sent as u64;
     Ok(sent)
 }
@@ -597,7 +597,7 @@ pub(crate) fn flush(core: &mut Core, handle: Handle) {
         if sent < len {
             // It took less than it was offered: it is full, no need to ask.
             state.blocked = true;
-            state.writer.settle(stock);
+            state.writer.compact(stock);
             break;
         }
     }
@@ -613,7 +613,8 @@ pub(crate) fn flush(core: &mut Core, handle: Handle) {
 /// Tells those whose bytes have left. While the connection is being made, none have.
 fn tell_done(core: &mut Core, handle: Handle) {
     let connected = |state: &&mut State| !state.connecting();
-    while let Some(request) = find(core, handle).filter(connected).and_then(|state| state.writer.next_done())
+    while let Some(request) =
+        find(core, handle).filter(connected).and_then(|state| state.writer.pop_reached_mark())
     {
         core.answer(request, Ok(Outcome::Done));
     }
@@ -621,7 +622,7 @@ fn tell_done(core: &mut Core, handle: Handle) {
 
 /// Tells those whose bytes never will.
 fn cancel_writes(core: &mut Core, handle: Handle) {
-    while let Some(request) = find(core, handle).and_then(|state| state.writer.next_waiting()) {
+    while let Some(request) = find(core, handle).and_then(|state| state.writer.pop_mark()) {
         core.answer(request, Err(Error::Canceled { op: "write" }));
     }
 }
@@ -747,7 +748,7 @@ pub(crate) fn broken(core: &mut Core, handle: Handle, op: &'static str, error: i
     }
     tell_done(core, handle);
     let Some(state) = find(core, handle) else { return };
-    match state.writer.next_waiting() {
+    match state.writer.pop_mark() {
         Some(request) => {
             core.answer(request, Err(error));
             core.close(handle);

@@ -1,21 +1,22 @@
 //! A queue of deadlines, at most one for each owner: which owner is due next?
 //!
-//! An owner is a small integer, the index of a slot. A deadline in a future tick is in a hierarchical timing wheel
-//! (`wheel.rs`): O(1) to set and to cancel, and exact to a tick. When its tick begins, all deadlines of that tick leave
-//! the wheel together and are sorted into `run`; that is one pass if they were set in order. Deadlines that are set for
-//! the current tick or earlier go to `heap`, which is small as a rule. The heap is 4-ary, so that the children that
-//! a sift compares share two cache lines.
+//! An owner is a small integer, the index of a slot. A deadline in a future tick is in a hierarchical timing
+//! wheel (`wheel.rs`): O(1) to set and to cancel, and exact to a tick. When its tick begins, all deadlines of
+//! that tick leave the wheel together and are sorted into `run`; that is one pass if they were set in order.
+//! Deadlines that are set for the current tick or earlier go to `heap`, which is small as a rule. The heap is
+//! 4-ary, so that the children that a sift compares share two cache lines.
 //!
-//! Equal deadlines are due in the order in which they were set. A cancelled deadline leaves no tombstone, except in
-//! `run`. `benches/README.md` compares this with a heap alone, for ten million timers and for a million idle timeouts.
+//! Equal deadlines are due in the order in which they were set. A cancelled deadline leaves no tombstone,
+//! except in `run`. `benches/README.md` compares this with a heap alone, for ten million timers and for a
+//! million idle timeouts.
 
 use super::wheel::{Node, Place, TICK_BITS, Wheel};
 use crate::time::Nanos;
 
 /// Children of a node of the heap.
 const ARITY: usize = 4;
-/// Up to this many deadlines, `next` is exact. With more it may return the time of a deadline that was postponed or
-/// cancelled, because finding the next one would walk a slot of the wheel each time.
+/// Up to this many deadlines, `next` is exact. With more it may return the time of a deadline that was
+/// postponed or cancelled, because finding the next one would walk a slot of the wheel each time.
 const EXACT_MAX: usize = 64;
 /// Capacity that an empty run keeps for the next tick.
 const RUN_KEPT: usize = 16 << 10;
@@ -40,8 +41,8 @@ impl Entry {
 /// The queue.
 ///
 /// 1. A deadline whose tick is after `wheel.elapsed()` is in `wheel`; any other is in `run` or in `heap`.
-/// 2. `nodes[owner].place` is where the owner's deadline is. An entry of `run` is live if its owner's place is `Run`
-///    and the sequence numbers are equal. The last entry of `run` is live.
+/// 2. `nodes[owner].place` is where the owner's deadline is. An entry of `run` is live if its owner's place
+///    is `Run` and the sequence numbers are equal. The last entry of `run` is live.
 /// 3. `run` is sorted, latest first.
 /// 4. `!heap[i].is_before(&heap[(i - 1) / 4])` for each `i > 0`.
 #[derive(Default, Debug)]
@@ -107,7 +108,8 @@ impl Deadlines {
         (node.place != Place::Absent).then_some(node.deadline)
     }
 
-    /// Returns the first deadline. With more than `EXACT_MAX` deadlines it may be an earlier time, never a later one.
+    /// Returns the first deadline. With more than `EXACT_MAX` deadlines it may be an earlier time, never a
+    /// later one.
     pub(crate) fn next(&self) -> Option<Nanos> {
         match self.first() {
             Some((entry, _)) => Some(entry.deadline),
@@ -123,9 +125,10 @@ impl Deadlines {
 
     /// Removes the first owner that is due at `now`, unless its deadline was set at `seq_end` or later.
     ///
-    /// One pass over the due timers takes `next_seq` before it starts and passes it each time. While `now` stands
-    /// still, a deadline set during the pass is no earlier than those that were there. So the first one that
-    /// is too recent ends the pass, and a timer that restarts itself without a delay waits for the next pass.
+    /// One pass over the due timers takes `next_seq` before it starts and passes it each time. While `now`
+    /// stands still, a deadline set during the pass is no earlier than those that were there. So the first
+    /// one that is too recent ends the pass, and a timer that restarts itself without a delay waits for the
+    /// next pass.
     pub(crate) fn pop_due(&mut self, now: Nanos, seq_end: u64) -> Option<u32> {
         if self.len == 0 {
             return None;
@@ -187,8 +190,8 @@ impl Deadlines {
         }
     }
 
-    /// Advances the wheel by one occupied slot, up to `now`, and sorts the deadlines that leave it into `run`, which is
-    /// empty. Returns whether there may be more.
+    /// Advances the wheel by one occupied slot, up to `now`, and sorts the deadlines that leave it into
+    /// `run`, which is empty. Returns whether there may be more.
     fn fill_run(&mut self, now: Nanos) -> bool {
         let Deadlines { nodes, run, wheel, .. } = self;
         let more = wheel.advance(nodes, now >> TICK_BITS, |owner, node| {

@@ -1,8 +1,8 @@
 //! A list that is visited in rounds and may change during a round.
 //!
-//! Hooks are kept here. A round visits each member once, in the order in which they joined. A member that joins during a
-//! round waits for the next, so two hooks that keep starting each other cannot keep a round going for ever. A
-//! member that leaves is skipped at once. Joining and leaving are O(1).
+//! Hooks are kept here. A round visits each member once, in the order in which they joined. A member that
+//! joins during a round waits for the next, so two hooks that keep starting each other cannot keep a round
+//! going for ever. A member that leaves is skipped at once. Joining and leaving are O(1).
 //!
 //! A round that is interrupted by an error or a panic resumes where it stopped.
 
@@ -12,7 +12,8 @@ const CAPACITY_KEPT: usize = 1024;
 
 /// Members, each a small integer.
 ///
-/// 1. `positions[m] == p  ⇔  list[p] == m`. `ABSENT` marks an integer that is no member, and a hole in the list.
+/// 1. `positions[m] == p  ⇔  list[p] == m`. `ABSENT` marks an integer that is no member, and a hole in the
+///    list.
 /// 2. `len` is the number of members; `cursor <= end <= list.len()`.
 #[derive(Default, Debug)]
 pub(crate) struct Rounds {

@@ -1,17 +1,18 @@
 //! A hierarchical timing wheel (Varghese and Lauck, 1987), as in the Linux kernel and in tokio.
 //!
-//! Level 0 has a slot for each tick, level 1 a slot for each 512 ticks, and so on. A deadline is on the lowest level on
-//! which it is less than one revolution away. When its slot begins it cascades to a lower level, or, if its tick has
-//! come, leaves the wheel. So setting, moving and cancelling cost the same for ten timers and for ten million. A
-//! deadline moves once for each level between it and now: once for half a second, twice for four minutes.
+//! Level 0 has a slot for each tick, level 1 a slot for each 512 ticks, and so on. A deadline is on the
+//! lowest level on which it is less than one revolution away. When its slot begins it cascades to a lower
+//! level, or, if its tick has come, leaves the wheel. So setting, moving and cancelling cost the same for ten
+//! timers and for ten million. A deadline moves once for each level between it and now: once for half a
+//! second, twice for four minutes.
 //!
-//! A slot is a list linked through the nodes of its owners, which the caller keeps. The wheel orders deadlines by slot
-//! only; `deadlines.rs` sorts them exactly when their tick begins.
+//! A slot is a list linked through the nodes of its owners, which the caller keeps. The wheel orders
+//! deadlines by slot only; `deadlines.rs` sorts them exactly when their tick begins.
 
 use crate::time::Nanos;
 
-/// A tick is 2²⁰ ns, a little more than a millisecond: fine enough that few deadlines share one by accident, coarse
-/// enough that a level spans half a second.
+/// A tick is 2²⁰ ns, a little more than a millisecond: fine enough that few deadlines share one by accident,
+/// coarse enough that a level spans half a second.
 pub(super) const TICK_BITS: u32 = 20;
 const SLOT_BITS: u32 = 9;
 /// Slots of a level.
@@ -106,10 +107,11 @@ impl Level {
 
 /// The wheel. Every node up to the tick `elapsed` has left it.
 ///
-/// 1. The tick of each node is after `elapsed`. The node's slot begins after `elapsed`, not after the node's tick, and
-///    less than one revolution of its level away.
-/// 2. The lower bound of a slot is not after any deadline in it, and not after the slot's end. A deadline that was
-///    postponed in place may be later than that end, and the slots that follow may hold earlier ones.
+/// 1. The tick of each node is after `elapsed`. The node's slot begins after `elapsed`, not after the node's
+///    tick, and less than one revolution of its level away.
+/// 2. The lower bound of a slot is not after any deadline in it, and not after the slot's end. A deadline
+///    that was postponed in place may be later than that end, and the slots that follow may hold earlier
+///    ones.
 #[derive(Debug, Default)]
 pub(super) struct Wheel {
     elapsed: u64,
@@ -179,9 +181,11 @@ impl Wheel {
         }
     }
 
-    /// Keeps a node in its slot for a new deadline, unless the slot begins after that. Returns whether it did.
+    /// Keeps a node in its slot for a new deadline, unless the slot begins after that. Returns whether it
+    /// did.
     ///
-    /// When the slot begins, the node turns out to be early and moves then: once, however often it was postponed.
+    /// When the slot begins, the node turns out to be early and moves then: once, however often it was
+    /// postponed.
     pub(super) fn postpone_in_place(&mut self, place: Place, deadline: Nanos) -> bool {
         let Place::Wheel { level, slot } = place else { return false };
         let stays = deadline >> TICK_BITS >= self.start_of(level, slot);
@@ -192,7 +196,8 @@ impl Wheel {
         stays
     }
 
-    /// Returns a time that no deadline in the wheel is before. Not exact after one was cancelled or postponed.
+    /// Returns a time that no deadline in the wheel is before. Not exact after one was cancelled or
+    /// postponed.
     pub(super) fn lower_bound(&self) -> Option<Nanos> {
         self.first_slots().map(|(_, _, list)| list.lower_bound).min()
     }
@@ -208,8 +213,8 @@ impl Wheel {
 
     /// Advances to the first tick at which an occupied slot begins, but not beyond `tick`.
     ///
-    /// Nodes of the slots that begin there are passed to `due` if their tick has come, and move to a lower level
-    /// otherwise. Returns whether there was such a slot.
+    /// Nodes of the slots that begin there are passed to `due` if their tick has come, and move to a lower
+    /// level otherwise. Returns whether there was such a slot.
     pub(super) fn advance(
         &mut self,
         nodes: &mut [Node],

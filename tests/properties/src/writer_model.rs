@@ -45,7 +45,7 @@ fn bytes(from: u64, len: usize) -> Vec<u8> {
 
 struct World {
     writer: SendQueue<u32>,
-    stock: BufferPool,
+    pool: BufferPool,
     sent: u64,
     queued: usize,
     marks: VecDeque<(u64, u32)>,
@@ -55,19 +55,19 @@ struct World {
 impl World {
     fn push(&mut self, sort: Sort, len: usize) {
         let bytes = bytes(self.sent + self.queued as u64, len);
-        let stock = &mut self.stock;
+        let pool = &mut self.pool;
         match sort {
-            Sort::Borrowed => self.writer.push(Payload::Borrowed(&bytes), stock),
-            Sort::Owned => self.writer.push(Payload::Owned(bytes), stock),
+            Sort::Borrowed => self.writer.push(Payload::Borrowed(&bytes), pool),
+            Sort::Owned => self.writer.push(Payload::Owned(bytes), pool),
             Sort::Rc => {
                 let shared: Rc<[u8]> = bytes.into();
-                self.writer.push(Payload::Rc(shared.clone()), stock);
+                self.writer.push(Payload::Rc(shared.clone()), pool);
                 let expected = if len > 2 << 10 { 2 } else { 1 };
                 assert_eq!(Rc::strong_count(&shared), expected, "shared if large, copied if not");
             }
             Sort::Arc => {
                 let shared: Arc<[u8]> = bytes.into();
-                self.writer.push(Payload::Arc(shared.clone()), stock);
+                self.writer.push(Payload::Arc(shared.clone()), pool);
                 let expected = if len > 2 << 10 { 2 } else { 1 };
                 assert_eq!(Arc::strong_count(&shared), expected, "shared if large, copied if not");
             }
@@ -92,7 +92,7 @@ impl World {
         assert!(len == self.queued || (count == places && len < self.queued), "nothing is held back");
         assert!(offered == bytes(self.sent, len), "what is offered is what was queued");
         let leaves = how_much(len).min(len);
-        self.writer.advance(leaves, &mut self.stock);
+        self.writer.advance(leaves, &mut self.pool);
         self.sent += leaves as u64;
         self.queued -= leaves;
     }
@@ -103,7 +103,7 @@ impl World {
                 Some(&(position, who)) if position <= self.sent => Some(who),
                 _ => None,
             };
-            assert_eq!(self.writer.next_done(), expected, "told when his last byte has left");
+            assert_eq!(self.writer.pop_reached_mark(), expected, "told when his last byte has left");
             if expected.is_none() {
                 return;
             }
@@ -116,7 +116,7 @@ impl World {
 pub fn run(operations: &[Operation]) {
     let mut world = World {
         writer: SendQueue::default(),
-        stock: BufferPool::default(),
+        pool: BufferPool::default(),
         sent: 0,
         queued: 0,
         marks: VecDeque::new(),
@@ -135,25 +135,25 @@ pub fn run(operations: &[Operation]) {
             }
             Operation::Send { pieces, share } => world.send(pieces, |len| len * share / 16),
             Operation::SendAllBut(rest) => world.send(10_000, |len| len.saturating_sub(rest)),
-            Operation::Settle => world.writer.settle(&mut world.stock),
+            Operation::Settle => world.writer.compact(&mut world.pool),
             Operation::Pass(count) if world.queued == 0 => {
-                world.writer.pass(count);
+                world.writer.skip(count);
                 world.sent += count as u64;
             }
             Operation::Pass(_) => {}
             Operation::Tell => world.tell(),
             Operation::GiveUpOne => {
                 let expected = world.marks.pop_front().map(|(_, who)| who);
-                assert_eq!(world.writer.next_waiting(), expected);
+                assert_eq!(world.writer.pop_mark(), expected);
             }
             Operation::Clear => {
                 world.tell();
-                world.writer.clear(&mut world.stock);
+                world.writer.clear(&mut world.pool);
                 world.queued = 0;
                 while let Some((_, who)) = world.marks.pop_front() {
-                    assert_eq!(world.writer.next_waiting(), Some(who));
+                    assert_eq!(world.writer.pop_mark(), Some(who));
                 }
-                assert_eq!(world.writer.next_waiting(), None);
+                assert_eq!(world.writer.pop_mark(), None);
             }
         }
         world.writer.verify();
