@@ -63,7 +63,7 @@ impl<S> Loop<S> {
     }
 
     fn timers(&mut self, state: &mut S) -> Result {
-        let pass = self.core.deadlines.arrivals();
+        let pass = self.core.deadlines.next_seq();
         while let Some(index) = self.core.deadlines.pop_due(self.core.now, pass) {
             if let Some(handle) = self.core.table.at(index) {
                 kinds::on_deadline(self, state, handle)?;
@@ -237,6 +237,6 @@ impl Core {
     fn woke_early(&mut self, mode: PollMode) -> bool {
         let limit_has_come = matches!(mode, PollMode::Until(limit) if self.now >= limit);
         let nothing_came = self.ready.is_empty() && !self.backend.has_notifications();
-        nothing_came && !limit_has_come && self.deadlines.come_near(self.now)
+        nothing_came && !limit_has_come && self.deadlines.advance(self.now)
     }
 }

@@ -14,17 +14,17 @@ macro_rules! typed_handle {
             /// Closes the handle. Its descriptors are released now, and none of its events arrive after this
             /// returns, not even one in the batch that is being dispatched.
             ///
-            /// Pending requests complete with [`Error::Canceled`](crate::Error::Canceled). Then the closing phase
-            /// of this turn drops the callback. May be called from any callback, including its own. Does
-            /// nothing if the handle is closed, or belongs to another loop.
+            /// Pending requests complete with [`Error::Canceled`](crate::Error::Canceled). Then the closing
+            /// phase of this turn drops the callback. May be called from any callback, including its own.
+            /// Does nothing if the handle is closed, or belongs to another loop.
             pub fn close<S>(self, lp: &mut $crate::Loop<S>) {
                 lp.close(self);
             }
 
             /// Closes the handle and calls `callback` when it is closed.
             ///
-            /// `callback` runs in the closing phase, after the callbacks of the handle's requests and after the
-            /// last event of its own callback. If the handle is closed already, `callback` runs in the
+            /// `callback` runs in the closing phase, after the callbacks of the handle's requests and after
+            /// the last event of its own callback. If the handle is closed already, `callback` runs in the
             /// next deferred phase.
             #[track_caller]
             pub fn close_then<S>(
@@ -97,8 +97,8 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// * [`Error::AlreadyStarted`](crate::Error::AlreadyStarted): it is running, or its result is on the way. The
-    ///   callback gets that result.
+    /// * [`Error::AlreadyStarted`](crate::Error::AlreadyStarted): it is running, or its result is on the way.
+    ///   The callback gets that result.
     /// * [`Error::Closed`](crate::Error::Closed): its callback was called already.
     pub fn cancel<S>(self, lp: &mut Loop<S>) -> Result {
         lp.cancel(self)

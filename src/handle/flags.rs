@@ -7,8 +7,8 @@ pub(crate) struct Flags {
     pub(crate) active: bool,
     /// The application called `unref`: being active does not keep the loop alive.
     pub(crate) unreferenced: bool,
-    /// Has outstanding work: unsent bytes, a connect in progress. Keeps the loop alive even when unreferenced,
-    /// as a request does.
+    /// Has outstanding work: unsent bytes, a connect in progress. Keeps the loop alive even when
+    /// unreferenced, as a request does.
     pub(crate) outstanding: bool,
     /// `close` was called, and the closing phase has not removed the handle yet.
     pub(crate) closing: bool,

@@ -1,7 +1,8 @@
 //! Ids: copies that name a handle, and that can outlive it.
 //!
-//! A serial number is given once in the life of a loop, so a stale id cannot reach the handle that reused its slot.
-//! Serial numbers have 64 bits: 32 would wrap within minutes in a loop that starts ten million timers a second.
+//! A serial number is given once in the life of a loop, so a stale id cannot reach the handle that reused its
+//! slot. Serial numbers have 64 bits: 32 would wrap within minutes in a loop that starts ten million timers a
+//! second.
 
 use std::{fmt, num::NonZeroU64};
 
@@ -9,10 +10,10 @@ use crate::queue::slots::SlotId;
 
 /// The id of a handle of any kind.
 ///
-/// Every typed handle ([`Timer`](crate::Timer), [`TcpStream`](crate::net::TcpStream), …) wraps one and converts
-/// into it. Ids are plain copies: store them, compare them, send them to other threads, keep them after the
-/// handle is closed. The ids of a loop are ordered by creation, so programs that keep them in ordered maps
-/// replay exactly.
+/// Every typed handle ([`Timer`](crate::Timer), [`TcpStream`](crate::net::TcpStream), …) wraps one and
+/// converts into it. Ids are plain copies: store them, compare them, send them to other threads, keep them
+/// after the handle is closed. The ids of a loop are ordered by creation, so programs that keep them in
+/// ordered maps replay exactly.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle {
     pub(crate) lp: u32,
@@ -50,8 +51,8 @@ impl fmt::Debug for Handle {
 
 /// A handle's id in 64 bits: its index, and the low half of its serial number.
 ///
-/// Keys pass through the kernel and come back with events. The half of the serial number tells a stale event from a
-/// fresh one: to be mistaken, an event would have to stay in one batch while 2³² handles are made.
+/// Keys pass through the kernel and come back with events. The half of the serial number tells a stale event
+/// from a fresh one: to be mistaken, an event would have to stay in one batch while 2³² handles are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(pub(crate) u64);
 

@@ -1,8 +1,8 @@
 //! Requests: operations that complete once.
 //!
-//! Each one completes exactly once: it succeeds, fails or is cancelled. That never happens inside the call that made
-//! it, and always before the close callback of its handle. A request keeps the loop alive, whether its handle is
-//! referenced or not.
+//! Each one completes exactly once: it succeeds, fails or is cancelled. That never happens inside the call
+//! that made it, and always before the close callback of its handle. A request keeps the loop alive, whether
+//! its handle is referenced or not.
 
 use std::{fmt, num::NonZeroU64, panic::Location};
 
@@ -11,7 +11,8 @@ use crate::queue::slots::{Numbered, SlotId, Slots};
 
 /// The id of a request in flight: a file operation, work on the pool, a deferred closure.
 ///
-/// A plain copy, like a [`Handle`]. Needed only to [`cancel`](Request::cancel) the request; dropping it does nothing.
+/// A plain copy, like a [`Handle`]. Needed only to [`cancel`](Request::cancel) the request; dropping it does
+/// nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Request {
     pub(crate) lp: u32,

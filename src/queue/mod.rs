@@ -1,4 +1,4 @@
-//! Containers with no opinions: they know no ids, no callbacks and no I/O.
+//! Containers. They know no ids, no callbacks and no I/O.
 
 pub(crate) mod deadlines;
 pub(crate) mod rounds;

@@ -1,14 +1,14 @@
 //! A slab that numbers its values: slots are reused, serial numbers never.
 //!
-//! An id names a slot and the serial number of the value in it. So the id of a removed value finds nothing, even
-//! when its slot holds another value.
+//! An id names a slot and the serial number of the value in it. So the id of a removed value finds nothing,
+//! even when its slot holds another value.
 
 use std::num::NonZeroU64;
 
 use slab::Slab;
 
-/// Below this capacity the slab doubles when it grows. From there on it grows by a quarter, because most of what
-/// it grows by is empty most of the time.
+/// Below this capacity the slab doubles when it grows. From there on it grows by a quarter, because most of
+/// what it grows by is empty most of the time.
 const DOUBLES_BELOW: usize = 4096;
 /// Capacity that is never released.
 const CAPACITY_KEPT: usize = 1024;
@@ -94,10 +94,11 @@ impl<T: Numbered> Slots<T> {
         Some(self.slab.remove(id.index as usize))
     }
 
-    /// Releases unused slots at the end after a burst. Returns the new capacity if there was something to release.
+    /// Releases unused slots at the end after a burst. Returns the new capacity if there was something to
+    /// release.
     ///
-    /// It takes time in proportion to the capacity, so it is done only at lengths that are a power of two: a few
-    /// times in all while a burst drains.
+    /// It takes time in proportion to the capacity, so it is done only at lengths that are a power of two: a
+    /// few times in all while a burst drains.
     pub(crate) fn shrink(&mut self) -> Option<usize> {
         let (len, capacity) = (self.slab.len(), self.slab.capacity());
         if capacity <= CAPACITY_KEPT || len * 8 > capacity || !(len == 0 || len.is_power_of_two()) {

@@ -75,7 +75,7 @@ pub(super) fn flush(core: &mut Core, handle: Handle) {
         if sent < len {
             // It took less than it was offered: it is full, no need to ask.
             state.blocked = true;
-            state.queue.settle(&mut shared.streams.buffers);
+            state.queue.compact(&mut shared.streams.buffers);
             break;
         }
     }
@@ -130,14 +130,14 @@ fn shut_down_now(core: &mut Core, handle: Handle) {
 pub(super) fn complete_sent(core: &mut Core, handle: Handle) {
     loop {
         let Some(state) = core.get::<State>(handle).filter(|state| !state.connecting()) else { return };
-        let Some(request) = state.queue.next_done() else { return };
+        let Some(request) = state.queue.pop_reached_mark() else { return };
         core.complete(request, Ok(()));
     }
 }
 
 /// Cancels the writes whose bytes will not be sent.
 pub(super) fn cancel_writes(core: &mut Core, handle: Handle) {
-    while let Some(request) = core.get::<State>(handle).and_then(|state| state.queue.next_waiting()) {
+    while let Some(request) = core.get::<State>(handle).and_then(|state| state.queue.pop_mark()) {
         core.complete(request, Err(Error::Canceled { op: "write" }));
     }
 }
@@ -175,7 +175,7 @@ pub(super) fn io_failed(core: &mut Core, handle: Handle, op: &'static str, error
         return finish_connect(core, handle, Err(error));
     }
     complete_sent(core, handle);
-    match core.get::<State>(handle).and_then(|state| state.queue.next_waiting()) {
+    match core.get::<State>(handle).and_then(|state| state.queue.pop_mark()) {
         Some(request) => {
             core.complete(request, Err(error));
             core.close(handle);

@@ -220,7 +220,7 @@ impl State {
     pub(super) fn is_settled(&self) -> bool {
         let nothing_else =
             !(self.blocked | self.above_high | self.finishing) & (self.write != WriteSide::ShuttingDown);
-        nothing_else && !self.queue.somebody_waits()
+        nothing_else && !self.queue.has_marks()
     }
 
     /// Whether much is queued that was not offered to the system yet: a write would be refused, or reading stop, only

@@ -113,7 +113,7 @@ fn send_now<'b>(core: &mut Core, handle: Handle, bytes: &'b [u8]) -> io::Result<
     state.queue.advance(sent.min(queued), &mut shared.streams.buffers);
     let passed = sent.saturating_sub(queued);
     if passed > 0 {
-        state.queue.pass(passed);
+        state.queue.skip(passed);
     }
     Ok(&bytes[passed..])
 }
@@ -161,7 +161,7 @@ pub(crate) fn try_write(core: &mut Core, handle: Handle, bytes: &[u8]) -> Result
         }
     };
     state.touch(now);
-    state.queue.pass(sent);
+    state.queue.skip(sent);
     counters.bytes_sent += sent as u64;
     Ok(sent)
 }

@@ -1,17 +1,16 @@
-//! ringback's pure machines, each against a simple model: random operations here, and those that a fuzzer finds in
-//! `fuzz/`.
+//! ringback's containers and queues, each against a simple model: random operations here, and those that a
+//! fuzzer finds in `tests/fuzz/`.
 //!
 //! ```text
 //! cargo test -p ringback-properties
 //! PROPTEST_CASES=100000 cargo test --release -p ringback-properties deadlines
 //! ```
 //!
-//! A crate of its own, because proptest is a lot to compile for who only wants to test the loop. The
-//! machines have no public names, so their files are included here by path; what they name of the crate
-//! around them (`crate::backend::Interest`) has a stand-in, or is included, too. Their unit tests come
-//! along and run twice: no harm.
+//! A crate of its own, so that plain `cargo test` does not have to compile proptest. What it tests is private
+//! to ringback, so the files are included by path, in the modules that they have there. Their unit tests come
+//! along and run twice.
 
-// Each machine has more than the models use.
+// The files have more than the models use.
 #![allow(dead_code, unused_imports, unused_macros)]
 
 #[path = "../../../src/backend"]
@@ -25,14 +24,14 @@ mod backend {
 
         // Each of these queues is private to its folder, so its model is included beside it.
         pub mod wake {
-            #[path = "../../../../tests/properties/src/blocks_model.rs"]
-            pub mod blocks_model;
             mod mpsc;
+            #[path = "../../../../tests/properties/src/mpsc_model.rs"]
+            pub mod mpsc_model;
         }
         pub mod pool {
-            #[path = "../../../../tests/properties/src/ferry_model.rs"]
-            pub mod ferry_model;
             mod job_queue;
+            #[path = "../../../../tests/properties/src/job_queue_model.rs"]
+            pub mod job_queue_model;
         }
         pub(crate) mod wait {
             pub(crate) mod registrations;
@@ -65,12 +64,12 @@ mod payload;
 mod time;
 
 pub mod deadlines_model;
-pub mod interest_model;
+pub mod registrations_model;
 pub mod rounds_model;
+pub mod send_queue_model;
 pub mod table_model;
-pub mod writer_model;
 
-pub use backend::native::{pool::ferry_model, wake::blocks_model};
+pub use backend::native::{pool::job_queue_model, wake::mpsc_model};
 
 #[cfg(test)]
 mod random;

@@ -179,9 +179,10 @@ fn check_options(options: &OpenOptions) -> io::Result<()> {
     if is_right {
         return Ok(());
     }
-    let text = match (write, append) {
-        (false, false) if !read => "must specify at least one of read, write, or append access",
-        _ => "creating or truncating a file requires write or append access",
+    let text = if read || truncate || create || create_new {
+        "creating or truncating a file requires write or append access"
+    } else {
+        "must specify at least one of read, write, or append access"
     };
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }

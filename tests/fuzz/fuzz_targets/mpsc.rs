@@ -1,3 +1,3 @@
 #![cfg_attr(fuzzing, no_main)]
 
-ringback_fuzz::target!(writer);
+ringback_fuzz::target!(mpsc);

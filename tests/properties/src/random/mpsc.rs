@@ -1,18 +1,18 @@
-//! Random operations on `Blocks`.
+//! Random operations on `MpscQueue`.
 
 use proptest::prelude::*;
 
-use crate::blocks_model::{Operation, run};
+use crate::mpsc_model::{Operation, run};
 
 fn operation() -> impl Strategy<Value = Operation> {
-    // A block has 63 places.
+    // A block has 63 slots.
     let many = || prop_oneof![4 => 1..4_u32, 2 => 50..80_u32, 1 => 0..300_u32];
     let limit = || prop_oneof![2 => Just(u64::MAX), 2 => 0..200_u64];
     prop_oneof![
         8 => (many(), limit()).prop_map(|(many, limit)| Operation::Push { many, limit }),
-        4 => limit().prop_map(|most| Operation::Take { most }),
+        4 => limit().prop_map(|most| Operation::Claim { most }),
         6 => many().prop_map(|many| Operation::Pop { many }),
-        4 => Just(Operation::Rest),
+        4 => Just(Operation::GoIdle),
         1 => Just(Operation::Close),
     ]
 }
@@ -21,7 +21,7 @@ proptest! {
     #![proptest_config(super::cases(1000))]
 
     #[test]
-    fn blocks_behave_as_a_list_does(operations in prop::collection::vec(operation(), 1..80)) {
+    fn an_mpsc_queue_behaves_like_a_list(operations in prop::collection::vec(operation(), 1..80)) {
         run(&operations);
     }
 }
