@@ -264,6 +264,18 @@ impl Core {
         Some(&self.table.get(handle)?.body)
     }
 
+    /// The open handle that a key was made from, and what its slot holds.
+    #[inline(always)]
+    pub(super) fn resolve(&self, key: Key) -> Option<(Handle, &Body)> {
+        self.table.resolve(key).map(|(handle, slot)| (handle, &slot.body))
+    }
+
+    /// The handle in a slot, closing or not, and what the slot holds.
+    #[inline(always)]
+    pub(super) fn body_at(&self, index: u32) -> Option<(Handle, &Body)> {
+        self.table.slot_at(index).map(|(handle, slot)| (handle, &slot.body))
+    }
+
     /// Closes a handle: what it has of the system is released now; the rest follows in the closing phase.
     pub(crate) fn close(&mut self, handle: Handle) {
         if self.table.get_open(handle).is_none() {
@@ -328,10 +340,15 @@ impl Core {
     }
 
     /// Flushes the handles that asked for it.
+    #[inline]
     pub(super) fn flush_listed(&mut self) {
-        if self.to_flush.is_empty() {
-            return;
+        if !self.to_flush.is_empty() {
+            self.flush_all();
         }
+    }
+
+    #[inline(never)]
+    fn flush_all(&mut self) {
         let mut listed = std::mem::take(&mut self.to_flush);
         for handle in listed.drain(..) {
             kinds::flush(self, handle);

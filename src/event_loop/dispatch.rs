@@ -103,24 +103,22 @@ struct CallGuard<'a, S> {
 
 impl<S> CallGuard<'_, S> {
     /// No slot is given to another handle before the closing phase, so this is still the handle's own; it is empty,
-    /// unless the handle was given another callback. Returns whether the loop is still the same.
+    /// unless the handle was given another callback.
     #[inline(always)]
-    fn put_back(&mut self) -> bool {
-        let same_loop = self.lp.core.lp == self.id;
-        if same_loop {
-            if let Some(slot @ None) = self.lp.callbacks.get_mut(self.index as usize) {
-                *slot = self.callback.take();
-            }
+    fn put_back(&mut self) {
+        if let Some(slot @ None) = self.lp.callbacks.get_mut(self.index as usize) {
+            *slot = self.callback.take();
         }
         self.callback = None;
-        same_loop
     }
 }
 
-/// The callback has panicked.
+/// The callback has panicked, or the loop was exchanged.
 impl<S> Drop for CallGuard<'_, S> {
+    #[cold]
     fn drop(&mut self) {
-        if self.put_back() {
+        if self.lp.core.lp == self.id {
+            self.put_back();
             self.lp.close_slot(self.close_on_panic);
         }
     }
@@ -131,6 +129,11 @@ impl<S> Drop for CallGuard<'_, S> {
 #[cold]
 fn exchanged() -> Error {
     Error::invalid("run", "the loop was exchanged for another one inside a callback")
+}
+
+#[cold]
+fn exchanged_boxed() -> Box<Error> {
+    Box::new(exchanged())
 }
 
 // ---- setting callbacks
@@ -255,10 +258,14 @@ impl<S> Loop<S> {
             Some(callback) => how(&mut **callback, guard.lp, state),
             None => Ok(()),
         };
-        let same_loop = guard.put_back();
+        if guard.lp.core.lp != id {
+            drop(guard);
+            return Err(exchanged_boxed());
+        }
+        guard.put_back();
         // Forgotten, not dropped: nothing is left to drop, and the check costs a third of the call.
         mem::forget(guard);
-        if same_loop { result } else { Err(Box::new(exchanged())) }
+        result
     }
 
     /// A call between two readings of the clock, which are made only if [`Loop::on_slow`] is set.

@@ -11,7 +11,7 @@ use crate::{
     channel,
     error::{Error, Result},
     fs::file,
-    handle::{Handle, Kind},
+    handle::{Handle, Key, Kind},
     hook,
     net::listener,
     poll, signal, stream, timer, wake,
@@ -140,9 +140,11 @@ macro_rules! kinds {
             }
         }
 
-        pub(super) fn on_ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readiness: Readiness) -> Result {
-            match lp.core.body(handle) {
-                $(Some(Body::$name(_)) => <$state>::on_ready(lp, state, handle, readiness),)*
+        #[inline(never)]
+        pub(super) fn on_ready<S>(lp: &mut Loop<S>, state: &mut S, key: Key, readiness: Readiness) -> Result {
+            match lp.core.resolve(key) {
+                $(Some((handle, Body::$name(_))) => <$state>::on_ready(lp, state, handle, readiness),)*
+                // A handle that is gone, or whose slot another has taken.
                 None => Ok(()),
             }
         }
@@ -150,25 +152,27 @@ macro_rules! kinds {
         pub(super) fn on_registration_error<S>(
             lp: &mut Loop<S>,
             state: &mut S,
-            handle: Handle,
+            key: Key,
             error: io::Error,
         ) -> Result {
-            match lp.core.body(handle) {
-                $(Some(Body::$name(_)) => <$state>::on_registration_error(lp, state, handle, error),)*
+            match lp.core.resolve(key) {
+                $(Some((handle, Body::$name(_))) => <$state>::on_registration_error(lp, state, handle, error),)*
                 None => Ok(()),
             }
         }
 
-        pub(super) fn on_deadline<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
-            match lp.core.body(handle) {
-                $(Some(Body::$name(_)) => <$state>::on_deadline(lp, state, handle),)*
+        #[inline(never)]
+        pub(super) fn on_deadline<S>(lp: &mut Loop<S>, state: &mut S, index: u32) -> Result {
+            match lp.core.body_at(index) {
+                $(Some((handle, Body::$name(_))) => <$state>::on_deadline(lp, state, handle),)*
                 None => Ok(()),
             }
         }
 
-        pub(super) fn on_notify<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
-            match lp.core.body(handle) {
-                $(Some(Body::$name(_)) => <$state>::on_notify(lp, state, handle),)*
+        #[inline(never)]
+        pub(super) fn on_notify<S>(lp: &mut Loop<S>, state: &mut S, key: Key) -> Result {
+            match lp.core.resolve(key) {
+                $(Some((handle, Body::$name(_))) => <$state>::on_notify(lp, state, handle),)*
                 None => Ok(()),
             }
         }

@@ -53,7 +53,9 @@ impl<S> Loop<S> {
         self.poll(state, mode, ran_callbacks)?;
         self.deferred(state, DEFERRED_ROUNDS)?;
         self.hooks(state, Phase::Check)?;
-        self.closing(state)?;
+        if !self.core.closing.is_empty() {
+            self.closing(state)?;
+        }
         if mode == PollMode::Once && self.core.counters.callbacks == before {
             // It waited for a timer, and must not return without having called it.
             self.timers(state)?;
@@ -65,9 +67,7 @@ impl<S> Loop<S> {
     fn timers(&mut self, state: &mut S) -> Result {
         let pass = self.core.deadlines.next_seq();
         while let Some(index) = self.core.deadlines.pop_due(self.core.now, pass) {
-            if let Some(handle) = self.core.table.at(index) {
-                kinds::on_deadline(self, state, handle)?;
-            }
+            kinds::on_deadline(self, state, index)?;
         }
         Ok(())
     }
@@ -125,20 +125,13 @@ impl<S> Loop<S> {
 
     fn ready(&mut self, state: &mut S) -> Result {
         while let Some((key, error)) = self.core.backend.pop_failed_registration() {
-            if let Some(handle) = self.core.table.resolve(key) {
-                kinds::on_registration_error(self, state, handle, error)?;
-            }
+            kinds::on_registration_error(self, state, key, error)?;
         }
         while let Some(&(key, readiness)) = self.core.ready.get(self.core.ready_done) {
             self.core.ready_done += 1;
             match key {
                 Key::SIGNALS => kinds::signals_arrived(&mut self.core),
-                // A handle that is gone, or whose slot another has taken, is not found.
-                _ => {
-                    if let Some(handle) = self.core.table.resolve(key) {
-                        kinds::on_ready(self, state, handle, readiness)?;
-                    }
-                }
+                _ => kinds::on_ready(self, state, key, readiness)?,
             }
         }
         Ok(())
@@ -154,17 +147,15 @@ impl<S> Loop<S> {
             match key {
                 Key::JOBS => self.core.reap_completions(),
                 Key::POSTS => self.collect_posts(),
-                _ => {
-                    if let Some(handle) = self.core.table.resolve(key) {
-                        kinds::on_notify(self, state, handle)?;
-                    }
-                }
+                _ => kinds::on_notify(self, state, key)?,
             }
             // After the call: an interrupted one is looked at again.
             self.core.notified_done += 1;
         }
-        self.core.notified.drain(..self.core.notified_done);
-        self.core.notified_done = 0;
+        if self.core.notified_done > 0 {
+            self.core.notified.drain(..self.core.notified_done);
+            self.core.notified_done = 0;
+        }
         Ok(())
     }
 

@@ -99,11 +99,17 @@ impl<B> Table<B> {
         self.slots.get_mut(handle.into())
     }
 
-    /// Returns the open handle that a key was made from.
+    /// Returns the open handle that a key was made from, and its slot.
     #[inline]
-    pub(crate) fn resolve(&self, key: Key) -> Option<Handle> {
+    pub(crate) fn resolve(&self, key: Key) -> Option<(Handle, &Slot<B>)> {
         let (id, slot) = self.slots.at(key.index())?;
-        (key.is_of(id.serial) && !slot.flags.closing).then_some(id.into())
+        (key.is_of(id.serial) && !slot.flags.closing).then_some((id.into(), slot))
+    }
+
+    /// Returns the handle in a slot, open or closing, and the slot.
+    #[inline]
+    pub(crate) fn slot_at(&self, index: u32) -> Option<(Handle, &Slot<B>)> {
+        self.slots.at(index).map(|(id, slot)| (id.into(), slot))
     }
 
     /// Returns the handle in a slot, open or closing.

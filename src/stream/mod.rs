@@ -65,6 +65,7 @@ impl Shared {
         Shared { delivering: None, buffers: BufferPool::default(), read_buffer: Vec::new(), read_buffer_len }
     }
 
+    #[inline(always)]
     fn read_buffer(&mut self) -> &mut [u8] {
         if self.read_buffer.is_empty() {
             self.read_buffer = vec![0; self.read_buffer_len];
@@ -72,10 +73,12 @@ impl Shared {
         &mut self.read_buffer
     }
 
+    #[inline(always)]
     fn take_read_buffer(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.read_buffer)
     }
 
+    #[inline(always)]
     fn put_read_buffer(&mut self, buffer: Vec<u8>) {
         self.read_buffer = buffer;
     }
