@@ -16,11 +16,11 @@
 //! # Ok::<(), ringback::Error>(())
 //! ```
 
-use std::{fmt, panic::Location, rc::Rc, sync::Arc};
+use std::{fmt, panic::Location, rc::Rc};
 
 use crate::{
     Loop,
-    backend::{Inbox, Mailbox, Refused, Rejected},
+    backend::{Arc, Inbox, Mailbox, Refused, Rejected},
     error::{Error, Result},
     event_loop::kinds::Body,
     handle::{Handle, typed_handle},

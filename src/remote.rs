@@ -1,10 +1,10 @@
 //! Posting closures to the loop from any thread.
 
-use std::{fmt, panic::Location, sync::Arc};
+use std::{fmt, panic::Location};
 
 use crate::{
     Loop,
-    backend::Mailbox,
+    backend::{Arc, Mailbox},
     error::{Error, Result},
 };
 

@@ -1,10 +1,10 @@
 //! Waking the loop from another thread: many wakes, one callback.
 
-use std::{panic::Location, sync::Arc};
+use std::panic::Location;
 
 use crate::{
     Loop,
-    backend::Notifier,
+    backend::{Arc, Notifier},
     error::{Error, Result},
     event_loop::kinds::Body,
     handle::{Handle, typed_handle},

@@ -3,10 +3,14 @@
 mod cache_padded;
 mod clock;
 mod fs;
+#[cfg(all(test, loom))]
+#[path = "../../../tests/loom/kit.rs"]
+mod kit;
 mod net;
 mod pages;
 mod pool;
 mod signal;
+#[cfg_attr(all(test, loom), path = "../../../tests/loom/sync.rs")]
 mod sync;
 mod sys;
 mod wait;
@@ -16,7 +20,6 @@ use std::{
     io, mem,
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    sync::Arc,
 };
 
 #[cfg(feature = "sim")]
@@ -39,6 +42,7 @@ pub(crate) use self::{
     net::{AcceptError, PIECES_MAX, Socket, SocketOptions, classify_accept_error},
     pages::PageBuf,
     signal::numbers as signal_numbers,
+    sync::Arc,
     wake::{Inbox, Mailbox, Notifier, Refused, Rejected},
 };
 use super::{

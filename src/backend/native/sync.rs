@@ -4,9 +4,10 @@
 //! which a model checker puts before and after those of other threads, and blocks and rings are so small that their
 //! ends are met at once.
 
+pub(crate) use std::sync::Arc;
 pub(super) use std::{
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence},
     },
     thread,

@@ -18,7 +18,6 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd},
     rc::Rc,
-    sync::Arc,
 };
 
 pub use fs::FileOp;
@@ -31,7 +30,7 @@ use self::{jobs::Jobs, net::Net, trace::Trace};
 use super::{
     Notifier, Readiness, SocketOptions,
     job::{Done, Job, Submitted},
-    native::{NotifyQueue, WakeFd},
+    native::{Arc, NotifyQueue, WakeFd},
 };
 use crate::{handle::Key, time::Nanos};
 

@@ -266,7 +266,11 @@ impl<T> Drop for Taken<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+#[path = "../../../../tests/loom/models/ferry.rs"]
+mod models;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::{
         sync::{Arc, atomic::AtomicBool},

@@ -9,7 +9,10 @@
 //! own. So no job waits while a worker sleeps or could be made, and a stream of small jobs calls no more
 //! workers than it takes.
 
-pub(super) mod job_queue;
+mod job_queue;
+#[cfg(all(test, loom))]
+#[path = "../../../../tests/loom/models/pool.rs"]
+mod models;
 
 use std::io;
 

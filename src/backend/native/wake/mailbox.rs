@@ -255,7 +255,11 @@ impl<T> Drop for Inbox<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+#[path = "../../../../tests/loom/models/mailbox.rs"]
+mod models;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::{

@@ -3,6 +3,7 @@
 mod mailbox;
 mod mpsc;
 mod notifier;
+#[cfg_attr(all(test, loom), path = "../../../../tests/loom/wake_fd.rs")]
 mod wake_fd;
 
 pub(crate) use mailbox::{Inbox, Mailbox, Refused, Rejected};

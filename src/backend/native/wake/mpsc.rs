@@ -351,7 +351,11 @@ impl Deference {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+#[path = "../../../../tests/loom/models/mpsc.rs"]
+mod models;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::Arc;
 

@@ -161,7 +161,11 @@ impl Notifier {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+#[path = "../../../../tests/loom/models/notifier.rs"]
+mod models;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -5,9 +5,13 @@
 //! among themselves, and more: the first also orders what was written before, with whatever order, the second also what
 //! is read afterwards. So each model runs with both, and passes only what needs neither of the two.
 
+// Each type has all operations, used or not.
+#![allow(dead_code)]
+
 use std::{cell::Cell, ops};
 
-pub(super) use loom::sync::{Arc, Condvar, Mutex, MutexGuard, atomic::fence};
+pub(crate) use loom::sync::Arc;
+pub(super) use loom::sync::{Condvar, Mutex, MutexGuard, atomic::fence};
 pub(super) use std::sync::{PoisonError, atomic::Ordering};
 
 /// Three places a block: a plain one, one before the last, and the last, which puts up the next block.
