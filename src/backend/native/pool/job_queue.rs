@@ -270,7 +270,7 @@ impl<T> Drop for Taken<T> {
 #[path = "../../../../tests/loom/models/ferry.rs"]
 mod models;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use std::{
         sync::{Arc, atomic::AtomicBool},

@@ -259,7 +259,7 @@ impl<T> Drop for Inbox<T> {
 #[path = "../../../../tests/loom/models/mailbox.rs"]
 mod models;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{

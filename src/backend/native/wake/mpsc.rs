@@ -355,7 +355,7 @@ impl Deference {
 #[path = "../../../../tests/loom/models/mpsc.rs"]
 mod models;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
 

@@ -165,7 +165,7 @@ impl Notifier {
 #[path = "../../../../tests/loom/models/notifier.rs"]
 mod models;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
