@@ -36,7 +36,7 @@ pub(crate) mod sim;
 #[cfg(feature = "sim")]
 pub(crate) use either::{Backend, Descriptor, Socket};
 pub(crate) use native::{
-    AcceptError, Arc, Inbox, Mailbox, Notifier, PIECES_MAX, PageBuf, Refused, Rejected, SocketOptions,
+    AcceptError, Arc, Inbox, Mailbox, Notifier, PIECES_MAX, PageBuf, PushError, SocketOptions,
     classify_accept_error, signal_numbers,
 };
 #[cfg(not(feature = "sim"))]

@@ -119,8 +119,8 @@ pub(crate) fn timed_out<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> R
 /// A bell rang.
 pub(crate) fn rung<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
     match lp.core.table.get(handle).map(|slot| &slot.body) {
-        Some(Body::Wake(_)) => wake::rung(lp, state, handle),
-        Some(Body::Channel(_)) => channel::rung(lp, state, handle),
+        Some(Body::Wake(_)) => wake::on_notify(lp, state, handle),
+        Some(Body::Channel(_)) => channel::on_notify(lp, state, handle),
         _ => Ok(()),
     }
 }

@@ -1,20 +1,21 @@
-//! Models of the parts that cross threads, under [loom](https://docs.rs/loom). loom runs a model again and again: in every
-//! order of the threads' steps that can matter, and with every value that a load may return by the memory model of the
-//! language, which is weaker than any processor's.
+//! Models of the parts that cross threads, under [loom](https://docs.rs/loom).
+//!
+//! loom runs a model again and again: in every order of the threads' steps that can matter, and with every value that
+//! a load may return by the language's memory model, which is weaker than any processor's.
 //!
 //! ```text
 //! export RUSTFLAGS='--cfg loom'
-//! cargo test --profile models --target-dir target/loom --lib models::                   as CI does
-//! cargo test --profile models --target-dir target/loom --lib mpsc::models               one part
-//! MORE_PREEMPTIONS=1 cargo test … -- --show-output                                      longer, with figures
-//! tests/loom/check                                                                      all, and what they notice
+//! cargo test --profile models --target-dir target/loom --lib models::          all, as CI runs them
+//! cargo test --profile models --target-dir target/loom --lib mpsc::models      one part
+//! MORE_PREEMPTIONS=1 cargo test … -- --show-output                             longer, with the number of runs
+//! tests/loom/check                                                             all, and the mutations
 //! ```
 //!
-//! With `--cfg loom` the crate's tests are built on `tests/loom/sync.rs` in place of the crate's own `sync`, and on
-//! `tests/loom/wake_fd.rs`. The models of a file are its submodule `models`. Only they run under loom: other tests of the
-//! library that use these parts panic outside of a model.
+//! With `--cfg loom` the library's tests use `tests/loom/sync.rs` in place of its `sync`, and `tests/loom/wake_fd.rs`
+//! in place of its `wake_fd`. The models of a file are its submodule `models`. Run only these: the unit tests of the
+//! same files panic, because loom's types work inside a model only.
 //!
-//! This file is what the models have in common.
+//! This file holds what the models share.
 
 use std::{
     sync::{
@@ -30,13 +31,13 @@ use super::{
 };
 use crate::handle::Key;
 
-/// Runs a model in every order that matters, in which a thread that could go on is interrupted up to `preemptions` times.
-/// Without that bound the larger ones take days; and what is wrong shows with two interruptions, if it shows at all,
-/// as a rule.
+/// Runs a model in every order that matters, with up to `preemptions` preemptions of threads that could continue.
+///
+/// Without that bound the larger models take days. What is wrong shows with two preemptions, as a rule, if at all.
 pub(super) fn explore(preemptions: usize, model: fn()) {
     let more = std::env::var("MORE_PREEMPTIONS").map_or(0, |more| more.parse().expect("a number"));
     let preemptions = preemptions + more;
-    let begun = Instant::now();
+    let start = Instant::now();
     let runs = Arc::new(AtomicUsize::new(0));
     for fences_first in [true, false] {
         sync::put_fences_first(fences_first);
@@ -51,12 +52,12 @@ pub(super) fn explore(preemptions: usize, model: fn()) {
     }
     println!(
         "{:.1} s, {} runs, {preemptions} preemptions",
-        begun.elapsed().as_secs_f64(),
+        start.elapsed().as_secs_f64(),
         runs.load(Ordering::Relaxed)
     );
 }
 
-/// An item. Whoever makes or drops it must be the only one who does at that time, and somebody must drop it: loom looks.
+/// An item. loom checks that it is made and dropped while no other thread accesses it, and that it is dropped.
 pub(super) struct Item {
     pub(super) thread: usize,
     pub(super) number: usize,
@@ -69,7 +70,7 @@ impl Item {
     pub(super) fn new(thread: usize, number: usize, dropped: &Arc<AtomicUsize>) -> Item {
         let contents = loom::cell::UnsafeCell::new(0);
         contents.with_mut(|at| {
-            // SAFETY: nobody else has it.
+            // SAFETY: no other thread has the new cell.
             unsafe { *at = number };
         });
         Item { thread, number, _existence: loom::alloc::Track::new(()), contents, dropped: dropped.clone() }
@@ -78,49 +79,51 @@ impl Item {
 
 impl Drop for Item {
     fn drop(&mut self) {
-        // SAFETY: as above; loom looks whether it is so.
+        // SAFETY: `&mut self`: no other thread has the cell. loom checks that this is so.
         self.contents.with_mut(|at| unsafe { *at += 1 });
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// How many items were dropped. Outside of the model: to count is no step of any thread's.
+/// Returns a counter of dropped items. The standard library's, so that counting is no step of the model.
 pub(super) fn counter() -> Arc<AtomicUsize> {
     Arc::default()
 }
 
-/// A loop that watches nothing but its alarm. What `Backend` does with a doorbell, in the same order.
+/// A loop that watches its wake fd alone. Calls its `NotifyQueue` in the same order as `Backend` does.
 pub(super) struct SmallLoop {
-    pub(super) doorbell: sync::Arc<NotifyQueue>,
+    pub(super) notify_queue: sync::Arc<NotifyQueue>,
     keys: Vec<Key>,
 }
 
 impl SmallLoop {
-    /// One that runs: a new doorbell is that of a loop that does not.
+    /// Makes a loop that is running. (A new `NotifyQueue` is that of a loop that is not.)
     pub(super) fn new() -> SmallLoop {
-        let doorbell = sync::Arc::new(NotifyQueue::new(WakeFd::new().expect("it is no descriptor")));
-        doorbell.rise();
-        SmallLoop { doorbell, keys: Vec::new() }
+        let wake_fd = WakeFd::new().expect("the stand-in never fails");
+        let notify_queue = sync::Arc::new(NotifyQueue::new(wake_fd));
+        notify_queue.unblock();
+        SmallLoop { notify_queue, keys: Vec::new() }
     }
 
-    pub(super) fn bell(&self, key: u64) -> Notifier {
-        Notifier::new(self.doorbell.clone(), Key(key))
+    pub(super) fn notifier(&self, key: u64) -> Notifier {
+        Notifier::new(self.notify_queue.clone(), Key(key))
     }
 
-    /// Sleeps unless somebody has rung, and takes the keys of who rang.
+    /// Blocks unless a notification is pending. Returns the keys of the notifications.
     pub(super) fn turn(&mut self) -> Vec<Key> {
-        if self.doorbell.sleep() {
-            self.doorbell.alarm().wait();
-            self.doorbell.hear();
-            self.doorbell.rise();
+        let queue = &self.notify_queue;
+        if queue.prepare_to_block() {
+            queue.wake_fd().wait();
+            queue.acknowledge_wake();
+            queue.unblock();
         } else {
-            self.doorbell.rise();
-            if !self.doorbell.is_quiet() && self.doorbell.alarm().take() {
-                self.doorbell.hear();
+            queue.unblock();
+            if !queue.is_awake() && queue.wake_fd().take_wake() {
+                queue.acknowledge_wake();
             }
         }
-        if self.doorbell.has_notifications() {
-            self.doorbell.answer(&mut self.keys);
+        if queue.has_pending() {
+            queue.drain(&mut self.keys);
         }
         std::mem::take(&mut self.keys)
     }

@@ -1,9 +1,9 @@
-//! Stands in for the loop's `sync`: the same names, but each access is a step of loom's.
+//! Stands in for the library's `sync`: the same names, but each access is a step of loom's.
 //!
-//! loom knows `SeqCst` for fences only, and takes it for `AcqRel` in an access. So an access that is `SeqCst` gets a fence:
-//! before it if it reads, or after it if it writes. Either gives all that the language promises of such accesses
-//! among themselves, and more: the first also orders what was written before, with whatever order, the second also what
-//! is read afterwards. So each model runs with both, and passes only what needs neither of the two.
+//! loom supports `SeqCst` for fences only, and treats a `SeqCst` access as `AcqRel`. So a `SeqCst` access gets a fence:
+//! before it if it reads, or after it if it writes. Either gives all that the language promises for such accesses among
+//! themselves, and more: the first also orders earlier writes of any ordering, the second also later reads. So each
+//! model runs with both, and passes only if it needs neither of the extras.
 
 // Each type has all operations, used or not.
 #![allow(dead_code)]
@@ -14,13 +14,13 @@ pub(crate) use loom::sync::Arc;
 pub(super) use loom::sync::{Condvar, Mutex, MutexGuard, atomic::fence};
 pub(super) use std::sync::{PoisonError, atomic::Ordering};
 
-/// Three places a block: a plain one, one before the last, and the last, which puts up the next block.
-pub(super) const SPAN: u64 = 4;
+/// Three slots a block: a plain one, one before the last, and the last, whose producer links the next block.
+pub(super) const LAP: u64 = 4;
 pub(super) const ROOM: u64 = 2;
 
 pub(super) use loom::cell::UnsafeCell;
 
-/// Whoever waits lets others go on: loom would otherwise try for ever what comes of looking once more.
+/// Yields, so that loom runs the other threads. Without that it would explore one more poll forever.
 pub(super) fn pause(_spins: u32) {
     loom::thread::yield_now();
 }
@@ -30,7 +30,7 @@ thread_local! {
     static REFUSED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Where the fences of `SeqCst` accesses are, from now on in this thread.
+/// Sets where the fences of `SeqCst` accesses are, in this thread.
 pub(super) fn put_fences_first(first: bool) {
     FENCES_FIRST.set(first);
 }
@@ -54,7 +54,7 @@ fn access<R>(order: Ordering, reads: bool, writes: bool, op: impl FnOnce() -> R)
     result
 }
 
-/// One that failed has read, no more.
+/// A compare-exchange. One that fails is a read only.
 fn exchange<T>(order: Ordering, op: impl FnOnce() -> Result<T, T>) -> Result<T, T> {
     before(order, true);
     let result = op();
@@ -126,7 +126,7 @@ macro_rules! atomic {
             }
         }
 
-        /// What is freed must be done with, by all threads and in an order that they know of.
+        /// Checks that all accesses of all threads happen before the drop.
         impl$(<$of>)? Drop for $name$(<$of>)? {
             fn drop(&mut self) {
                 if !std::thread::panicking() {
@@ -143,10 +143,10 @@ macro_rules! last_of_all {
     };
 }
 
-/// loom's `AtomicBool` has no `with_mut`, so loads are not looked at.
+/// loom's `AtomicBool` has no `with_mut`, so this checks the stores, not the loads.
 macro_rules! after_all_stores {
     ($atomic:ident) => {
-        // SAFETY: it is being dropped, and loom says if it is not this thread's alone.
+        // SAFETY: it is being dropped. loom reports a store that does not happen before this.
         _ = unsafe { $atomic.0.unsync_load() }
     };
 }
@@ -189,7 +189,7 @@ impl<T> AtomicPtr<T> {
     }
 }
 
-/// What `get_mut` gives: the value, which is put back when this goes.
+/// The value, as `get_mut` returns it. Dropping this stores it.
 pub(super) struct Exclusive<'a, T> {
     value: *mut T,
     of: &'a mut AtomicPtr<T>,
@@ -215,7 +215,7 @@ impl<T> Drop for Exclusive<'_, T> {
     }
 }
 
-/// The next so many threads cannot be made.
+/// Makes the next `count` spawns fail.
 pub(super) fn refuse_threads(count: u32) {
     REFUSED.set(count);
 }
@@ -227,8 +227,8 @@ pub(super) mod thread {
 
     use super::REFUSED;
 
-    /// With one, no worker looks again and again before it sleeps, which changes nothing but the time it takes.
-    #[expect(clippy::unnecessary_wraps, reason = "as the standard library's")]
+    /// One, so that no worker spins before it parks. Spinning would change only the time that a model takes.
+    #[expect(clippy::unnecessary_wraps, reason = "as that of the standard library")]
     pub(in super::super) fn available_parallelism() -> io::Result<NonZero<usize>> {
         Ok(NonZero::<usize>::MIN)
     }

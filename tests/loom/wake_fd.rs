@@ -1,49 +1,53 @@
-//! Stands in for the loop's alarm, which is a descriptor: any number of rings until somebody waits are one.
+//! Stands in for the wake fd: a flag and a condition variable, in place of a descriptor.
 
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
 };
 
-use super::super::sync::{Condvar, Mutex};
+use super::super::sync::{Condvar, Mutex, MutexGuard};
 
 #[derive(Debug)]
 pub(crate) struct WakeFd {
-    rung: Mutex<bool>,
-    set_off: Condvar,
+    woken: Mutex<bool>,
+    became_readable: Condvar,
 }
 
 impl WakeFd {
-    #[expect(clippy::unnecessary_wraps, reason = "as the descriptor's")]
+    #[expect(clippy::unnecessary_wraps, reason = "as that of the descriptor")]
     pub(crate) fn new() -> io::Result<WakeFd> {
-        Ok(WakeFd { rung: Mutex::new(false), set_off: Condvar::new() })
+        Ok(WakeFd { woken: Mutex::new(false), became_readable: Condvar::new() })
     }
 
-    pub(crate) fn ring(&self) {
-        *self.rung.lock().expect("no thread panics") = true;
-        self.set_off.notify_all();
+    pub(crate) fn wake(&self) {
+        *self.lock() = true;
+        self.became_readable.notify_all();
     }
 
-    /// Waits for a ring. If none comes and no other thread can go on either, loom calls it a deadlock.
+    pub(crate) fn drain(&self) {
+        self.take_wake();
+    }
+
+    /// Blocks until it was woken. If no other thread can wake it any more, loom reports a deadlock.
     pub(crate) fn wait(&self) {
-        let mut rung = self.rung.lock().expect("no thread panics");
-        while !std::mem::take(&mut *rung) {
-            rung = self.set_off.wait(rung).expect("no thread panics");
+        let mut woken = self.lock();
+        while !std::mem::take(&mut *woken) {
+            woken = self.became_readable.wait(woken).expect("no thread panics");
         }
     }
 
-    /// Whether it has rung since it was asked last.
-    pub(crate) fn take(&self) -> bool {
-        std::mem::take(&mut self.rung.lock().expect("no thread panics"))
+    /// Returns whether it was woken since the last call, as a poll that does not block.
+    pub(crate) fn take_wake(&self) -> bool {
+        std::mem::take(&mut self.lock())
     }
 
-    pub(crate) fn reset(&self) {
-        self.take();
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.woken.lock().expect("no thread panics")
     }
 }
 
 impl AsFd for WakeFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        unreachable!("no model asks the system")
+        unreachable!("no model waits on a descriptor")
     }
 }

@@ -13,6 +13,7 @@ mod signal;
 #[cfg_attr(all(test, loom), path = "../../../tests/loom/sync.rs")]
 mod sync;
 mod sys;
+mod tuning;
 mod wait;
 mod wake;
 
@@ -43,7 +44,7 @@ pub(crate) use self::{
     pages::PageBuf,
     signal::numbers as signal_numbers,
     sync::Arc,
-    wake::{Inbox, Mailbox, Notifier, Refused, Rejected},
+    wake::{Inbox, Mailbox, Notifier, PushError},
 };
 use super::{
     Interest, Readiness,
@@ -83,7 +84,7 @@ impl Backend {
     pub(crate) fn new(workers: usize, busy_poll: Nanos) -> io::Result<Backend> {
         let mut waiter = Waiter::new()?;
         let notify_queue = Arc::new(NotifyQueue::new(WakeFd::new()?));
-        waiter.watch_alarm(notify_queue.alarm().as_fd(), Key::WAKE_FD)?;
+        waiter.watch_alarm(notify_queue.wake_fd().as_fd(), Key::WAKE_FD)?;
         Ok(Backend {
             pool: None,
             workers,
@@ -142,12 +143,12 @@ impl Backend {
         timeout: Option<Nanos>,
         mut ready: impl FnMut(Key, Readiness),
     ) -> io::Result<()> {
-        self.notify_queue.rise();
+        self.notify_queue.unblock();
         let begun = self.clock.now();
         let limit = self.busy.limit(timeout);
         let mut spent = 0;
         let mut came = false;
-        while spent < limit && !came && !self.notify_queue.has_notifications() {
+        while spent < limit && !came && !self.notify_queue.has_pending() {
             self.wait_for_the_system(Some(0), &mut |key, readiness| {
                 came = true;
                 ready(key, readiness);
@@ -162,16 +163,16 @@ impl Backend {
     }
 
     fn sleep(&mut self, timeout: Option<Nanos>, ready: &mut impl FnMut(Key, Readiness)) -> io::Result<()> {
-        if timeout == Some(0) || self.rings_again() || !self.notify_queue.sleep() {
-            self.notify_queue.rise();
+        if timeout == Some(0) || self.rings_again() || !self.notify_queue.prepare_to_block() {
+            self.notify_queue.unblock();
             // Nothing is watched, so there is nothing that the system could say.
-            if self.interests.is_empty() && self.notify_queue.is_quiet() {
+            if self.interests.is_empty() && self.notify_queue.is_awake() {
                 return Ok(());
             }
             return self.wait_for_the_system(Some(0), ready);
         }
         let waited = self.wait_for_the_system(timeout, ready);
-        self.notify_queue.rise();
+        self.notify_queue.unblock();
         waited
     }
 
@@ -181,7 +182,7 @@ impl Backend {
         mem::take(&mut self.just_rang)
             && (0..LOOKS_MAX).any(|_| {
                 std::hint::spin_loop();
-                self.notify_queue.has_notifications()
+                self.notify_queue.has_pending()
             })
     }
 
@@ -197,8 +198,8 @@ impl Backend {
         });
         // At once, not in its turn: the system says it once, and a batch may be broken off.
         if alarmed {
-            self.waiter.hush(self.notify_queue.alarm());
-            self.notify_queue.hear();
+            self.waiter.hush(self.notify_queue.wake_fd());
+            self.notify_queue.acknowledge_wake();
         }
         waited
     }
@@ -283,13 +284,13 @@ impl Backend {
 
     /// Whether a bell has rung.
     pub(crate) fn has_notifications(&self) -> bool {
-        self.notify_queue.has_notifications()
+        self.notify_queue.has_pending()
     }
 
     /// Takes the keys of the bells that rang.
     pub(crate) fn drain_notifications(&mut self, keys: &mut Vec<Key>) {
         self.just_rang = true;
-        self.notify_queue.answer(keys);
+        self.notify_queue.drain(keys);
     }
 
     // ---- jobs

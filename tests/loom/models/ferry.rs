@@ -76,7 +76,7 @@ fn the_first_on_a_pile_tells_and_none_is_left() {
                 thread::spawn(move || {
                     for number in 0..2 - thread {
                         if shared.0.push(Node::new(Item::new(thread, number, &dropped))) {
-                            shared.1.ring();
+                            shared.1.wake();
                         }
                     }
                 })

@@ -1,33 +1,34 @@
-//! Mailboxes, with the bell and the doorbell that they ring.
+//! Models of mailboxes, with the notifier and the notify queue that they use.
 
 use std::sync::atomic::Ordering;
 
 use loom::thread;
 
-use super::{Inbox, Refused};
+use super::{Inbox, PushError};
 use crate::backend::native::kit::{Item, SmallLoop, counter, explore};
 
-/// What `channel` does when the bell of an inbox has rung: hands out what is due, and looks again unless it may rest.
-/// Says whether the senders had gone before it looked.
+/// Hands out items as a channel does after a notification: until the inbox goes idle.
+///
+/// Returns whether the senders were gone before the last claim.
 fn hand_out(inbox: &Inbox<Item>, mut each: impl FnMut(Item)) -> bool {
     loop {
-        let abandoned = inbox.take(1);
+        let no_senders = inbox.claim(1);
         while inbox.is_ready() {
             inbox.next().into_iter().for_each(&mut each);
         }
-        if inbox.due() == 0 && inbox.rest() {
-            return abandoned;
+        if inbox.claimed_len() == 0 && inbox.go_idle() {
+            return no_senders;
         }
     }
 }
 
-/// There is room for one, and two are sent.
+/// There is room for one item, and two are sent.
 #[test]
-fn who_waits_for_room_gets_it() {
+fn a_sender_that_waits_for_room_gets_it() {
     explore(4, || {
         let dropped = counter();
         let mut small = SmallLoop::new();
-        let inbox = Inbox::new(small.bell(0), 1);
+        let inbox = Inbox::new(small.notifier(0), 1);
         let mailbox = inbox.mailbox().clone();
         let dropped_there = dropped.clone();
         let sending = thread::spawn(move || {
@@ -44,38 +45,38 @@ fn who_waits_for_room_gets_it() {
                 });
             }
         }
-        sending.join().expect("it has sent");
+        sending.join().expect("no thread panics");
         assert_eq!(dropped.load(Ordering::Relaxed), 2);
     });
 }
 
-/// It is full when the loop goes, and somebody sends.
+/// The mailbox is full when the inbox is closed, while a thread sends.
 #[test]
-fn who_waits_for_room_hears_of_the_end() {
+fn a_sender_that_waits_for_room_learns_of_the_close() {
     explore(4, || {
         let dropped = counter();
         let small = SmallLoop::new();
-        let inbox = Inbox::new(small.bell(0), 1);
+        let inbox = Inbox::new(small.notifier(0), 1);
         let mailbox = inbox.mailbox().clone();
         assert!(mailbox.try_send(Item::new(0, 0, &dropped)).is_ok());
         let dropped_there = dropped.clone();
         let sending = thread::spawn(move || {
-            let refused = mailbox.send(Item::new(0, 1, &dropped_there)).err();
-            assert!(refused.is_none_or(|refused| refused.reason == Refused::Gone));
+            let error = mailbox.send(Item::new(0, 1, &dropped_there)).err();
+            assert!(error.is_none_or(|error| matches!(error, PushError::Closed(_))));
         });
         drop(inbox);
-        sending.join().expect("it has heard");
+        sending.join().expect("no thread panics");
         assert_eq!(dropped.load(Ordering::Relaxed), 2);
     });
 }
 
-/// The loop waits for two senders, one of whom sends something and goes.
+/// The loop waits for two senders, one of which sends an item before it goes.
 #[test]
-fn the_last_sender_wakes_the_loop_after_all_that_he_sent() {
+fn the_last_sender_wakes_the_loop_after_its_items() {
     explore(3, || {
         let dropped = counter();
         let mut small = SmallLoop::new();
-        let inbox = Inbox::new(small.bell(0), usize::MAX);
+        let inbox = Inbox::new(small.notifier(0), usize::MAX);
         let sending: Vec<_> = (0..2)
             .map(|thread| {
                 let (mailbox, dropped) = (inbox.mailbox().clone(), dropped.clone());
@@ -88,14 +89,14 @@ fn the_last_sender_wakes_the_loop_after_all_that_he_sent() {
                 })
             })
             .collect();
-        let mut came = 0;
+        let mut received = 0;
         loop {
-            if !small.turn().is_empty() && hand_out(&inbox, |_| came += 1) {
+            if !small.turn().is_empty() && hand_out(&inbox, |_| received += 1) {
                 break;
             }
         }
-        assert_eq!(came, 1, "what was sent comes before the end");
-        sending.into_iter().for_each(|thread| thread.join().expect("it has gone"));
+        assert_eq!(received, 1, "the item is handed out before the senders' end is seen");
+        sending.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
         assert_eq!(dropped.load(Ordering::Relaxed), 1);
     });
 }

@@ -1,75 +1,75 @@
-//! The queue from many threads to one.
+//! Models of the queue from many threads to one.
 
 use std::sync::atomic::Ordering;
 
 use loom::{sync::Arc, thread};
 
-use super::{Blocks, Refusal};
+use super::{MpscQueue, PushError};
 use crate::backend::native::{
     kit::{Item, counter, explore},
     sync,
     wake::WakeFd,
 };
 
-type Shared = Arc<Blocks<Item>>;
+type Shared = Arc<MpscQueue<Item>>;
 
-/// A queue whose next place is number `offset` of its block, and whose reader rests.
+/// Makes an idle queue whose next slot is at `offset` in its block.
 fn queue(offset: u64) -> Shared {
-    let blocks = Blocks::new();
+    let queue = MpscQueue::new();
     let dropped = counter();
     for _ in 0..offset {
-        assert!(blocks.push(Item::new(0, 0, &dropped), u64::MAX).is_ok());
-        blocks.take(1);
-        drop(next(&blocks));
+        assert!(queue.push(Item::new(0, 0, &dropped), u64::MAX).is_ok());
+        queue.claim(1);
+        drop(next(&queue));
     }
-    assert!(blocks.rest());
-    Arc::new(blocks)
+    assert!(queue.go_idle());
+    Arc::new(queue)
 }
 
-/// Reads the next one that is due. In one thread, in each model.
-fn next(blocks: &Blocks<Item>) -> Option<Item> {
-    // SAFETY: as said above.
-    if blocks.due() > 0 { unsafe { blocks.pop() } } else { None }
+/// Reads the next claimed item, if it is ready. Each model calls it in one thread.
+fn next(queue: &MpscQueue<Item>) -> Option<Item> {
+    // SAFETY: one thread reads.
+    if queue.claimed_len() > 0 { unsafe { queue.pop() } } else { None }
 }
 
-/// Reads the next one, which is due: whoever claimed its place is about to write it.
-fn next_for_sure(blocks: &Blocks<Item>) -> Item {
+/// Reads the next claimed item, after its producer has written it.
+fn next_for_sure(queue: &MpscQueue<Item>) -> Item {
     loop {
-        if let Some(item) = next(blocks) {
+        if let Some(item) = next(queue) {
             return item;
         }
         sync::pause(1);
     }
 }
 
-/// Two threads put in two each, wherever a block ends; the reader takes on what he finds, and rests with the first of them.
+/// Two threads push three items, across the end of a block. The consumer claims what it finds, and the rest later.
 #[test]
-fn each_item_comes_out_once_and_in_the_order_of_its_thread() {
+fn items_come_out_once_and_in_the_order_of_their_thread() {
     explore(4, || {
         let dropped = counter();
-        let blocks = queue(1);
+        let queue = queue(1);
         let pushing: Vec<_> = (0..2)
             .map(|thread| {
-                let (blocks, dropped) = (blocks.clone(), dropped.clone());
+                let (queue, dropped) = (queue.clone(), dropped.clone());
                 thread::spawn(move || {
                     for number in 0..2 - thread {
-                        assert!(blocks.push(Item::new(thread, number, &dropped), u64::MAX).is_ok());
+                        assert!(queue.push(Item::new(thread, number, &dropped), u64::MAX).is_ok());
                     }
                 })
             })
             .collect();
         let mut expected = [0; 2];
         for _ in 0..2 {
-            blocks.take(2);
-            while blocks.due() > 0 {
-                let item = next_for_sure(&blocks);
+            queue.claim(2);
+            while queue.claimed_len() > 0 {
+                let item = next_for_sure(&queue);
                 assert_eq!(item.number, expected[item.thread]);
                 expected[item.thread] += 1;
             }
         }
-        pushing.into_iter().for_each(|thread| thread.join().expect("it has pushed"));
-        blocks.take(u64::MAX);
-        while let Some(item) = next(&blocks) {
+        pushing.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
+        queue.claim(u64::MAX);
+        while let Some(item) = next(&queue) {
             assert_eq!(item.number, expected[item.thread]);
             expected[item.thread] += 1;
         }
@@ -78,102 +78,102 @@ fn each_item_comes_out_once_and_in_the_order_of_its_thread() {
     });
 }
 
-/// Whoever is told that his is the first sets off an alarm; the reader sleeps until it rings. In the last place of a
-/// block and before it.
+/// The producer that must notify wakes a wake fd; the consumer blocks until then. In the last slot of a block and in the
+/// one before.
 #[test]
-fn the_first_since_the_reader_rested_is_told_so() {
+fn the_first_push_after_going_idle_must_notify() {
     explore(2, || {
         let dropped = counter();
-        let blocks = queue(1);
-        let alarm = Arc::new(WakeFd::new().expect("it is no descriptor"));
+        let queue = queue(1);
+        let wake_fd = Arc::new(WakeFd::new().expect("the stand-in never fails"));
         let pushing: Vec<_> = (0..2)
             .map(|thread| {
-                let (blocks, dropped, alarm) = (blocks.clone(), dropped.clone(), alarm.clone());
+                let (queue, dropped, wake_fd) = (queue.clone(), dropped.clone(), wake_fd.clone());
                 thread::spawn(move || {
-                    if blocks.push(Item::new(thread, 0, &dropped), u64::MAX).is_ok_and(|first| first) {
-                        alarm.ring();
+                    if queue.push(Item::new(thread, 0, &dropped), u64::MAX).is_ok_and(|first| first) {
+                        wake_fd.wake();
                     }
                 })
             })
             .collect();
         let mut read = 0;
         while read < 2 {
-            alarm.wait();
+            wake_fd.wait();
             loop {
-                blocks.take(2);
-                while blocks.due() > 0 {
-                    drop(next_for_sure(&blocks));
+                queue.claim(2);
+                while queue.claimed_len() > 0 {
+                    drop(next_for_sure(&queue));
                     read += 1;
                 }
-                if blocks.rest() {
+                if queue.go_idle() {
                     break;
                 }
             }
         }
-        pushing.into_iter().for_each(|thread| thread.join().expect("it has pushed"));
+        pushing.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
         assert_eq!(dropped.load(Ordering::Relaxed), 2);
     });
 }
 
-/// One is in, and room for one more; two threads want it, and the reader makes room for another meanwhile.
+/// One item is in the queue, and room for one more. Two threads push, while the consumer makes room for another.
 #[test]
-fn the_bound_is_kept() {
+fn the_limit_is_exact() {
     explore(4, || {
         let dropped = counter();
-        let blocks = queue(0);
-        assert!(blocks.push(Item::new(0, 0, &dropped), 2).is_ok());
+        let queue = queue(0);
+        assert!(queue.push(Item::new(0, 0, &dropped), 2).is_ok());
         let pushing: Vec<_> = (0..2)
             .map(|thread| {
-                let (blocks, dropped) = (blocks.clone(), dropped.clone());
-                thread::spawn(move || match blocks.push(Item::new(thread, 0, &dropped), 2) {
+                let (queue, dropped) = (queue.clone(), dropped.clone());
+                thread::spawn(move || match queue.push(Item::new(thread, 0, &dropped), 2) {
                     Ok(_) => 1,
-                    Err((_, refusal)) => {
-                        assert_eq!(refusal, Refusal::Full);
+                    Err(error) => {
+                        assert!(matches!(error, PushError::Full(_)));
                         0
                     }
                 })
             })
             .collect();
-        // Of those that came in, some may have been read by now, but not taken on: that is what makes room.
-        assert!(blocks.len() <= 2);
-        let taken = blocks.take(1);
-        assert_eq!(taken, 1);
-        let pushed: u64 = pushing.into_iter().map(|thread| thread.join().expect("it has pushed")).sum();
+        // Nothing was claimed, and only a claim makes room.
+        assert!(queue.len() <= 2);
+        let claimed = queue.claim(1);
+        assert_eq!(claimed, 1);
+        let pushed: u64 = pushing.into_iter().map(|thread| thread.join().expect("no thread panics")).sum();
         assert!((1..=2).contains(&pushed), "one had room from the start");
-        assert_eq!(blocks.len(), 1 + pushed);
+        assert_eq!(queue.len(), 1 + pushed);
         assert_eq!(dropped.load(Ordering::Relaxed) as u64, 2 - pushed);
-        let late = blocks.push(Item::new(0, 0, &dropped), 2);
-        assert_eq!(late.is_ok(), pushed == 1, "what was taken on has made room, once");
+        let late = queue.push(Item::new(0, 0, &dropped), 2);
+        assert_eq!(late.is_ok(), pushed == 1, "the claimed item has made room, once");
     });
 }
 
-/// Two threads put something in while the reader ends it, and reads what got in.
+/// Two threads push while the consumer closes the queue and reads what is in it.
 #[test]
-fn what_meets_the_end_is_read_or_handed_back() {
+fn an_item_that_meets_the_close_is_read_or_handed_back() {
     explore(3, || {
         let dropped = counter();
-        let blocks = queue(1);
+        let queue = queue(1);
         let pushing: Vec<_> = (0..2)
             .map(|thread| {
-                let (blocks, dropped) = (blocks.clone(), dropped.clone());
-                thread::spawn(move || match blocks.push(Item::new(thread, 0, &dropped), u64::MAX) {
+                let (queue, dropped) = (queue.clone(), dropped.clone());
+                thread::spawn(move || match queue.push(Item::new(thread, 0, &dropped), u64::MAX) {
                     Ok(_) => 1,
-                    Err((item, refusal)) => {
-                        assert_eq!((item.thread, refusal), (thread, Refusal::Closed));
+                    Err(error) => {
+                        assert!(matches!(error, PushError::Closed(item) if item.thread == thread));
                         0
                     }
                 })
             })
             .collect();
-        blocks.close();
-        blocks.take(u64::MAX);
+        queue.close();
+        queue.claim(u64::MAX);
         let mut read = 0;
-        while blocks.due() > 0 {
-            drop(next_for_sure(&blocks));
+        while queue.claimed_len() > 0 {
+            drop(next_for_sure(&queue));
             read += 1;
         }
-        let pushed: usize = pushing.into_iter().map(|thread| thread.join().expect("it has pushed")).sum();
-        assert_eq!(read, pushed, "nothing comes in after the end");
+        let pushed: usize = pushing.into_iter().map(|thread| thread.join().expect("no thread panics")).sum();
+        assert_eq!(read, pushed, "no item gets in after the close");
         assert_eq!(dropped.load(Ordering::Relaxed), 2);
     });
 }

@@ -1,4 +1,4 @@
-//! The doorbell and its bells.
+//! Models of the notify queue and its notifiers.
 
 use loom::{
     sync::{
@@ -10,76 +10,72 @@ use loom::{
 
 use crate::backend::native::kit::{SmallLoop, explore};
 
-/// Each thread counts and rings; the loop sleeps until it has seen all that was counted.
-fn ring_and_look(threads: usize, rings: usize) {
+/// Each thread counts and notifies; the loop blocks until it has seen every count.
+fn notify_and_look(threads: usize, times: usize) {
     let mut small = SmallLoop::new();
-    let bell = Arc::new(small.bell(0));
+    let notifier = Arc::new(small.notifier(0));
     let counts: Arc<Vec<AtomicUsize>> = Arc::new((0..threads).map(|_| AtomicUsize::new(0)).collect());
-    let ringing: Vec<_> = (0..threads)
+    let notifying: Vec<_> = (0..threads)
         .map(|thread| {
-            let (bell, counts) = (bell.clone(), counts.clone());
+            let (notifier, counts) = (notifier.clone(), counts.clone());
             thread::spawn(move || {
-                for count in 1..=rings {
-                    // With no order of its own: the ring gives it one.
+                for count in 1..=times {
+                    // Relaxed: the notification orders it.
                     counts[thread].store(count, Ordering::Relaxed);
-                    assert!(bell.ring());
+                    assert!(notifier.notify());
                 }
             })
         })
         .collect();
     let mut seen = 0;
-    while seen < threads * rings {
+    while seen < threads * times {
         if !small.turn().is_empty() {
-            bell.hear();
+            notifier.acknowledge();
             seen = counts.iter().map(|count| count.load(Ordering::Relaxed)).sum();
         }
     }
-    ringing.into_iter().for_each(|thread| thread.join().expect("it has rung"));
+    notifying.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
 }
 
 #[test]
-fn a_ring_reaches_a_loop_that_goes_to_sleep() {
-    explore(3, || {
-        ring_and_look(1, 2);
-    });
+fn a_notification_reaches_a_loop_that_is_about_to_block() {
+    explore(3, || notify_and_look(1, 2));
 }
 
 #[test]
-fn rings_of_two_threads_are_one_or_two_but_what_came_before_is_seen() {
-    explore(3, || {
-        ring_and_look(2, 1);
-    });
+fn coalesced_notifications_of_two_threads_hide_nothing() {
+    explore(3, || notify_and_look(2, 1));
 }
 
 #[test]
-fn two_bells_are_both_heard() {
+fn two_notifiers_both_reach_the_loop() {
     explore(3, || {
         let mut small = SmallLoop::new();
-        let ringing: Vec<_> = (0..2)
+        let notifying: Vec<_> = (0..2)
             .map(|key| {
-                let bell = small.bell(key);
-                thread::spawn(move || assert!(bell.ring()))
+                let notifier = small.notifier(key);
+                thread::spawn(move || assert!(notifier.notify()))
             })
             .collect();
-        let mut heard = Vec::new();
-        while heard.len() < 2 {
-            heard.extend(small.turn().into_iter().map(|key| key.0));
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            seen.extend(small.turn().into_iter().map(|key| key.0));
         }
-        heard.sort_unstable();
-        assert_eq!(heard, [0, 1]);
-        ringing.into_iter().for_each(|thread| thread.join().expect("it has rung"));
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1]);
+        notifying.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
     });
 }
 
 #[test]
-fn who_waits_on_the_descriptor_of_a_loop_that_has_left_hears_of_a_ring() {
+fn a_detached_loops_descriptor_becomes_readable() {
     explore(3, || {
         let small = SmallLoop::new();
-        let bell = small.bell(0);
-        let ringing = thread::spawn(move || assert!(bell.ring()));
-        small.doorbell.detach();
-        small.doorbell.alarm().wait();
-        assert!(small.doorbell.has_notifications());
-        ringing.join().expect("it has rung");
+        let notifier = small.notifier(0);
+        let notifying = thread::spawn(move || assert!(notifier.notify()));
+        small.notify_queue.detach();
+        small.notify_queue.wake_fd().wait();
+        assert!(small.notify_queue.has_pending());
+        notifying.join().expect("no thread panics");
     });
 }

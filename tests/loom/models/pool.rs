@@ -14,7 +14,7 @@ use crate::backend::{
 };
 
 fn pool(small: &SmallLoop, limit: usize) -> Pool {
-    Pool::new(limit, small.bell(0))
+    Pool::new(limit, small.notifier(0))
 }
 
 /// A closure that returns nothing.

@@ -1,8 +1,8 @@
-//! `Blocks` against a list, in one thread: what was put in, what was taken on, who has to be told.
+//! `MpscQueue` against a list, in one thread: what was put in, what was taken on, who has to be told.
 
 use std::{collections::VecDeque, rc::Rc};
 
-use super::wake::mpsc::{Blocks, Refusal};
+use super::wake::mpsc::{MpscQueue, PushError};
 
 #[derive(Clone, Debug)]
 pub enum Operation {
@@ -23,7 +23,7 @@ pub enum Operation {
 }
 
 struct World {
-    blocks: Blocks<(u64, Rc<()>)>,
+    blocks: MpscQueue<(u64, Rc<()>)>,
     witness: Rc<()>,
     /// What is in, and how many of them were taken on.
     items: VecDeque<u64>,
@@ -39,15 +39,15 @@ impl World {
     }
 
     fn push(&mut self, limit: u64) {
-        assert_eq!(self.blocks.has_no_room(limit), !self.closed && self.is_full(limit));
+        assert_eq!(self.blocks.is_full(limit), !self.closed && self.is_full(limit));
         let pushed =
-            self.blocks.push((self.pushed, self.witness.clone()), limit).map_err(|((item, _), why)| {
-                assert_eq!(item, self.pushed, "what is refused comes back");
-                why
+            self.blocks.push((self.pushed, self.witness.clone()), limit).map_err(|error| match error {
+                PushError::Full((item, _)) => PushError::Full(item),
+                PushError::Closed((item, _)) => PushError::Closed(item),
             });
         let expected = match () {
-            () if self.closed => Err(Refusal::Closed),
-            () if self.is_full(limit) => Err(Refusal::Full),
+            () if self.closed => Err(PushError::Closed(self.pushed)),
+            () if self.is_full(limit) => Err(PushError::Full(self.pushed)),
             () => Ok(std::mem::take(&mut self.idle)),
         };
         assert_eq!(pushed, expected);
@@ -59,7 +59,7 @@ impl World {
 
     fn take(&mut self, most: u64) {
         let due = most.min(self.items.len() as u64).max(self.due);
-        assert_eq!(self.blocks.take(most), due - self.due);
+        assert_eq!(self.blocks.claim(most), due - self.due);
         self.due = due;
     }
 
@@ -77,12 +77,12 @@ impl World {
 
     fn rest(&mut self) {
         let all = self.due == self.items.len() as u64;
-        assert_eq!(self.blocks.rest(), all);
+        assert_eq!(self.blocks.go_idle(), all);
         self.idle |= all;
     }
 
     fn check(&self) {
-        assert_eq!((self.blocks.len(), self.blocks.due()), (self.items.len() as u64, self.due));
+        assert_eq!((self.blocks.len(), self.blocks.claimed_len()), (self.items.len() as u64, self.due));
         assert_eq!(Rc::strong_count(&self.witness), 1 + self.items.len(), "each is dropped once");
     }
 }
@@ -90,7 +90,7 @@ impl World {
 /// Carries them out on both, and panics where they differ.
 pub fn run(operations: &[Operation]) {
     let mut world = World {
-        blocks: Blocks::new(),
+        blocks: MpscQueue::new(),
         witness: Rc::new(()),
         items: VecDeque::new(),
         due: 0,

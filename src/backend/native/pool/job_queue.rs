@@ -8,7 +8,7 @@
 use std::{array, collections::VecDeque, ptr};
 
 use super::super::{
-    cache_padded::Apart,
+    cache_padded::CachePadded,
     sync::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError, ROOM},
 };
 
@@ -33,8 +33,8 @@ impl<T> Node<T> {
 /// 3. What is behind came after all that is in the ring.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    head: Apart<AtomicU64>,
-    tail: Apart<AtomicU64>,
+    head: CachePadded<AtomicU64>,
+    tail: CachePadded<AtomicU64>,
     slots: [AtomicPtr<Node<T>>; ROOM as usize],
     behind: Mutex<Behind<T>>,
     behind_len: AtomicUsize,
@@ -69,8 +69,8 @@ fn taken_back<T>() -> *mut Node<T> {
 impl<T: Send> Queue<T> {
     pub(super) fn new() -> Queue<T> {
         Queue {
-            head: Apart(AtomicU64::new(0)),
-            tail: Apart(AtomicU64::new(0)),
+            head: CachePadded(AtomicU64::new(0)),
+            tail: CachePadded(AtomicU64::new(0)),
             slots: array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
             behind: Mutex::new(Behind { items: VecDeque::new(), first: 0 }),
             behind_len: AtomicUsize::new(0),
@@ -202,11 +202,11 @@ impl<T> Drop for Queue<T> {
 
 /// The way home: put on one by one, taken all at once.
 #[derive(Debug)]
-pub(super) struct Pile<T>(Apart<AtomicPtr<Node<T>>>);
+pub(super) struct Pile<T>(CachePadded<AtomicPtr<Node<T>>>);
 
 impl<T: Send> Pile<T> {
     pub(super) fn new() -> Pile<T> {
-        Pile(Apart(AtomicPtr::new(ptr::null_mut())))
+        Pile(CachePadded(AtomicPtr::new(ptr::null_mut())))
     }
 
     /// Puts an item on. Says whether it is the first: then somebody should look.

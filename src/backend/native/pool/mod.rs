@@ -221,7 +221,7 @@ impl Shared {
             drop(self.done.take());
         } else if first {
             // Not for each: the loop takes all that is there when it looks.
-            self.bell.ring();
+            self.bell.notify();
         }
     }
 }
@@ -305,7 +305,7 @@ impl Pool {
 
     /// Takes the jobs that are done.
     pub(crate) fn drain_completions(&mut self, mut each: impl FnMut(Done)) {
-        self.shared.bell.hear();
+        self.shared.bell.acknowledge();
         for mut node in self.shared.done.take() {
             *self.out(node.item.is_call) -= 1;
             if let Load::Result(result) = std::mem::replace(&mut node.item.load, Load::Nothing) {
