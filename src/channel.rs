@@ -28,8 +28,8 @@ use crate::{
 
 /// How many messages one channel delivers in one turn, so that a fast sender does not starve other handles.
 ///
-/// The loop claims up to so many at once, which makes room for as many. So a bounded channel may hold this many
-/// more than its capacity.
+/// The loop claims up to so many at once, which makes room for as many. So a bounded channel may hold this
+/// many more than its capacity.
 const MESSAGES_MAX: usize = 1024;
 
 typed_handle! {
@@ -48,7 +48,7 @@ pub struct Sender<T> {
 pub struct SendError<T> {
     /// The value, handed back.
     pub value: T,
-    /// [`Error::Disconnected`] if the channel or its loop is gone, [`Error::QueueFull`] if the channel is full.
+    /// [`Error::Disconnected`] if the channel or its loop is gone; [`Error::QueueFull`] if it is full.
     pub error: Error,
 }
 
@@ -110,11 +110,11 @@ impl State {
 
 /// Makes a channel that holds up to `capacity` messages.
 ///
-/// `callback` runs for each message, in the order of sending, in the poll phase. An error that it returns closes the
-/// channel.
+/// `callback` runs for each message, in the order of sending, in the poll phase. An error that it returns
+/// closes the channel.
 ///
-/// The loop takes up to 1024 messages at a time, when the channel's turn has come, and delivers them one by one. They
-/// do not count against the capacity any more.
+/// The loop takes up to 1024 messages at a time, when the channel's turn has come, and delivers them one by
+/// one. They do not count against the capacity any more.
 ///
 /// # Errors
 ///
@@ -133,8 +133,8 @@ pub fn bounded<S, T: Send + 'static>(
 
 /// Makes a channel that holds any number of messages. Sending never waits; memory is the limit.
 ///
-/// `callback` runs for each message, in the order of sending, in the poll phase. An error that it returns closes the
-/// channel.
+/// `callback` runs for each message, in the order of sending, in the poll phase. An error that it returns
+/// closes the channel.
 #[track_caller]
 pub fn unbounded<S, T: Send + 'static>(
     lp: &mut Loop<S>,

@@ -18,8 +18,8 @@ pub(crate) struct Post<S> {
 
 /// Posts closures to a loop, from any thread. Made by [`Loop::remote`].
 ///
-/// Each remote keeps the loop alive, because it may still post: `run` returns once the last remote is dropped and
-/// every posted closure has run. [`unref`](Self::unref) makes a remote that does not.
+/// Each remote keeps the loop alive, because it may still post: `run` returns once the last remote is dropped
+/// and every posted closure has run. [`unref`](Self::unref) makes a remote that does not.
 ///
 /// ```
 /// use ringback::Loop;

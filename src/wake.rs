@@ -13,8 +13,8 @@ use crate::{
 typed_handle! {
     /// Runs a callback when another thread wakes it.
     ///
-    /// Active until it is closed, so it keeps the loop alive unless it is [`unref`](Self::unref)ed. To send a value
-    /// with the wake-up, use a [`channel`](crate::channel); to run a closure on the loop, a
+    /// Active until it is closed, so it keeps the loop alive unless it is [`unref`](Self::unref)ed. To send a
+    /// value with the wake-up, use a [`channel`](crate::channel); to run a closure on the loop, a
     /// [`Remote`](crate::Remote).
     ///
     /// ```
@@ -49,10 +49,11 @@ impl State {
 }
 
 impl Wake {
-    /// Starts a handle whose `callback` runs on the loop's thread after each [`Waker::wake`], in the poll phase.
+    /// Starts a handle whose `callback` runs on the loop's thread after each [`Waker::wake`], in the poll
+    /// phase.
     ///
-    /// Wakes that arrive before the callback runs make one call. A wake that arrives while it runs, or later, makes
-    /// another. An error that the callback returns closes the handle.
+    /// Wakes that arrive before the callback runs make one call. A wake that arrives while it runs, or later,
+    /// makes another. An error that the callback returns closes the handle.
     #[track_caller]
     pub fn new<S>(
         lp: &mut Loop<S>,
@@ -82,8 +83,8 @@ impl Wake {
 impl Waker {
     /// Wakes the loop. The callback runs at least once after this call.
     ///
-    /// May be called from any thread, also from the loop's own. May wait for another thread that wakes the loop, which
-    /// takes some instructions; never waits for a callback.
+    /// May be called from any thread, also from the loop's own. May wait for another thread that wakes the
+    /// loop, which takes some instructions; never waits for a callback.
     ///
     /// # Errors
     ///

@@ -1,19 +1,19 @@
 //! Models of the parts that cross threads, under [loom](https://docs.rs/loom).
 //!
-//! loom runs a model again and again: in every order of the threads' steps that can matter, and with every value that
-//! a load may return by the language's memory model, which is weaker than any processor's.
+//! loom runs a model again and again: in every order of the threads' steps that can matter, and with every
+//! value that a load may return by the language's memory model, which is weaker than any processor's.
 //!
 //! ```text
 //! export RUSTFLAGS='--cfg loom'
-//! cargo test --profile models --target-dir target/loom --lib models::          all, as CI runs them
-//! cargo test --profile models --target-dir target/loom --lib mpsc::models      one part
-//! MORE_PREEMPTIONS=1 cargo test … -- --show-output                             longer, with the number of runs
-//! tests/loom/check                                                             all, and the mutations
+//! cargo test --profile models --target-dir target/loom --lib models::        all, as CI runs them
+//! cargo test --profile models --target-dir target/loom --lib mpsc::models    one part
+//! MORE_PREEMPTIONS=1 cargo test … -- --show-output                           longer, with figures
+//! tests/loom/check                                                           all, and the mutations
 //! ```
 //!
-//! With `--cfg loom` the library's tests use `tests/loom/sync.rs` in place of its `sync`, and `tests/loom/wake_fd.rs`
-//! in place of its `wake_fd`. The models of a file are its submodule `models`. Run only these: the unit tests of the
-//! same files panic, because loom's types work inside a model only.
+//! With `--cfg loom` the library's tests use `tests/loom/sync.rs` in place of its `sync`, and
+//! `tests/loom/wake_fd.rs` in place of its `wake_fd`. The models of a file are its submodule `models`. Run
+//! only these: the unit tests of the same files panic, because loom's types work inside a model only.
 //!
 //! This file holds what the models share.
 
@@ -31,9 +31,11 @@ use super::{
 };
 use crate::handle::Key;
 
-/// Runs a model in every order that matters, with up to `preemptions` preemptions of threads that could continue.
+/// Runs a model in every order that matters, with up to `preemptions` preemptions of threads that could
+/// continue.
 ///
-/// Without that bound the larger models take days. What is wrong shows with two preemptions, as a rule, if at all.
+/// Without that bound the larger models take days. What is wrong shows with two preemptions, as a rule, if at
+/// all.
 pub(super) fn explore(preemptions: usize, model: fn()) {
     let more = std::env::var("MORE_PREEMPTIONS").map_or(0, |more| more.parse().expect("a number"));
     let preemptions = preemptions + more;
@@ -57,7 +59,8 @@ pub(super) fn explore(preemptions: usize, model: fn()) {
     );
 }
 
-/// An item. loom checks that it is made and dropped while no other thread accesses it, and that it is dropped.
+/// An item. loom checks that it is made and dropped while no other thread accesses it, and that it is
+/// dropped.
 pub(super) struct Item {
     pub(super) thread: usize,
     pub(super) number: usize,

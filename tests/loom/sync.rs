@@ -1,9 +1,9 @@
 //! Stands in for the library's `sync`: the same names, but each access is a step of loom's.
 //!
-//! loom supports `SeqCst` for fences only, and treats a `SeqCst` access as `AcqRel`. So a `SeqCst` access gets a fence:
-//! before it if it reads, or after it if it writes. Either gives all that the language promises for such accesses among
-//! themselves, and more: the first also orders earlier writes of any ordering, the second also later reads. So each
-//! model runs with both, and passes only if it needs neither of the extras.
+//! loom supports `SeqCst` for fences only, and treats a `SeqCst` access as `AcqRel`. So a `SeqCst` access
+//! gets a fence: before it if it reads, or after it if it writes. Either gives all that the language promises
+//! for such accesses among themselves, and more: the first also orders earlier writes of any ordering, the
+//! second also later reads. So each model runs with both, and passes only if it needs neither of the extras.
 
 // Each type has all operations, used or not.
 #![allow(dead_code)]

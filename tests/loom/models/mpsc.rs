@@ -42,7 +42,8 @@ fn next_for_sure(queue: &MpscQueue<Item>) -> Item {
     }
 }
 
-/// Two threads push three items, across the end of a block. The consumer claims what it finds, and the rest later.
+/// Two threads push three items, across the end of a block. The consumer claims what it finds, and the rest
+/// later.
 #[test]
 fn items_come_out_once_and_in_the_order_of_their_thread() {
     explore(4, || {
@@ -78,8 +79,8 @@ fn items_come_out_once_and_in_the_order_of_their_thread() {
     });
 }
 
-/// The producer that must notify wakes a wake fd; the consumer blocks until then. In the last slot of a block and in the
-/// one before.
+/// The producer that must notify wakes a wake fd; the consumer blocks until then. In the last slot of a block
+/// and in the one before.
 #[test]
 fn the_first_push_after_going_idle_must_notify() {
     explore(2, || {
@@ -115,7 +116,8 @@ fn the_first_push_after_going_idle_must_notify() {
     });
 }
 
-/// One item is in the queue, and room for one more. Two threads push, while the consumer makes room for another.
+/// One item is in the queue, and room for one more. Two threads push, while the consumer makes room for
+/// another.
 #[test]
 fn the_limit_is_exact() {
     explore(4, || {

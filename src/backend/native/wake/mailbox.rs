@@ -1,8 +1,8 @@
 //! How other threads send items to the loop: they have the mailbox, the loop has the inbox.
 //!
-//! The queue is lock-free. Only the first push after the loop went idle notifies it. Tail and IDLE flag share one
-//! word, so either the loop sees the item or the sender sees the flag: no wake-up is lost. Later senders depend on
-//! that first one; if it is preempted before it notifies, their items wait with its own.
+//! The queue is lock-free. Only the first push after the loop went idle notifies it. Tail and IDLE flag share
+//! one word, so either the loop sees the item or the sender sees the flag: no wake-up is lost. Later senders
+//! depend on that first one; if it is preempted before it notifies, their items wait with its own.
 
 use std::{cell::Cell, marker::PhantomData};
 
@@ -43,8 +43,8 @@ impl<T> Mailbox<T> {
     /// Sends an item, if there is room.
     pub(crate) fn try_send(&self, item: T) -> Result<(), PushError<T>> {
         if self.queue.push(item, self.limit as u64)? {
-            // If the inbox was closed in between, that dropped the item with all others, as if the item had come
-            // a moment earlier.
+            // If the inbox was closed in between, that dropped the item with all others, as if the item had
+            // come a moment earlier.
             self.notifier.notify();
         }
         Ok(())
@@ -66,8 +66,8 @@ impl<T> Mailbox<T> {
     fn wait_for_room(&self) {
         let mut waiters = self.lock_waiters();
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        // As in Dekker's algorithm: the loop makes room and then checks for waiting threads, a thread announces that
-        // it waits and then checks for room. With both fences at least one sees the other.
+        // As in Dekker's algorithm: the loop makes room and then checks for waiting threads, a thread
+        // announces that it waits and then checks for room. With both fences at least one sees the other.
         fence(Ordering::SeqCst);
         while self.queue.is_full(self.limit as u64) {
             waiters = self.room.wait(waiters).unwrap_or_else(PoisonError::into_inner);
@@ -108,8 +108,8 @@ impl<T> Mailbox<T> {
 
 /// The loop's side of a mailbox. There is one, and it stays in its thread.
 ///
-/// It claims items in batches, which makes room in the mailbox at once, and hands them out one by one. Claimed items
-/// stay in the queue, so a loop that is interrupted finds them when it runs again.
+/// It claims items in batches, which makes room in the mailbox at once, and hands them out one by one.
+/// Claimed items stay in the queue, so a loop that is interrupted finds them when it runs again.
 pub(crate) struct Inbox<T> {
     mailbox: Arc<Mailbox<T>>,
     /// Neither `Send` nor `Sync`, so one thread at a time uses it.
@@ -152,8 +152,8 @@ impl<T> Inbox<T> {
             pause(BURST_SPINS);
         }
         self.mailbox.notifier.acknowledge();
-        // After the acknowledgement, because the notification of the last sender may have coalesced with an earlier
-        // one. Before the claim, because a sender that is gone by now has sent all its items.
+        // After the acknowledgement, because the notification of the last sender may have coalesced with an
+        // earlier one. Before the claim, because a sender that is gone by now has sent all its items.
         let no_senders = self.senders() == 0;
         let claimed = self.mailbox.queue.claim(max as u64);
         self.in_burst.set(claimed >= BURST_MIN);
@@ -170,7 +170,8 @@ impl<T> Inbox<T> {
 
     /// Returns whether there is a claimed item and it is ready.
     ///
-    /// It is not ready if its sender was preempted while it wrote the item. Then the loop should do other things first.
+    /// It is not ready if its sender was preempted while it wrote the item. Then the loop should do other
+    /// things first.
     pub(crate) fn is_ready(&self) -> bool {
         let mut backoff = Backoff::default();
         while self.claimed_len() > 0 {

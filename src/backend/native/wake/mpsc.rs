@@ -1,14 +1,16 @@
 //! A lock-free multi-producer, single-consumer queue of linked blocks, as crossbeam's [`SegQueue`].
 //!
-//! A push is one compare-and-swap on `state`, which holds the next index and two flags. The producer that advances
-//! it owns the slot of that index: it writes the item, then sets the slot's ready flag. Items leave the queue in the
-//! order of these exchanges. So a push that happens before another, in the same thread or not, comes out before it.
+//! A push is one compare-and-swap on `state`, which holds the next index and two flags. The producer that
+//! advances it owns the slot of that index: it writes the item, then sets the slot's ready flag. Items leave
+//! the queue in the order of these exchanges. So a push that happens before another, in the same thread or
+//! not, comes out before it.
 //!
-//! Each block takes `LAP` indices and has one slot fewer. The producer of a block's last slot links the next block.
-//! Until it has done so, `state` holds the index in between, which names no slot, and producers that read it wait.
+//! Each block takes `LAP` indices and has one slot fewer. The producer of a block's last slot links the next
+//! block. Until it has done so, `state` holds the index in between, which names no slot, and producers that
+//! read it wait.
 //!
-//! The differences from `SegQueue`: there is one consumer, so reading takes no atomic exchange; the queue can be
-//! bounded and closed; and the IDLE flag tells a producer that it must notify the consumer.
+//! The differences from `SegQueue`: there is one consumer, so reading takes no atomic exchange; the queue can
+//! be bounded and closed; and the IDLE flag tells a producer that it must notify the consumer.
 //!
 //! [`SegQueue`]: https://docs.rs/crossbeam-queue/latest/crossbeam_queue/struct.SegQueue.html
 
@@ -22,8 +24,8 @@ use super::{
     backoff::Backoff,
 };
 
-/// How many bytes of empty blocks one queue keeps. Without them, a queue that grows and shrinks would make the
-/// allocator return the same pages to the system, and request them, again and again.
+/// How many bytes of empty blocks one queue keeps. Without them, a queue that grows and shrinks would make
+/// the allocator return the same pages to the system, and request them, again and again.
 const SPARE_BYTES_MAX: usize = 64 << 10;
 /// Slots of a block. The last of its `LAP` indices names none.
 const BLOCK_CAP: u64 = LAP - 1;
@@ -51,8 +53,8 @@ pub(crate) enum PushError<T> {
 
 struct Block<T> {
     items: [UnsafeCell<MaybeUninit<T>>; BLOCK_CAP as usize],
-    /// Which items are written. An array of its own, because a flag beside each item would double the size of small
-    /// items.
+    /// Which items are written. An array of its own, because a flag beside each item would double the size of
+    /// small items.
     ready: [AtomicBool; BLOCK_CAP as usize],
     next: AtomicPtr<Block<T>>,
 }
@@ -88,9 +90,9 @@ struct Tail<T> {
 
 /// What the consumer alone writes.
 struct Head<T> {
-    /// How many items the consumer has claimed since the queue was made. Items that are not claimed count against the
-    /// limit. Alone on its lines, because producers that wait for room poll it while the consumer writes `index` for
-    /// each item.
+    /// How many items the consumer has claimed since the queue was made. Items that are not claimed count
+    /// against the limit. Alone on its lines, because producers that wait for room poll it while the consumer
+    /// writes `index` for each item.
     claimed: CachePadded<AtomicU64>,
     /// The index of the slot to read next.
     index: AtomicU64,
@@ -100,10 +102,10 @@ struct Head<T> {
 /// The queue. Its invariants:
 ///
 /// 1. `slots_below(head.index) <= head.claimed <= slots_below(index in tail.state)`.
-/// 2. Every slot from `head.index` up to the index in `tail.state` is ready, or being written by the producer that
-///    advanced past it. None of them was read.
-/// 3. A block is reached from `head.block` by `next` links until its last slot was read; then it is freed. The last
-///    block is `tail.block`.
+/// 2. Every slot from `head.index` up to the index in `tail.state` is ready, or being written by the producer
+///    that advanced past it. None of them was read.
+/// 3. A block is reached from `head.block` by `next` links until its last slot was read; then it is freed.
+///    The last block is `tail.block`.
 pub(super) struct MpscQueue<T> {
     tail: CachePadded<Tail<T>>,
     head: CachePadded<Head<T>>,
@@ -138,7 +140,7 @@ impl<T> MpscQueue<T> {
 
     /// Pushes an item, if fewer than `limit` are in the queue that the consumer has not claimed.
     ///
-    /// Returns whether the caller must notify the consumer: whether this is the first item since it went idle.
+    /// Returns whether the consumer was idle: then the caller must notify it.
     pub(super) fn push(&self, item: T, limit: u64) -> Result<bool, PushError<T>> {
         let tail = &self.tail.0;
         let mut spare = None;
@@ -167,8 +169,8 @@ impl<T> MpscQueue<T> {
             let advanced = (state + ONE_INDEX) & !IDLE;
             match tail.state.compare_exchange_weak(state, advanced, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    // SAFETY: `state` was unchanged, so no block was linked in between and `block` holds the slot of
-                    // `index`, which is this thread's alone by the exchange.
+                    // SAFETY: `state` was unchanged, so no block was linked in between and `block` holds the
+                    // slot of `index`, which is this thread's alone by the exchange.
                     unsafe { self.write(block, index, item, spare) };
                     return Ok(state & IDLE != 0);
                 }
@@ -186,8 +188,8 @@ impl<T> MpscQueue<T> {
     ///
     /// The caller has advanced `state` past `index`, whose slot is in `block`.
     unsafe fn write(&self, block: *mut Block<T>, index: u64, item: T, spare: Option<Box<Block<T>>>) {
-        // SAFETY: the consumer reads slots in order and frees a block after its last slot. So it does not free this
-        // one before the slot of `index` is ready.
+        // SAFETY: the consumer reads slots in order and frees a block after its last slot. So it does not
+        // free this one before the slot of `index` is ready.
         let block = unsafe { &*block };
         if index % LAP == BLOCK_CAP - 1 {
             let next = Box::into_raw(spare.unwrap_or_else(Block::new));
@@ -199,9 +201,10 @@ impl<T> MpscQueue<T> {
         let offset = (index % LAP) as usize;
         // SAFETY: the slot is the caller's, and the consumer does not access it before it is ready.
         block.items[offset].with_mut(|at| _ = unsafe { (*at).write(item) });
-        // The last access. The consumer may free the block while `store` still has its reference to the flag: sound,
-        // because what is inside an `UnsafeCell`, as an atomic is, may be deallocated during the lifetime of a shared
-        // reference, after the last use (documentation of `UnsafeCell`, "Aliasing rules"; rust-lang/rust#98017).
+        // The last access. The consumer may free the block while `store` still has its reference to the flag:
+        // sound, because what is inside an `UnsafeCell`, as an atomic is, may be deallocated during the
+        // lifetime of a shared reference, after the last use (documentation of `UnsafeCell`, "Aliasing
+        // rules"; rust-lang/rust#98017).
         block.ready[offset].store(true, Ordering::Release);
     }
 
@@ -272,8 +275,8 @@ impl<T> MpscQueue<T> {
         head.claimed.0.load(Ordering::Relaxed) - slots_below(head.index.load(Ordering::Relaxed))
     }
 
-    /// Sets IDLE, unless there are items that are not claimed. Returns whether it is set: then the next push returns
-    /// `true`.
+    /// Sets IDLE, unless there are items that are not claimed. Returns whether it is set: then the next push
+    /// returns `true`.
     pub(super) fn go_idle(&self) -> bool {
         let state = self.tail.0.state.load(Ordering::Acquire);
         if slots_below(state / ONE_INDEX) != self.head.0.claimed.0.load(Ordering::Relaxed) {
@@ -315,8 +318,8 @@ impl<T> MpscQueue<T> {
         // SAFETY: the item is written, and read once, because the index advances below.
         let item = block.items[offset].with(|at| unsafe { (*at).assume_init_read() });
         if index % LAP == BLOCK_CAP - 1 {
-            // SAFETY: the block came from a box. Its last slot is ready, so all its producers have had their last
-            // access, and the next block is linked.
+            // SAFETY: the block came from a box. Its last slot is ready, so all its producers have had their
+            // last access, and the next block is linked.
             let block = unsafe { Box::from_raw(at) };
             head.block.store(block.next.load(Ordering::Acquire), Ordering::Relaxed);
             head.index.store(index + 2, Ordering::Relaxed);
@@ -333,11 +336,11 @@ impl<T> Drop for MpscQueue<T> {
         struct LastBlock<T>(*mut Block<T>);
         impl<T> Drop for LastBlock<T> {
             fn drop(&mut self) {
-                // SAFETY: the block came from a box, no link leads on from it, and the queue is being dropped.
+                // SAFETY: the block came from a box, and the queue that used it is being dropped.
                 drop(unsafe { Box::from_raw(self.0) });
             }
         }
-        // A guard, because dropping an item may panic. Then the other items leak, and all blocks but the last.
+        // A guard, because dropping an item may panic. Then the items behind it leak, with their blocks.
         let _last = LastBlock(*self.tail.0.block.get_mut());
         // SAFETY: `&mut self`: no other thread reads, and every slot that was taken is ready.
         while let Some(item) = unsafe { self.pop() } {

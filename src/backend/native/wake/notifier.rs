@@ -1,12 +1,12 @@
 //! Wake-ups from other threads.
 //!
-//! A notifier pushes its key on a list that all share, at most once until the loop drains it, and writes to the wake
-//! fd only if the loop is asleep. So draining costs O(notifications), and to notify an awake loop costs no system
-//! call; a thousand notifications to a sleeping one cost one.
+//! A notifier pushes its key on a list that all share, at most once until the loop drains it, and writes to
+//! the wake fd only if the loop is asleep. So draining costs O(notifications), and to notify an awake loop
+//! costs no system call; a thousand notifications to a sleeping one cost one.
 //!
-//! The two sides order a store and a load as in Dekker's algorithm: the loop sets ASLEEP and then checks the list; a
-//! notifier pushes and then checks for ASLEEP. All four accesses are sequentially consistent, so at least one side
-//! sees the other.
+//! The two sides order a store and a load as in Dekker's algorithm: the loop sets ASLEEP and then checks the
+//! list; a notifier pushes and then checks for ASLEEP. All four accesses are sequentially consistent, so at
+//! least one side sees the other.
 
 use super::{
     super::sync::{Arc, AtomicBool, AtomicU8, Mutex, MutexGuard, Ordering, PoisonError, fence},
@@ -84,8 +84,8 @@ impl NotifyQueue {
         let _ = self.state.compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Announces that the loop stops running. Others may poll its descriptor from now on, so this writes to the wake
-    /// fd if a notification is pending.
+    /// Announces that the loop stops running. Others may poll its descriptor from now on, so this writes to
+    /// the wake fd if a notification is pending.
     pub(crate) fn detach(&self) {
         if !self.prepare_to_block() {
             self.wake();
@@ -138,15 +138,15 @@ impl Notifier {
 
     /// Notifies the loop. Returns `false` if it, or the handle, is gone.
     ///
-    /// What happens before this is visible to the loop after the next [`acknowledge`](Self::acknowledge), whether this
-    /// notification coalesced with another or not.
+    /// What happens before this is visible to the loop after the next [`acknowledge`](Self::acknowledge),
+    /// whether this notification coalesced with another or not.
     pub(crate) fn notify(&self) -> bool {
         if self.closed.load(Ordering::Acquire) {
             return false;
         }
-        // With the fence in `acknowledge`: if the load sees a notification that is pending already, what happened
-        // before this call is visible after the acknowledgement of that one. Loaded before it is written to, because
-        // many notifiers at once would take the cache line from each other.
+        // With the fence in `acknowledge`: if the load sees a notification that is pending already, what
+        // happened before this call is visible after the acknowledgement of that one. Loaded before it is
+        // written to, because many notifiers at once would take the cache line from each other.
         fence(Ordering::SeqCst);
         if self.pending.load(Ordering::Relaxed) || self.pending.swap(true, Ordering::AcqRel) {
             return true;
@@ -154,7 +154,8 @@ impl Notifier {
         self.notify_queue.notify(self.key)
     }
 
-    /// Must be called before the loop looks for what it was notified of. Later notifications make a new event.
+    /// Must be called before the loop looks for what it was notified of. Later notifications make a new
+    /// event.
     pub(crate) fn acknowledge(&self) {
         self.pending.swap(false, Ordering::AcqRel);
         fence(Ordering::SeqCst);

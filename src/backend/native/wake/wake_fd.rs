@@ -1,7 +1,7 @@
 //! A descriptor that another thread, or a signal handler, makes readable.
 //!
-//! An eventfd where there is one, a pipe elsewhere. Waking is one `write`, which a signal handler may call. Wakes
-//! coalesce until the loop has seen one.
+//! An eventfd where there is one, a pipe elsewhere. Waking is one `write`, which a signal handler may call.
+//! Wakes coalesce until the loop has seen one.
 //!
 //! epoll watches it edge-triggered: each wake is an edge, so the loop need not drain it.
 
