@@ -15,7 +15,7 @@ typed_handle! {
     ///
     /// Active until it is closed, so it keeps the loop alive unless it is [`unref`](Self::unref)ed. To send a
     /// value with the wake-up, use a [`channel`](crate::channel); to run a closure on the loop, a
-    /// [`Remote`](crate::Remote).
+    /// [`Remote`](crate::Remote). Once it is closed, its methods return [`Error::Closed`].
     ///
     /// ```
     /// use ringback::{Loop, Wake};
@@ -49,11 +49,10 @@ impl State {
 }
 
 impl Wake {
-    /// Starts a handle whose `callback` runs on the loop's thread after each [`Waker::wake`], in the poll
-    /// phase.
+    /// Starts a handle whose `callback` runs on the loop's thread after each [`Waker::wake`].
     ///
-    /// Wakes that arrive before the callback runs make one call. A wake that arrives while it runs, or later,
-    /// makes another. An error that the callback returns closes the handle.
+    /// It runs in the poll phase. Wakes that arrive before the callback runs make one call. A wake that
+    /// arrives while it runs, or later, makes another. An error that the callback returns closes the handle.
     #[track_caller]
     pub fn new<S>(
         lp: &mut Loop<S>,
