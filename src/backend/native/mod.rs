@@ -32,6 +32,7 @@ use self::{
     fs::cached,
     pool::Pool,
     signal::Signals,
+    tuning::{COMPLETIONS_BUSY_MIN, FILE_JOBS_SHARED_MIN, NOTIFICATION_SPINS},
     wait::{
         Waiter,
         busy_poll::BusyPoll,
@@ -51,16 +52,6 @@ use super::{
     job::{Done, Job, Submitted},
 };
 use crate::{handle::Key, time::Nanos};
-
-/// With so many file jobs in flight the workers share those that the loop could do at once, and with fewer it costs more
-/// to call them than it saves. Measured with 32 in flight on two processors: twice as many files, at the same
-/// processor time for each; with 18, no more, at half as much again.
-const SHARED_MIN: usize = 24;
-/// The loop does one all the same while fewer answers wait than this: it has nothing else to do.
-const IDLE_BELOW: usize = 2;
-
-/// How often to look whether a bell rings again, before the loop sleeps.
-const LOOKS_MAX: u32 = 64;
 
 /// The system, to one loop.
 pub(crate) struct Backend {
@@ -180,7 +171,7 @@ impl Backend {
     /// woken, by a system call there and one here, and perhaps behind others that want this processor.
     fn rings_again(&mut self) -> bool {
         mem::take(&mut self.just_rang)
-            && (0..LOOKS_MAX).any(|_| {
+            && (0..NOTIFICATION_SPINS).any(|_| {
                 std::hint::spin_loop();
                 self.notify_queue.has_pending()
             })
@@ -309,7 +300,8 @@ impl Backend {
         let with_workers = self.pool.as_ref().map_or(0, Pool::files);
         // Behind a closure of the application's, which may take any time, nothing waits that need not.
         let may_share = self.pool.as_ref().is_none_or(Pool::has_only_files);
-        let shared = may_share && waiting >= IDLE_BELOW && with_workers + waiting >= SHARED_MIN;
+        let shared =
+            may_share && waiting >= COMPLETIONS_BUSY_MIN && with_workers + waiting >= FILE_JOBS_SHARED_MIN;
         if !shared {
             if let Some(result) = cached::attempt(&mut job) {
                 return Ok(Submitted::Finished(result));

@@ -31,3 +31,44 @@ pub(super) const BURST_MIN: u64 = 16;
 ///
 /// `benches/compare --only post`
 pub(super) const BURST_SPINS: u32 = 32;
+
+/// How often a worker that has run out of jobs polls the queue before it parks, at most. About 25 µs.
+///
+/// That is what the loop may take to wake up and submit the next job. Spinning for half a microsecond was too
+/// short: each job then cost two wake-ups of 10 µs. With one job in flight a job took 23 to 26 µs; now it takes
+/// 8 to 9 µs.
+///
+/// `benches/compare --only queue_work`
+pub(super) const WORKER_SPINS_MAX: usize = 1000;
+
+/// How often it polls at least, where spinning does not pay. Costs next to nothing.
+///
+/// `benches/compare --only queue_work`
+pub(super) const WORKER_SPINS_MIN: usize = 8;
+
+/// After every 32nd spin that found no job, a worker tries the maximum again: the loop may run elsewhere now.
+///
+/// `benches/compare --only queue_work`
+pub(super) const WORKER_MISSES_PER_RETRY: usize = 32;
+
+/// With this many file jobs in flight, the workers share those that the loop could do without blocking.
+///
+/// With 32 in flight, sharing reads twice as many files, at the same processor time for each. With 18 it reads
+/// no more, and takes 50 % more processor time: waking a worker then costs more than it saves.
+///
+/// `benches/compare --only read_files --only fs_stat`
+pub(super) const FILE_JOBS_SHARED_MIN: usize = 24;
+
+/// While fewer completions than this wait to be delivered, the loop does a file job itself. It has nothing
+/// else to do.
+///
+/// `benches/compare --only read_files --only fs_stat`
+pub(super) const COMPLETIONS_BUSY_MIN: usize = 2;
+
+/// How often the loop checks for another notification before it blocks, if it has just had one. About 1 µs.
+///
+/// A wake-up costs a system call on either side and about 10 µs, and milliseconds where spinning threads want
+/// the processor. With four threads on two processors a callback took 38 µs without this, and 2.6 µs with it.
+///
+/// `benches/compare --only async_pummel --only queue_work`
+pub(super) const NOTIFICATION_SPINS: u32 = 64;

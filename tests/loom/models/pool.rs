@@ -1,4 +1,5 @@
-//! The workers. A job that waits while a worker sleeps, and a worker that does not end, are deadlocks.
+//! Models of the pool. A job that waits while a worker is parked, and a worker that never ends, are
+//! deadlocks.
 
 use std::{any::Any, sync::atomic::Ordering};
 
@@ -22,37 +23,37 @@ struct Closure<F>(Option<F>);
 
 impl<F: FnOnce() + Send> Task for Closure<F> {
     fn perform(&mut self) {
-        self.0.take().expect("it is called once")();
+        self.0.take().expect("a closure is called once")();
     }
 
     fn give(&mut self, _: &mut dyn Any) {}
 }
 
-fn job(op: impl FnOnce() + Send + 'static) -> Job {
-    Job::Call(Box::new(Closure(Some(op))))
+fn job(closure: impl FnOnce() + Send + 'static) -> Job {
+    Job::Call(Box::new(Closure(Some(closure))))
 }
 
-fn submit(pool: &mut Pool, token: u64, op: impl FnOnce() + Send + 'static) -> u64 {
-    pool.submit(token, job(op)).expect("there is a worker, or can be")
+fn submit(pool: &mut Pool, token: u64, closure: impl FnOnce() + Send + 'static) -> u64 {
+    pool.submit(token, job(closure)).expect("there is a worker, or one can be spawned")
 }
 
-/// Sleeps and takes what is done, until so many are.
+/// Runs turns until `count` jobs have completed. Returns their tokens, sorted.
 fn wait_for(small: &mut SmallLoop, pool: &mut Pool, count: usize) -> Vec<u64> {
-    let mut done = Vec::new();
-    while done.len() < count {
+    let mut completed = Vec::new();
+    while completed.len() < count {
         if !small.turn().is_empty() {
             pool.drain_completions(|job| {
                 job.result.expect("no job panics");
-                done.push(job.token);
+                completed.push(job.token);
             });
         }
     }
-    done.sort_unstable();
-    done
+    completed.sort_unstable();
+    completed
 }
 
-/// Two jobs that wait for each other: with two workers they are both done, with one never.
-fn submit_meeting(pool: &mut Pool) {
+/// Submits two jobs that wait for each other. They complete only if two workers run them at the same time.
+fn submit_two_that_meet(pool: &mut Pool) {
     let met = Arc::new((Mutex::new(0), Condvar::new()));
     for token in 0..2 {
         let met = met.clone();
@@ -67,9 +68,9 @@ fn submit_meeting(pool: &mut Pool) {
     }
 }
 
-/// The second comes when the worker has just run out of jobs.
+/// The loop submits the second job when the worker has just run out of jobs.
 #[test]
-fn a_job_finds_a_worker_that_lies_down() {
+fn a_job_wakes_a_worker_that_is_about_to_park() {
     explore(3, || {
         let dropped = counter();
         let mut small = SmallLoop::new();
@@ -84,30 +85,30 @@ fn a_job_finds_a_worker_that_lies_down() {
 }
 
 #[test]
-fn two_jobs_find_two_workers() {
+fn two_jobs_spawn_two_workers() {
     explore(2, || {
         let mut small = SmallLoop::new();
         let mut pool = pool(&small, 2);
-        submit_meeting(&mut pool);
+        submit_two_that_meet(&mut pool);
         assert_eq!(wait_for(&mut small, &mut pool, 2), [0, 1]);
     });
 }
 
-/// One worker has just done something when two are needed.
+/// One worker has just completed a job when two are needed.
 #[test]
-fn jobs_for_two_find_those_that_have_worked() {
+fn two_jobs_find_a_worker_that_ran_before_and_a_new_one() {
     explore(2, || {
         let mut small = SmallLoop::new();
         let mut pool = pool(&small, 2);
         submit(&mut pool, 7, || ());
         assert_eq!(wait_for(&mut small, &mut pool, 1), [7]);
-        submit_meeting(&mut pool);
+        submit_two_that_meet(&mut pool);
         assert_eq!(wait_for(&mut small, &mut pool, 2), [0, 1]);
     });
 }
 
 #[test]
-fn a_job_is_done_or_withdrawn() {
+fn a_job_completes_or_is_cancelled() {
     explore(3, || {
         let dropped = counter();
         let mut small = SmallLoop::new();
@@ -116,53 +117,54 @@ fn a_job_is_done_or_withdrawn() {
             let item = Item::new(0, 0, &dropped);
             submit(&mut pool, token, move || drop(item))
         });
-        let withdrawn = pool.cancel(tickets[1]);
-        let done = wait_for(&mut small, &mut pool, if withdrawn { 1 } else { 2 });
-        assert_eq!(done.len(), done.iter().max().map_or(0, |&last| last as usize + 1));
+        let is_cancelled = pool.cancel(tickets[1]);
+        let completed = wait_for(&mut small, &mut pool, if is_cancelled { 1 } else { 2 });
+        assert_eq!(completed.len(), completed.iter().max().map_or(0, |&last| last as usize + 1));
         assert_eq!(dropped.load(Ordering::Relaxed), 2);
         assert!(pool.has_only_files());
     });
 }
 
-/// What the one worker has begun when the pool goes is finished; the rest is dropped.
+/// The job that the one worker has started when the pool is dropped completes; the others are dropped.
 #[test]
-fn a_pool_ends_amid_its_work() {
+fn a_dropped_pool_finishes_the_running_job_and_starts_no_other() {
     explore(3, || {
         let dropped = counter();
-        // Not the model's: to look is no step.
-        let (gone, late) = (counter(), counter());
+        // Not loom's: reading them is no step of the model.
+        let (pool_is_gone, started_late) = (counter(), counter());
         let small = SmallLoop::new();
         let mut pool = pool(&small, 1);
         for token in 0..3 {
-            let (item, gone, late) = (Item::new(0, 0, &dropped), gone.clone(), late.clone());
+            let item = Item::new(0, 0, &dropped);
+            let (pool_is_gone, started_late) = (pool_is_gone.clone(), started_late.clone());
             submit(&mut pool, token, move || {
-                let begun_late = late.fetch_add(gone.load(Ordering::Relaxed), Ordering::Relaxed);
-                assert_eq!(begun_late, 0, "more than one was begun when the pool had gone");
+                let before = started_late.fetch_add(pool_is_gone.load(Ordering::Relaxed), Ordering::Relaxed);
+                assert_eq!(before, 0, "a second job started after the pool was dropped");
                 drop(item);
             });
         }
         drop(pool);
-        gone.store(1, Ordering::Relaxed);
+        pool_is_gone.store(1, Ordering::Relaxed);
     });
 }
 
-/// A second worker cannot be made, so the first does both.
+/// A second worker cannot be spawned, so the first runs both jobs.
 #[test]
-fn jobs_are_done_by_those_that_could_be_made() {
+fn jobs_run_on_the_workers_that_could_be_spawned() {
     explore(3, || {
         let mut small = SmallLoop::new();
         let mut pool = pool(&small, 2);
         submit(&mut pool, 0, || ());
         sync::refuse_threads(u32::MAX);
         submit(&mut pool, 1, || ());
-        let done = wait_for(&mut small, &mut pool, 2);
+        let completed = wait_for(&mut small, &mut pool, 2);
         sync::refuse_threads(0);
-        assert_eq!(done, [0, 1]);
+        assert_eq!(completed, [0, 1]);
     });
 }
 
 #[test]
-fn a_job_without_workers_is_refused() {
+fn submit_fails_without_a_worker_and_drops_the_job() {
     explore(3, || {
         let dropped = counter();
         let small = SmallLoop::new();
