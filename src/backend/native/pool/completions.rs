@@ -84,7 +84,7 @@ impl<T> Drop for Drain<T> {
 #[path = "../../../../tests/loom/models/completions.rs"]
 mod models;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
 

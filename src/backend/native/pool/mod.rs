@@ -58,11 +58,12 @@ struct Shared {
 
 pub(crate) struct Pool {
     shared: Arc<Shared>,
-    // Boxes, because that is what travels.
+    // Boxes, because the queue and the stack carry boxes.
     #[allow(clippy::vec_box)]
     spare: Vec<Box<Node<JobSlot>>>,
-    /// File jobs, and closures of the application, that are neither completed nor cancelled.
+    /// File jobs that are neither completed nor cancelled.
     files_in_flight: usize,
+    /// Closures of the application that are neither completed nor cancelled.
     calls_in_flight: usize,
 }
 
@@ -136,7 +137,7 @@ impl Pool {
 
     /// Takes the completed jobs, in the order of their completion.
     pub(crate) fn drain_completions(&mut self, mut each: impl FnMut(Done)) {
-        // First, so that a completion that is pushed after the drain notifies again.
+        // Before the drain, so that a completion pushed after it notifies again.
         self.shared.notifier.acknowledge();
         for mut node in self.shared.completions.drain() {
             *self.in_flight(node.item.is_call) -= 1;
@@ -165,11 +166,14 @@ impl Drop for Pool {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+    };
 
-    use super::*;
+    use super::{completions::CompletionStack, job_queue::JobQueue, node::Node};
 
     #[test]
     fn every_item_reaches_one_worker_and_returns_once() {
