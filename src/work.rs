@@ -13,12 +13,12 @@ use crate::{
 ///
 /// The callback runs in the deferred phase that follows the poll phase. It gets what the job returned,
 /// [`Error::Panicked`] if the job panicked, or [`Error::Canceled`] if it was [cancelled](Request::cancel)
-/// before a worker started it. A job that runs already cannot be cancelled. An error that the callback returns
-/// becomes a [`Failure`](crate::Failure) without a handle.
+/// before a worker started it. A job that runs already cannot be cancelled. An error that the callback
+/// returns becomes a [`Failure`](crate::Failure) without a handle.
 ///
 /// Jobs start in the order in which they were submitted, as many at a time as the loop has
-/// [workers](crate::Options::workers). A job in flight keeps the loop alive. If the loop is dropped, jobs that
-/// have not started are dropped with it. A running job finishes, and its result is discarded.
+/// [workers](crate::Options::workers). A job in flight keeps the loop alive. If the loop is dropped, jobs
+/// that have not started are dropped with it. A running job finishes, and its result is discarded.
 ///
 /// ```
 /// use ringback::{Loop, work};

@@ -16,7 +16,8 @@ pub(super) use std::sync::{PoisonError, atomic::Ordering};
 
 /// Three slots a block: a plain one, one before the last, and the last, whose producer links the next block.
 pub(super) const LAP: u64 = 4;
-pub(super) const ROOM: u64 = 2;
+/// The least that wraps around in a model of a few items.
+pub(super) const RING_CAP: u64 = 2;
 
 pub(super) use loom::cell::UnsafeCell;
 

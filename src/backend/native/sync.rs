@@ -14,8 +14,8 @@ pub(super) use std::{
 
 /// Indices that a block of an `MpscQueue` takes. A power of two.
 pub(super) const LAP: u64 = 64;
-/// Jobs in the ring of a pool. More than are ever in flight but in a flood; two kilobytes.
-pub(super) const ROOM: u64 = 256;
+/// Slots in the ring of a `JobQueue`. More jobs are in flight only in a burst. 2 KiB.
+pub(super) const RING_CAP: u64 = 256;
 
 /// A cell that many threads can reach and one at a time accesses: which one is decided elsewhere.
 ///

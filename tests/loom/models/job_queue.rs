@@ -7,7 +7,8 @@ use loom::{sync::Arc, thread};
 use super::{super::node::Node, JobQueue};
 use crate::backend::native::kit::{Item, counter, explore};
 
-/// Two consumers pop while the producer pushes three items, one more than the ring holds, and cancels the first and the last.
+/// Two consumers pop while the producer pushes three items, one more than the ring holds, and cancels the
+/// first and the last.
 #[test]
 fn each_item_is_popped_or_cancelled_once_past_the_ring() {
     explore(2, || {

@@ -10,19 +10,19 @@ use std::{array, collections::VecDeque, ptr};
 use super::{
     super::{
         cache_padded::CachePadded,
-        sync::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError, ROOM},
+        sync::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError, RING_CAP},
     },
     node::{BoxedNode, Node},
 };
 
-/// 1. For `head <= n < tail`, `slots[n % ROOM]` holds item `n`, or `TOMBSTONE` if it was cancelled.
+/// 1. For `head <= n < tail`, `slots[n % RING_CAP]` holds item `n`, or `TOMBSTONE` if it was cancelled.
 /// 2. The consumer that advances `head` past `n` empties that slot, and no other thread does.
 /// 3. Every item in `overflow` is newer than every item in the ring.
 #[derive(Debug)]
 pub(super) struct JobQueue<T> {
     head: CachePadded<AtomicU64>,
     tail: CachePadded<AtomicU64>,
-    slots: [AtomicPtr<Node<T>>; ROOM as usize],
+    slots: [AtomicPtr<Node<T>>; RING_CAP as usize],
     overflow: Mutex<Overflow<T>>,
     overflow_len: AtomicUsize,
 }
@@ -61,7 +61,7 @@ impl<T: Send> JobQueue<T> {
     }
 
     fn slot(&self, number: u64) -> &AtomicPtr<Node<T>> {
-        &self.slots[(number % ROOM) as usize]
+        &self.slots[(number % RING_CAP) as usize]
     }
 
     /// Ignores poisoning: no foreign code runs, and nothing is dropped, under this lock.
@@ -149,7 +149,7 @@ impl<T: Send> JobQueue<T> {
         }
         // Past this distance the slot is empty or holds a later item. Only this thread moves the tail, so the
         // distance does not change during this call.
-        if self.tail.0.load(Ordering::Relaxed) - number > ROOM {
+        if self.tail.0.load(Ordering::Relaxed) - number > RING_CAP {
             return None;
         }
         let slot = self.slot(number);
@@ -201,10 +201,10 @@ mod tests {
     fn items_come_out_in_order_past_the_rings_capacity() {
         let queue = JobQueue::new();
         for round in 0..3 {
-            for number in 0..ROOM + round * 100 {
+            for number in 0..RING_CAP + round * 100 {
                 queue.push(Node::new(number));
             }
-            for number in 0..ROOM + round * 100 {
+            for number in 0..RING_CAP + round * 100 {
                 assert_eq!(queue.pop().unwrap().item, number);
             }
             assert!(queue.pop().is_none());
