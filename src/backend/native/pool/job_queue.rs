@@ -84,7 +84,7 @@ impl<T: Send> JobQueue<T> {
         let mut overflow = self.overflow();
         overflow.items.push_back(Some(BoxedNode(node)));
         self.overflow_len.store(overflow.items.len(), Ordering::Release);
-        // The lowest bit of a ticket says which of the two counts the number belongs to.
+        // The lowest bit of a ticket tells the two counts apart.
         ((overflow.first + overflow.items.len() as u64 - 1) << 1) | 1
     }
 
