@@ -1,4 +1,4 @@
-//! Work that would hold up the loop, done by its worker threads.
+//! Blocking or long work, run on the loop's worker threads.
 
 use std::{any::Any, mem, panic::Location};
 
@@ -9,32 +9,34 @@ use crate::{
     handle::{Kind, Request},
 };
 
-/// Runs `job` on a worker thread and calls `callback` with what it returned, on the loop's thread, in
-/// the deferred phase after polling.
+/// Runs `job` on a worker thread, and then `callback` with its result on the loop's thread.
 ///
-/// Jobs are begun in the order of asking, as many at a time as the loop has
-/// [workers](crate::Options::workers). A panic in the job arrives as [`Error::Panicked`]; one that is
-/// [cancelled](Request::cancel) before it has begun, as [`Error::Canceled`]. A job in flight holds the
-/// loop. An error that the callback returns is a failure without a handle.
+/// The callback runs in the deferred phase that follows the poll phase. It gets what the job returned,
+/// [`Error::Panicked`] if the job panicked, or [`Error::Canceled`] if it was [cancelled](Request::cancel)
+/// before a worker started it. A job that runs already cannot be cancelled. An error that the callback
+/// returns becomes a [`Failure`](crate::Failure) without a handle.
+///
+/// Jobs start in the order in which they were submitted, as many at a time as the loop has
+/// [workers](crate::Options::workers). A job in flight keeps the loop alive. If the loop is dropped, jobs
+/// that have not started are dropped with it. A running job finishes, and its result is discarded.
 ///
 /// ```
 /// use ringback::{Loop, work};
 ///
 /// let mut lp = Loop::new()?;
-/// work::run(&mut lp, || (1..=20_u64).product::<u64>(), |_, answer, product| {
-///     *answer = product?;
+/// work::run(&mut lp, || (1..=20_u64).product::<u64>(), |_, product, result| {
+///     *product = result?;
 ///     Ok(())
 /// })?;
-/// let mut answer = 0;
-/// lp.run(&mut answer)?;
-/// assert_eq!(answer, 2_432_902_008_176_640_000);
+/// let mut product = 0;
+/// lp.run(&mut product)?;
+/// assert_eq!(product, 2_432_902_008_176_640_000);
 /// # Ok::<(), ringback::Error>(())
 /// ```
 ///
 /// # Errors
 ///
-/// [`Error::System`] if there is no worker thread and none can be started. Then neither closure is
-/// called.
+/// [`Error::System`] if there is no worker thread and none can be spawned. Neither closure is called then.
 #[track_caller]
 pub fn run<S, T: Send + 'static>(
     lp: &mut Loop<S>,

@@ -38,7 +38,7 @@ pub(crate) mod sim;
 #[cfg(feature = "sim")]
 pub(crate) use either::{Backend, Descriptor, Socket};
 pub(crate) use native::{
-    AcceptError, Inbox, ListenConfig, Mailbox, Notifier, PIECES_MAX, PageBuf, Refused, Rejected,
+    AcceptError, Arc, Inbox, ListenConfig, Mailbox, Notifier, PIECES_MAX, PageBuf, PushError,
     classify_accept_error, signal_numbers,
 };
 #[cfg(not(feature = "sim"))]

@@ -351,9 +351,9 @@ impl<S> Loop<S> {
     }
 
     fn collect_posts(&mut self) {
-        self.posts.take(usize::MAX);
+        self.posts.claim(usize::MAX);
         // At once, not when they have run: one of them may break the turn off.
-        if !self.posts.rest() {
+        if !self.posts.go_idle() {
             self.core.notified.push(Key::POSTS);
         }
     }

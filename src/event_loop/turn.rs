@@ -172,7 +172,7 @@ impl<S> Loop<S> {
     pub(super) fn poll_timeout_for(&self, mode: PollMode, ran_callbacks: bool) -> Option<Nanos> {
         let core = &self.core;
         let nothing_to_wait_for = core.stopping || !self.is_alive();
-        let something_to_do = core.has_work() || self.posts.due() > 0;
+        let something_to_do = core.has_work() || self.posts.claimed_len() > 0;
         if nothing_to_wait_for
             || something_to_do
             || mode == PollMode::NoWait

@@ -18,7 +18,6 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd},
     rc::Rc,
-    sync::Arc,
 };
 
 pub use fs::FileOp;
@@ -31,7 +30,7 @@ use self::{jobs::Jobs, net::Net, trace::Trace};
 use super::{
     ListenConfig, Notifier, Readiness,
     job::{Done, Job, Submitted},
-    native::{NotifyQueue, WakeFd},
+    native::{Arc, NotifyQueue, WakeFd},
 };
 use crate::{handle::Key, time::Nanos};
 
@@ -231,7 +230,7 @@ impl Host {
         let end = timeout.map(|timeout| begun.saturating_add(timeout));
         loop {
             let came = world.tell_ready(self.number, &mut ready);
-            if came || world.now >= end.unwrap_or(Nanos::MAX) || self.notify_queue.has_notifications() {
+            if came || world.now >= end.unwrap_or(Nanos::MAX) || self.notify_queue.has_pending() {
                 return Ok(());
             }
             if world.machines[self.number].jobs.has_notifications {
@@ -268,12 +267,11 @@ impl Host {
     }
 
     pub(crate) fn has_notifications(&self) -> bool {
-        self.notify_queue.has_notifications()
-            || self.world.borrow().machines[self.number].jobs.has_notifications
+        self.notify_queue.has_pending() || self.world.borrow().machines[self.number].jobs.has_notifications
     }
 
     pub(crate) fn drain_notifications(&mut self, keys: &mut Vec<Key>) {
-        self.notify_queue.answer(keys);
+        self.notify_queue.drain(keys);
         let jobs = &mut self.world.borrow_mut().machines[self.number].jobs;
         if std::mem::take(&mut jobs.has_notifications) {
             keys.push(Key::JOBS);
@@ -330,7 +328,7 @@ impl Host {
 
 impl AsFd for Host {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.notify_queue.alarm().as_fd()
+        self.notify_queue.wake_fd().as_fd()
     }
 }
 
