@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::job_queue::{Node, Pile as CompletionStack, Queue as JobQueue};
+use super::{completions::CompletionStack, job_queue::JobQueue, node::Node};
 
 #[derive(Clone, Debug)]
 pub enum Operation {
@@ -67,7 +67,7 @@ impl World {
     }
 
     fn drain(&mut self, most: usize) {
-        let drained: Vec<u32> = self.completions.take().take(most).map(|node| node.item.0).collect();
+        let drained: Vec<u32> = self.completions.drain().take(most).map(|node| node.item.0).collect();
         let mut expected = std::mem::take(&mut self.model.completed);
         expected.truncate(most);
         assert_eq!(drained, expected);

@@ -21,17 +21,21 @@ mod backend {
         mod cache_padded;
         pub(crate) mod pages;
         mod sync;
+        mod tuning;
 
         // Each of these queues is private to its folder, so its model is included beside it.
         pub mod wake {
+            mod backoff;
             mod mpsc;
             #[path = "../../../../tests/properties/src/mpsc_model.rs"]
             pub mod mpsc_model;
         }
         pub mod pool {
+            mod completions;
             mod job_queue;
             #[path = "../../../../tests/properties/src/job_queue_model.rs"]
             pub mod job_queue_model;
+            mod node;
         }
         pub(crate) mod wait {
             pub(crate) mod registrations;

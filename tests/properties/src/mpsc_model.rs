@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use super::mpsc::{Blocks as MpscQueue, Refusal};
+use super::mpsc::{MpscQueue, PushError};
 
 #[derive(Clone, Debug)]
 pub enum Operation {
@@ -41,15 +41,15 @@ impl World {
     }
 
     fn push(&mut self, limit: u64) {
-        assert_eq!(self.queue.has_no_room(limit), !self.closed && self.is_full(limit));
+        assert_eq!(self.queue.is_full(limit), !self.closed && self.is_full(limit));
         let pushed =
-            self.queue.push((self.pushed, self.witness.clone()), limit).map_err(|((item, _), reason)| {
-                assert_eq!(item, self.pushed, "a refused item is returned");
-                reason
+            self.queue.push((self.pushed, self.witness.clone()), limit).map_err(|error| match error {
+                PushError::Full((item, _)) => PushError::Full(item),
+                PushError::Closed((item, _)) => PushError::Closed(item),
             });
         let expected = match () {
-            () if self.closed => Err(Refusal::Closed),
-            () if self.is_full(limit) => Err(Refusal::Full),
+            () if self.closed => Err(PushError::Closed(self.pushed)),
+            () if self.is_full(limit) => Err(PushError::Full(self.pushed)),
             () => Ok(std::mem::take(&mut self.idle)),
         };
         assert_eq!(pushed, expected);
@@ -61,7 +61,7 @@ impl World {
 
     fn claim(&mut self, most: u64) {
         let claimed = most.min(self.items.len() as u64).max(self.claimed);
-        assert_eq!(self.queue.take(most), claimed - self.claimed);
+        assert_eq!(self.queue.claim(most), claimed - self.claimed);
         self.claimed = claimed;
     }
 
@@ -79,12 +79,12 @@ impl World {
 
     fn go_idle(&mut self) {
         let all_claimed = self.claimed == self.items.len() as u64;
-        assert_eq!(self.queue.rest(), all_claimed);
+        assert_eq!(self.queue.go_idle(), all_claimed);
         self.idle |= all_claimed;
     }
 
     fn check(&self) {
-        assert_eq!((self.queue.len(), self.queue.due()), (self.items.len() as u64, self.claimed));
+        assert_eq!((self.queue.len(), self.queue.claimed_len()), (self.items.len() as u64, self.claimed));
         assert_eq!(Rc::strong_count(&self.witness), 1 + self.items.len(), "each item is dropped once");
     }
 }

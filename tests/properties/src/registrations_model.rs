@@ -46,7 +46,7 @@ impl World {
             (*keys, 0)
         });
         entry.1 = interest;
-        self.registrations.want(fd, entry.0, Interest(interest));
+        self.registrations.set(fd, entry.0, Interest(interest));
     }
 
     fn forget(&mut self, fd: i32) {
@@ -61,7 +61,7 @@ impl World {
         let Some((fd, change)) = self.registrations.next_change() else { return false };
         match change {
             Change::Add { key, .. } if refuse.contains(&fd) => {
-                assert_eq!(self.registrations.refused(fd), key);
+                assert_eq!(self.registrations.registration_failed(fd), key);
                 self.wanted.insert(fd, (key, 0));
             }
             Change::Add { key, interest } => {
