@@ -36,12 +36,12 @@ mod either;
 pub(crate) mod sim;
 
 #[cfg(feature = "sim")]
-pub(crate) use either::{Backend, Descriptor, Socket};
+pub(crate) use either::{Backend, Descriptor, Socket, SocketFile};
 pub(crate) use native::{
     AcceptError, Arc, Inbox, ListenConfig, Mailbox, Notifier, PIECES_MAX, PageBuf, PushError,
     classify_accept_error, signal_numbers,
 };
 #[cfg(not(feature = "sim"))]
-pub(crate) use native::{Backend, Descriptor, Socket};
+pub(crate) use native::{Backend, Descriptor, Socket, SocketFile};
 pub(crate) use options::SocketOptions;
 pub(crate) use readiness::{Interest, Readiness};

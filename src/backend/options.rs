@@ -2,7 +2,7 @@
 //!
 //! Cold operations go through a trait, so that a kind, or a world, need not forward each of them.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, os::unix::net::SocketAddr as UnixAddr, time::Duration};
 
 use super::job::unsupported;
 
@@ -11,6 +11,19 @@ use super::job::unsupported;
 pub(crate) trait SocketOptions {
     fn local_addr(&self) -> io::Result<SocketAddr>;
     fn peer_addr(&self) -> io::Result<SocketAddr>;
+
+    fn local_unix_addr(&self) -> io::Result<UnixAddr> {
+        Err(unsupported("a Unix address"))
+    }
+
+    fn peer_unix_addr(&self) -> io::Result<UnixAddr> {
+        Err(unsupported("a Unix address"))
+    }
+
+    /// User, group and process of the peer, as they were when it connected. Some systems do not know the process.
+    fn peer_credentials(&self) -> io::Result<(u32, u32, Option<u32>)> {
+        Err(unsupported("credentials of a peer"))
+    }
 
     fn set_nodelay(&self, _: bool) -> io::Result<()> {
         Err(unsupported("TCP_NODELAY"))

@@ -26,6 +26,10 @@ pub enum Kind {
     TcpListener,
     /// A [`TcpStream`](crate::net::TcpStream).
     TcpStream,
+    /// A [`UnixListener`](crate::net::UnixListener).
+    UnixListener,
+    /// A [`UnixStream`](crate::net::UnixStream).
+    UnixStream,
     /// An open [`File`](crate::fs::File).
     File,
     /// A closure passed to [`Loop::defer`](crate::Loop::defer).
@@ -57,6 +61,8 @@ impl fmt::Display for Kind {
             Kind::Poll => "poll",
             Kind::TcpListener => "tcp listener",
             Kind::TcpStream => "tcp stream",
+            Kind::UnixListener => "unix listener",
+            Kind::UnixStream => "unix stream",
             Kind::File => "file",
             Kind::Deferred => "deferred closure",
             Kind::Post => "posted closure",

@@ -7,7 +7,7 @@ use std::panic::Location;
 
 use crate::{
     Loop,
-    backend::{AcceptError, Interest, Readiness, Socket, classify_accept_error},
+    backend::{AcceptError, Interest, Readiness, Socket, SocketFile, classify_accept_error},
     error::{Error, Result},
     event_loop::{CallbackArg, Core, HandleKind, Parts},
     handle::{Handle, Kind},
@@ -29,6 +29,8 @@ const BACKOFF_MAX: Nanos = 1_000_000_000;
 pub(crate) struct State {
     /// `None` once it is closed.
     socket: Option<Socket>,
+    /// The file that names a Unix socket: removed when it is dropped.
+    file: Option<SocketFile>,
     kind: Kind,
     /// The kind of the streams that it accepts.
     stream_kind: Kind,
@@ -43,13 +45,14 @@ pub(crate) struct State {
 
 impl State {
     pub(super) fn new(
-        socket: Socket,
+        (socket, file): (Socket, Option<SocketFile>),
         kind: Kind,
         stream_kind: Kind,
         max_connections: Option<usize>,
     ) -> State {
         State {
             socket: Some(socket),
+            file,
             kind,
             stream_kind,
             has_callback: false,
@@ -200,6 +203,8 @@ impl HandleKind for State {
 
     fn release(core: &mut Core, handle: Handle) {
         let Some(Parts { state, backend, .. }) = core.parts::<State>(handle) else { return };
+        // The file first: while it is there, clients find a socket that listens.
+        drop(state.file.take());
         if let Some(socket) = state.socket.take() {
             backend.close(socket);
         }

@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use super::{TcpListener, ToAddr, listener};
+use super::{TcpListener, ToAddr, ToUnixAddr, UnixListener, listener};
 use crate::{
     Loop,
     backend::ListenConfig,
@@ -12,7 +12,7 @@ use crate::{
 
 /// Declares methods that ask or set an option of a stream's socket, at once, whatever it is doing.
 macro_rules! socket_options {
-    ($($(#[$attribute:meta])* $name:ident ($op:literal) ($($argument:ident: $type:ty),*) -> $value:ty;)*) => {$(
+    ($($(#[$attribute:meta])* $method:ident as $name:ident ($op:literal) ($($argument:ident: $type:ty),*) -> $value:ty;)*) => {$(
         $(#[$attribute])*
         ///
         /// # Errors
@@ -21,7 +21,7 @@ macro_rules! socket_options {
         pub fn $name<S>(self, lp: &mut $crate::Loop<S>, $($argument: $type),*) -> $crate::Result<$value> {
             $crate::stream::socket(&mut lp.core, self.0, $op)?
                 .options()
-                .$name($($argument),*)
+                .$method($($argument),*)
                 .map_err(|error| $crate::Error::system($op, error))
         }
     )*};
@@ -93,7 +93,23 @@ impl ListenOptions {
         let addr = addr.to_addr()?;
         let socket = lp.core.backend().listen(addr, self.config);
         let socket = socket.map_err(|error| Error::system_on("listen on", addr, error))?;
-        let state = listener::State::new(socket, Kind::TcpListener, Kind::TcpStream, self.max_connections);
+        let state =
+            listener::State::new((socket, None), Kind::TcpListener, Kind::TcpStream, self.max_connections);
         Ok(TcpListener(lp.core.insert(state, Location::caller())))
+    }
+
+    /// Makes a listener on a Unix socket. See [`UnixListener::bind`]. `reuse_port` and `only_v6` mean nothing to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`UnixListener::bind`].
+    #[track_caller]
+    pub fn bind_unix<S>(self, lp: &mut Loop<S>, addr: impl ToUnixAddr) -> Result<UnixListener> {
+        let addr = addr.to_unix_addr()?;
+        let socket = lp.core.backend().listen_unix(&addr, self.config.backlog);
+        let socket =
+            socket.map_err(|error| Error::system_on("listen on", super::unix::describe(&addr), error))?;
+        let state = listener::State::new(socket, Kind::UnixListener, Kind::UnixStream, self.max_connections);
+        Ok(UnixListener(lp.core.insert(state, Location::caller())))
     }
 }

@@ -167,33 +167,33 @@ impl TcpStream {
 
     socket_options! {
         /// Returns this end's address.
-        local_addr("local address")() -> SocketAddr;
+        local_addr as local_addr("local address")() -> SocketAddr;
         /// Returns the peer's address.
-        peer_addr("peer address")() -> SocketAddr;
+        peer_addr as peer_addr("peer address")() -> SocketAddr;
         /// Sets whether small packets are sent at once (TCP_NODELAY). On by default.
-        set_nodelay("set nodelay")(on: bool) -> ();
+        set_nodelay as set_nodelay("set nodelay")(on: bool) -> ();
         /// Returns whether small packets are sent at once (TCP_NODELAY).
-        nodelay("nodelay")() -> bool;
+        nodelay as nodelay("nodelay")() -> bool;
         /// Sets how many bytes the system may hold that were received and not read (SO_RCVBUF). It may round.
-        set_receive_buffer("set receive buffer")(bytes: usize) -> ();
+        set_receive_buffer as set_receive_buffer("set receive buffer")(bytes: usize) -> ();
         /// Returns how many bytes the system may hold that were received and not read (SO_RCVBUF). Linux returns twice
         /// what was set.
-        receive_buffer("receive buffer")() -> usize;
+        receive_buffer as receive_buffer("receive buffer")() -> usize;
         /// Sets how many bytes the system may hold that were written and not delivered (SO_SNDBUF). It may round.
-        set_send_buffer("set send buffer")(bytes: usize) -> ();
+        set_send_buffer as set_send_buffer("set send buffer")(bytes: usize) -> ();
         /// Returns how many bytes the system may hold that were written and not delivered (SO_SNDBUF). Linux returns
         /// twice what was set.
-        send_buffer("send buffer")() -> usize;
+        send_buffer as send_buffer("send buffer")() -> usize;
         /// Sets how long the system goes on delivering after the stream is closed, in whole seconds (SO_LINGER).
         ///
         /// Zero throws away what is left, and resets. `None` (the default): as long as it takes.
-        set_linger("set linger")(limit: Option<Duration>) -> ();
+        set_linger as set_linger("set linger")(limit: Option<Duration>) -> ();
         /// Returns how long the system goes on delivering after the stream is closed (SO_LINGER).
-        linger("linger")() -> Option<Duration>;
+        linger as linger("linger")() -> Option<Duration>;
         /// Sets how many hops a packet may take (IP_TTL; hop limit for IPv6).
-        set_ttl("set ttl")(hops: u32) -> ();
+        set_ttl as set_ttl("set ttl")(hops: u32) -> ();
         /// Returns how many hops a packet may take (IP_TTL; hop limit for IPv6).
-        ttl("ttl")() -> u32;
+        ttl as ttl("ttl")() -> u32;
     }
 
     /// Sets whether, and when, the system probes a silent peer (SO_KEEPALIVE). Whole seconds.

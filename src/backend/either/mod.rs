@@ -28,10 +28,16 @@ mod socket;
 use std::{
     io,
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::SocketAddr as UnixAddr,
+    },
 };
 
-pub(crate) use self::{descriptor::Descriptor, socket::Socket};
+pub(crate) use self::{
+    descriptor::Descriptor,
+    socket::{Socket, SocketFile},
+};
 use super::{
     Interest, ListenConfig, Notifier, Readiness,
     job::{Done, Job, Submitted},
@@ -107,6 +113,45 @@ impl Backend {
                 system.connect(addr).map(|(socket, made)| (Socket::System(socket), made))
             }
             Backend::World(host) => host.connect(addr).map(|socket| (Socket::World(socket), Ok(false))),
+        }
+    }
+
+    pub(crate) fn listen_unix(
+        &mut self,
+        addr: &UnixAddr,
+        backlog: i32,
+    ) -> io::Result<(Socket, Option<SocketFile>)> {
+        match self {
+            Backend::System(system) => {
+                let (socket, file) = system.listen_unix(addr, backlog)?;
+                Ok((Socket::System(socket), file.map(SocketFile::System)))
+            }
+            Backend::World(host) => {
+                let (socket, file) = host.listen_unix(addr, backlog)?;
+                Ok((Socket::World(socket), file.map(SocketFile::World)))
+            }
+        }
+    }
+
+    pub(crate) fn connect_unix(&mut self, addr: &UnixAddr) -> io::Result<(Socket, io::Result<bool>)> {
+        match self {
+            Backend::System(system) => {
+                system.connect_unix(addr).map(|(socket, made)| (Socket::System(socket), made))
+            }
+            Backend::World(host) => {
+                host.connect_unix(addr).map(|(socket, made)| (Socket::World(socket), made))
+            }
+        }
+    }
+
+    pub(crate) fn pair(&mut self) -> io::Result<(Socket, Socket)> {
+        match self {
+            Backend::System(system) => {
+                system.pair().map(|(one, other)| (Socket::System(one), Socket::System(other)))
+            }
+            Backend::World(host) => {
+                host.pair().map(|(one, other)| (Socket::World(one), Socket::World(other)))
+            }
         }
     }
 

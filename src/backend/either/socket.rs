@@ -44,3 +44,11 @@ impl Socket {
         }
     }
 }
+
+/// The file that names a listening Unix socket.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held to be dropped, which removes the file")]
+pub(crate) enum SocketFile {
+    System(native::SocketFile),
+    World(sim::SocketFile),
+}

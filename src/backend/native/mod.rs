@@ -20,7 +20,10 @@ mod wake;
 use std::{
     io, mem,
     net::SocketAddr,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::net::SocketAddr as UnixAddr,
+    },
 };
 
 #[cfg(feature = "sim")]
@@ -41,7 +44,7 @@ use self::{
 };
 pub(crate) use self::{
     fs::Descriptor,
-    net::{AcceptError, ListenConfig, PIECES_MAX, Socket, classify_accept_error},
+    net::{AcceptError, ListenConfig, PIECES_MAX, Socket, SocketFile, classify_accept_error},
     pages::PageBuf,
     signal::numbers as signal_numbers,
     sync::Arc,
@@ -104,6 +107,25 @@ impl Backend {
     /// A socket that is connecting, or connected already.
     pub(crate) fn connect(&mut self, addr: SocketAddr) -> io::Result<(Socket, io::Result<bool>)> {
         Socket::connect(addr)
+    }
+
+    /// A Unix socket that listens, and its file if it has one.
+    pub(crate) fn listen_unix(
+        &mut self,
+        addr: &UnixAddr,
+        backlog: i32,
+    ) -> io::Result<(Socket, Option<SocketFile>)> {
+        Socket::listen_unix(addr, backlog)
+    }
+
+    /// A Unix socket that is connected, or why it is not.
+    pub(crate) fn connect_unix(&mut self, addr: &UnixAddr) -> io::Result<(Socket, io::Result<bool>)> {
+        Socket::connect_unix(addr)
+    }
+
+    /// Two Unix sockets that are connected to each other.
+    pub(crate) fn pair(&mut self) -> io::Result<(Socket, Socket)> {
+        Socket::pair()
     }
 
     /// Takes a socket of the application's.

@@ -6,12 +6,17 @@ use std::{
     io::{self, IoSlice},
     mem,
     net::SocketAddr,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::net::SocketAddr as UnixAddr,
+    },
     time::Duration,
 };
 
-use crate::backend::SocketOptions;
 use socket2::{Domain, SockRef, TcpKeepalive, Type};
+
+use super::unix;
+use crate::backend::SocketOptions;
 
 /// An owned socket.
 #[derive(Debug)]
@@ -193,12 +198,24 @@ impl Socket {
         Ok(self.0)
     }
 
-    fn sock(&self) -> SockRef<'_> {
+    pub(super) fn sock(&self) -> SockRef<'_> {
         SockRef::from(&self.0)
     }
 }
 
 impl SocketOptions for Socket {
+    fn local_unix_addr(&self) -> io::Result<UnixAddr> {
+        unix_addr(self.sock().local_addr()?)
+    }
+
+    fn peer_unix_addr(&self) -> io::Result<UnixAddr> {
+        unix_addr(self.sock().peer_addr()?)
+    }
+
+    fn peer_credentials(&self) -> io::Result<(u32, u32, Option<u32>)> {
+        unix::peer_credentials(self.0.as_fd())
+    }
+
     fn local_addr(&self) -> io::Result<SocketAddr> {
         internet(self.sock().local_addr()?)
     }
@@ -289,6 +306,10 @@ impl DomainOf for SockRef<'_> {
     fn domain_of(&self) -> io::Result<Domain> {
         Ok(self.local_addr()?.domain())
     }
+}
+
+fn unix_addr(addr: socket2::SockAddr) -> io::Result<UnixAddr> {
+    addr.as_unix().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 fn internet(addr: socket2::SockAddr) -> io::Result<SocketAddr> {

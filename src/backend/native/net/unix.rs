@@ -1,0 +1,147 @@
+//! Unix sockets: how they are made, and the files that name them.
+//!
+//! A socket file outlives its listener. One that is left over by a process that was killed is stale: nothing listens
+//! on it, and it is replaced. Replacing is done under a lock on the directory, so that two processes that start at the
+//! same time do not remove each other's.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::{
+        fd::{AsRawFd, BorrowedFd},
+        unix::{fs::MetadataExt, net::SocketAddr as UnixAddr},
+    },
+    path::{Path, PathBuf},
+};
+
+use socket2::{Domain, SockAddr, Type};
+
+use super::{super::sys::cvt, Socket};
+
+/// The file that names a listening socket. Removed when this is dropped, unless another file has its name by then.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<SocketFile> {
+        let found = fs::symlink_metadata(path)?;
+        Ok(SocketFile { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = |found: fs::Metadata| (found.dev(), found.ino()) == (self.device, self.inode);
+        if fs::symlink_metadata(&self.path).is_ok_and(ours) {
+            // Nothing can be done about a directory that was made read-only meanwhile.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Socket {
+    /// A socket that listens at `addr`, and its file if it has one.
+    pub(crate) fn listen_unix(addr: &UnixAddr, backlog: i32) -> io::Result<(Socket, Option<SocketFile>)> {
+        let socket = Socket::unix()?;
+        let name = to_sock_addr(addr)?;
+        match (socket.sock().bind(&name), addr.as_pathname()) {
+            (Err(error), Some(path)) if error.kind() == io::ErrorKind::AddrInUse => {
+                replace_stale(&socket, path, &name, error)?;
+            }
+            (bound, _) => bound?,
+        }
+        let file = addr.as_pathname().map(SocketFile::of).transpose()?;
+        socket.sock().listen(backlog)?;
+        Ok((socket, file))
+    }
+
+    /// A socket that is connected, or why it is not.
+    pub(crate) fn connect_unix(addr: &UnixAddr) -> io::Result<(Socket, io::Result<bool>)> {
+        let socket = Socket::unix()?;
+        let connected = socket.sock().connect(&to_sock_addr(addr)?);
+        Ok((socket, connected.map(|()| true)))
+    }
+
+    /// Two sockets that are connected to each other.
+    pub(crate) fn pair() -> io::Result<(Socket, Socket)> {
+        let (one, other) = socket2::Socket::pair(Domain::UNIX, Type::STREAM, None)?;
+        Ok((Socket::adopt(one.into())?, Socket::adopt(other.into())?))
+    }
+
+    fn unix() -> io::Result<Socket> {
+        Socket::adopt(socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?.into())
+    }
+}
+
+fn to_sock_addr(addr: &UnixAddr) -> io::Result<SockAddr> {
+    if let Some(path) = addr.as_pathname() {
+        return SockAddr::unix(path);
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(name) = std::os::linux::net::SocketAddrExt::as_abstract_name(addr) {
+        use std::{ffi::OsString, os::unix::ffi::OsStringExt};
+        // A path that begins with a zero is an abstract name.
+        return SockAddr::unix(OsString::from_vec([b"\0", name].concat()));
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "the address has no name"))
+}
+
+/// Binds a socket to a path that is taken, if nothing listens there. `error` is what binding returned before.
+fn replace_stale(socket: &Socket, path: &Path, name: &SockAddr, error: io::Error) -> io::Result<()> {
+    let _lock = lock_directory(path);
+    if !is_stale(name)? {
+        return Err(error);
+    }
+    fs::remove_file(path)?;
+    socket.sock().bind(name)
+}
+
+/// Whether a path names a socket that nothing listens on.
+fn is_stale(name: &SockAddr) -> io::Result<bool> {
+    match Socket::unix()?.sock().connect(name) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
+        // Listening, or no socket at all (which refuses, too, on some systems, but not by this error).
+        _ => Ok(false),
+    }
+}
+
+/// Locks the directory of a path against others that replace a socket there. `None` where it cannot be locked, as on
+/// some network file systems: then there is no better way.
+fn lock_directory(path: &Path) -> Option<File> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = File::open(parent).ok()?;
+    // SAFETY: takes no pointer; the descriptor is open, being owned here. Held for a few system calls.
+    cvt(unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX) }).ok()?;
+    Some(directory)
+}
+
+/// User, group and process at the other end of a socket.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<(u32, u32, Option<u32>)> {
+    let mut found = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: `found` has room for `len` bytes, and both live through the call; the descriptor is open, being borrowed.
+    cvt(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut found).cast(),
+            &mut len,
+        )
+    })?;
+    Ok((found.uid, found.gid, u32::try_from(found.pid).ok().filter(|&pid| pid > 0)))
+}
+
+/// User and group at the other end of a socket.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<(u32, u32, Option<u32>)> {
+    let (mut uid, mut gid) = (0, 0);
+    // SAFETY: both have room for an id; the descriptor is open, being borrowed.
+    cvt(unsafe { libc::getpeereid(socket.as_raw_fd(), &mut uid, &mut gid) })?;
+    Ok((uid, gid, None))
+}

@@ -1,0 +1,318 @@
+//! Unix sockets: the typed handles, their addresses, and what is particular to them.
+
+use std::{
+    os::unix::net::SocketAddr,
+    panic::Location,
+    path::{Path, PathBuf},
+};
+
+use super::{ListenOptions, listener, options::socket_options};
+use crate::{
+    Loop,
+    error::{Error, Result},
+    event_loop::typed_handle,
+    handle::Kind,
+    stream::{self, into_stream, stream_handle},
+};
+
+/// The address of a Unix socket: a path, or a [`SocketAddr`] of the standard library's.
+///
+/// Linux also has abstract addresses, which are no files:
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use std::os::{linux::net::SocketAddrExt, unix::net::SocketAddr};
+/// use ringback::{Loop, net::UnixListener};
+///
+/// let mut lp = Loop::<()>::new()?;
+/// let name = format!("example-{}", std::process::id());
+/// UnixListener::bind(&mut lp, SocketAddr::from_abstract_name(name)?)?;
+/// # }
+/// # Ok::<(), ringback::Error>(())
+/// ```
+pub trait ToUnixAddr {
+    /// Returns the address.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a path that is too long for a socket (about 100 bytes) or has a zero in it.
+    fn to_unix_addr(&self) -> Result<SocketAddr>;
+}
+
+impl<T: ToUnixAddr + ?Sized> ToUnixAddr for &T {
+    fn to_unix_addr(&self) -> Result<SocketAddr> {
+        (**self).to_unix_addr()
+    }
+}
+
+impl ToUnixAddr for Path {
+    fn to_unix_addr(&self) -> Result<SocketAddr> {
+        SocketAddr::from_pathname(self)
+            .map_err(|error| Error::invalid("address", format!("{}: {error}", self.display())))
+    }
+}
+
+macro_rules! paths {
+    ($($path:ty),*) => {$(
+        impl ToUnixAddr for $path {
+            fn to_unix_addr(&self) -> Result<SocketAddr> {
+                AsRef::<Path>::as_ref(self).to_unix_addr()
+            }
+        }
+    )*};
+}
+
+paths!(PathBuf, str, String);
+
+impl ToUnixAddr for SocketAddr {
+    fn to_unix_addr(&self) -> Result<SocketAddr> {
+        Ok(self.clone())
+    }
+}
+
+/// An address, for errors.
+pub(super) fn describe(addr: &SocketAddr) -> String {
+    match addr.as_pathname() {
+        Some(path) => path.display().to_string(),
+        None => format!("{addr:?}"),
+    }
+}
+
+typed_handle! {
+    /// Listens for connections on a Unix socket.
+    ///
+    /// ```
+    /// use ringback::{Loop, net::{Event, UnixListener, UnixStream}};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("socket");
+    ///
+    /// let mut lp = Loop::new()?;
+    /// let listener = UnixListener::bind(&mut lp, &path)?;
+    /// listener.start(&mut lp, move |lp, _, conn| {
+    ///     listener.close(lp); // one connection is enough here
+    ///     conn.write(lp, "hello")?;
+    ///     conn.finish(lp)
+    /// })?;
+    /// let client = UnixStream::connect(&mut lp, &path, |_, _, conn| conn.map(drop))?;
+    /// client.start(&mut lp, move |lp, text: &mut String, event| {
+    ///     match event? {
+    ///         Event::Data(bytes) => text.push_str(std::str::from_utf8(bytes)?),
+    ///         Event::End => client.close(lp),
+    ///         _ => {}
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// let mut text = String::new();
+    /// lp.run(&mut text)?;
+    /// assert_eq!(text, "hello");
+    /// # Ok::<(), ringback::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Every method that returns a `Result` returns [`Error::Closed`] if the listener is closed or closing, and
+    /// [`Error::WrongLoop`] if it belongs to another loop.
+    UnixListener
+}
+
+stream_handle! {
+    /// A connection of Unix sockets.
+    UnixStream
+}
+
+into_stream!(UnixStream);
+
+/// Who is at the other end of a [`UnixStream`], as it was when the connection was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Credentials {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The process. `None` where the system does not know it.
+    pub pid: Option<u32>,
+}
+
+impl UnixListener {
+    /// Binds an address and listens on it. Connections are accepted once it is started.
+    ///
+    /// The socket file is created, and removed when the listener is closed or the loop is dropped. A stale one, left
+    /// over by a process that was killed, is replaced: one on which nothing listens. [`ListenOptions::bind_unix`] has
+    /// more options.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if `addr` is no address; [`Error::System`] if the system refuses it:
+    /// [`AddrInUse`](std::io::ErrorKind::AddrInUse) if something listens there, or if the path is another file.
+    #[track_caller]
+    pub fn bind<S>(lp: &mut Loop<S>, addr: impl ToUnixAddr) -> Result<UnixListener> {
+        ListenOptions::new().bind_unix(lp, addr)
+    }
+
+    /// Accepts connections: `callback` gets each, as a stream that is not started yet.
+    ///
+    /// If it returns an error, that stream is closed; the listener goes on. Called again, it replaces the callback.
+    ///
+    /// Up to 64 connections are accepted before other handles have their turn. A failed accept is a
+    /// [`Failure`](crate::Failure) of the listener, which stays open. When the process is out of descriptors,
+    /// accepting pauses for 10 ms, doubling up to 1 s.
+    #[track_caller]
+    pub fn start<S>(
+        self,
+        lp: &mut Loop<S>,
+        mut callback: impl FnMut(&mut Loop<S>, &mut S, UnixStream) -> Result + 'static,
+    ) -> Result {
+        let callback = move |lp: &mut Loop<S>, state: &mut S, stream| callback(lp, state, UnixStream(stream));
+        listener::start(lp, self.0, callback, Location::caller())
+    }
+
+    /// Accepts no more. Connections wait in the system's queue. Idempotent.
+    pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
+        listener::stop(&mut lp.core, self.0)
+    }
+
+    /// Accepts again after [`stop`](Self::stop), with the callback that it has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if it was never started.
+    pub fn resume<S>(self, lp: &mut Loop<S>) -> Result {
+        listener::resume(&mut lp.core, self.0)
+    }
+
+    /// Limits the number of accepted streams that are open at the same time. With that many open, none is accepted.
+    pub fn set_max_connections<S>(self, lp: &mut Loop<S>, max: Option<usize>) -> Result {
+        listener::set_max_connections(&mut lp.core, self.0, max)
+    }
+
+    /// Returns the address that it listens on.
+    pub fn local_addr<S>(self, lp: &mut Loop<S>) -> Result<SocketAddr> {
+        let op = "local address";
+        let socket = listener::socket(&mut lp.core, self.0, op)?;
+        socket.options().local_unix_addr().map_err(|error| Error::system(op, error))
+    }
+}
+
+impl UnixStream {
+    /// Connects. `callback` gets the stream once it is connected, or the error, in a deferred phase.
+    ///
+    /// Until then the stream may be written to and started: what is written is sent once it is connected. To give up,
+    /// [`close`](Self::close) it: `callback` gets [`Error::Canceled`]. If connecting fails, or `callback` returns an
+    /// error, the stream is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if `addr` is no address; [`Error::System`] if no socket can be made. Everything else goes to
+    /// the callback: such as a path that does not exist, or on which nothing listens, or a listener whose backlog is
+    /// full ([`WouldBlock`](std::io::ErrorKind::WouldBlock)).
+    #[track_caller]
+    pub fn connect<S>(
+        lp: &mut Loop<S>,
+        addr: impl ToUnixAddr,
+        callback: impl FnOnce(&mut Loop<S>, &mut S, Result<UnixStream>) -> Result + 'static,
+    ) -> Result<UnixStream> {
+        let (addr, started_at) = (addr.to_unix_addr()?, Location::caller());
+        let made = lp.core.backend().connect_unix(&addr);
+        let (socket, connected) =
+            made.map_err(|error| Error::system_on("connect to", describe(&addr), error))?;
+        let (handle, request) =
+            stream::connect(&mut lp.core, socket, Kind::UnixStream, connected, None, started_at);
+        let stream = UnixStream(handle);
+        let connected = move |result: Result<_>| {
+            result.map(|_| stream).map_err(|error| error.with_subject(describe(&addr)))
+        };
+        lp.set_completion(request, Box::new(move |lp, state, result| callback(lp, state, connected(result))));
+        Ok(stream)
+    }
+
+    /// Makes two streams that are connected to each other. For talking to a thread or to a child process.
+    ///
+    /// ```
+    /// use ringback::{Loop, net::{Event, UnixStream}};
+    ///
+    /// let mut lp = Loop::new()?;
+    /// let (one, other) = UnixStream::pair(&mut lp)?;
+    /// one.write(&mut lp, "hello")?;
+    /// one.finish(&mut lp)?;
+    /// other.start(&mut lp, move |lp, text: &mut String, event| {
+    ///     match event? {
+    ///         Event::Data(bytes) => text.push_str(std::str::from_utf8(bytes)?),
+    ///         Event::End => other.close(lp),
+    ///         _ => {}
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// let mut text = String::new();
+    /// lp.run(&mut text)?;
+    /// assert_eq!(text, "hello");
+    /// # Ok::<(), ringback::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the process has no descriptors left.
+    #[track_caller]
+    pub fn pair<S>(lp: &mut Loop<S>) -> Result<(UnixStream, UnixStream)> {
+        let caller = Location::caller();
+        let pair =
+            lp.core.backend().pair().map_err(|error| Error::system("make a pair of streams", error))?;
+        let mut insert =
+            |socket| UnixStream(stream::insert(&mut lp.core, socket, Kind::UnixStream, None, caller));
+        Ok((insert(pair.0), insert(pair.1)))
+    }
+
+    /// Returns the user, group and process at the other end, as they were when the connection was made.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the system refuses.
+    pub fn peer_credentials<S>(self, lp: &mut Loop<S>) -> Result<Credentials> {
+        let op = "peer credentials";
+        let found = stream::socket(&mut lp.core, self.0, op)?.options().peer_credentials();
+        let (uid, gid, pid) = found.map_err(|error| Error::system(op, error))?;
+        Ok(Credentials { uid, gid, pid })
+    }
+
+    socket_options! {
+        /// Returns this end's address; of a client, an unnamed one.
+        local_unix_addr as local_addr("local address")() -> SocketAddr;
+        /// Returns the peer's address; of a client, an unnamed one.
+        peer_unix_addr as peer_addr("peer address")() -> SocketAddr;
+        /// Sets how many bytes the system may hold that were received and not read (SO_RCVBUF). It may round.
+        set_receive_buffer as set_receive_buffer("set receive buffer")(bytes: usize) -> ();
+        /// Returns how many bytes the system may hold that were received and not read (SO_RCVBUF). Linux returns twice
+        /// what was set.
+        receive_buffer as receive_buffer("receive buffer")() -> usize;
+        /// Sets how many bytes the system may hold that were written and not delivered (SO_SNDBUF). It may round.
+        set_send_buffer as set_send_buffer("set send buffer")(bytes: usize) -> ();
+        /// Returns how many bytes the system may hold that were written and not delivered (SO_SNDBUF). Linux returns
+        /// twice what was set.
+        send_buffer as send_buffer("send buffer")() -> usize;
+    }
+
+    /// Takes over a connection of the standard library's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if it cannot be made non-blocking.
+    #[track_caller]
+    pub fn from_std<S>(lp: &mut Loop<S>, stream: std::os::unix::net::UnixStream) -> Result<UnixStream> {
+        let socket = lp.core.backend().adopt(stream.into());
+        let socket = socket.map_err(|error| Error::system("adopt a stream", error))?;
+        let handle = stream::insert(&mut lp.core, socket, Kind::UnixStream, None, Location::caller());
+        Ok(UnixStream(handle))
+    }
+
+    /// Gives the connection back, as a blocking one, and closes the handle: its callback gets
+    /// [`Closed`](crate::io::Event::Closed), the peer notices nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InUse`] while it is connecting or has bytes queued: it is unchanged then.
+    pub fn into_std<S>(self, lp: &mut Loop<S>) -> Result<std::os::unix::net::UnixStream> {
+        let op = "give a stream back";
+        let socket = stream::take_socket(&mut lp.core, self.0, op)?;
+        socket.release().map(Into::into).map_err(|error| Error::system(op, error))
+    }
+}
