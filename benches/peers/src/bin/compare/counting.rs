@@ -4,9 +4,10 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, time::Duration};
 
 use crate::{
+    files::Files,
     metric::{Metric, Peer},
     run::{Attempt, Bench, Failure, Process, Side, broken},
-    suite::{Case, Files, How},
+    suite::{Case, How},
 };
 
 /// Loaded before the C library; counts into the file that the variable names. Empty where there is none.

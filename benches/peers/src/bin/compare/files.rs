@@ -7,10 +7,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::suite::Files;
-
 const SMALL_FILES: u32 = 64;
 const SMALL_BYTES: usize = 4096;
+
+/// The files that a case needs; their path is added to the arguments.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    None,
+    /// A directory of small files.
+    Small,
+    /// A file of that many bytes, in memory or only on the disk.
+    Big {
+        bytes: u64,
+        cached: bool,
+    },
+    /// A file to be written.
+    Written,
+}
 
 /// Made when it is first used.
 pub struct Scratch {

@@ -1,6 +1,8 @@
 //! What is measured, what is to be reached, and against whom.
 
-use crate::{run::Sample, stats::Spread};
+use std::collections::BTreeMap;
+
+use crate::stats::Spread;
 
 /// A program that is measured. The order is that of the columns.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -127,6 +129,33 @@ impl Metric {
     }
 }
 
+/// What one run said.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    pub results: BTreeMap<String, f64>,
+    /// Which part of the latencies were so many nanoseconds or less.
+    pub quantiles: Vec<(f64, f64)>,
+}
+
+impl Sample {
+    pub fn take(&mut self, line: &str) {
+        let mut words = line.split_whitespace();
+        let (Some(kind), Some(key), Some(value)) = (words.next(), words.next(), words.next()) else { return };
+        let Ok(value) = value.parse::<f64>() else { return };
+        match kind {
+            "result" => {
+                self.results.insert(key.to_owned(), value);
+            }
+            "quantile" => {
+                if let Ok(part) = key.parse() {
+                    self.quantiles.push((part, value));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Against {
     Peer(Peer),
@@ -227,6 +256,17 @@ mod tests {
         let goal = at_most(1.05, Against::Peer(Peer::Raw));
         assert!(goal.met(&spread(1.05)) && goal.met(&spread(0.9)) && !goal.met(&spread(1.0501)));
         assert_eq!(goal.text(), "≤ 1.05");
+    }
+
+    #[test]
+    fn a_sample_takes_what_it_knows() {
+        let mut sample = Sample::default();
+        for line in ["ready", "result ops 12", "result cpu_ns 3.5", "quantile 0.99 120", "other words here"] {
+            sample.take(line);
+        }
+        assert_eq!(sample.results["ops"], 12.0);
+        assert_eq!(sample.results["cpu_ns"], 3.5);
+        assert_eq!(sample.quantiles, [(0.99, 120.0)]);
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::{
     interrupt,
-    metric::{Against, Bound, Metric, Peer, ratio},
+    metric::{Against, Bound, Metric, Peer, Sample, ratio},
     progress::Progress,
-    run::{Bench, Failure, Sample, Side},
+    run::{Bench, Failure, Side},
     stats::{Spread, median},
     suite::{Case, Scale},
 };

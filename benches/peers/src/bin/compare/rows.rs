@@ -187,8 +187,8 @@ pub fn latencies(case: &Case, measured: &Measured) -> Option<Latencies> {
 mod tests {
     use super::*;
     use crate::{
-        metric::{at_most, better},
-        run::{Sample, broken},
+        metric::{Sample, at_most, better},
+        run::broken,
         suite::{Scale, cases},
     };
 

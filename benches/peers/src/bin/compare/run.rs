@@ -1,7 +1,6 @@
 //! Processes: starts the peers and the client, listens to what they say, sees to it that they end.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     io::{BufRead, BufReader, Read, Write},
     iter,
@@ -13,18 +12,10 @@ use std::{
 };
 
 use crate::{
-    files::Scratch,
-    metric::Peer,
-    suite::{Case, Files, How},
+    files::{Files, Scratch},
+    metric::{Peer, Sample},
+    suite::{Case, How},
 };
-
-/// What one run said.
-#[derive(Clone, Debug, Default)]
-pub struct Sample {
-    pub results: BTreeMap<String, f64>,
-    /// Which part of the latencies were so many nanoseconds or less.
-    pub quantiles: Vec<(f64, f64)>,
-}
 
 /// Why there is no sample.
 #[derive(Clone, Debug)]
@@ -165,25 +156,6 @@ fn receive(from: &Receiver<String>, deadline: Instant) -> Result<Option<String>,
         Ok(line) => Ok(Some(line)),
         Err(RecvTimeoutError::Disconnected) => Ok(None),
         Err(RecvTimeoutError::Timeout) => Err(()),
-    }
-}
-
-impl Sample {
-    pub fn take(&mut self, line: &str) {
-        let mut words = line.split_whitespace();
-        let (Some(kind), Some(key), Some(value)) = (words.next(), words.next(), words.next()) else { return };
-        let Ok(value) = value.parse::<f64>() else { return };
-        match kind {
-            "result" => {
-                self.results.insert(key.to_owned(), value);
-            }
-            "quantile" => {
-                if let Ok(part) = key.parse() {
-                    self.quantiles.push((part, value));
-                }
-            }
-            _ => {}
-        }
     }
 }
 
@@ -329,17 +301,6 @@ impl Bench {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_sample_takes_what_it_knows() {
-        let mut sample = Sample::default();
-        for line in ["ready", "result ops 12", "result cpu_ns 3.5", "quantile 0.99 120", "other words here"] {
-            sample.take(line);
-        }
-        assert_eq!(sample.results["ops"], 12.0);
-        assert_eq!(sample.results["cpu_ns"], 3.5);
-        assert_eq!(sample.quantiles, [(0.99, 120.0)]);
-    }
 
     fn shell(script: &str) -> Attempt<Process> {
         Process::start(Command::new("sh").args(["-c", script]), Duration::from_secs(5))

@@ -2,6 +2,7 @@
 //! they are.
 
 use crate::{
+    files::Files,
     format::grouped,
     metric::{Against, Goal, Metric, Operation, Peer, at_most, better},
 };
@@ -47,21 +48,6 @@ pub enum How {
     Alone { pinned: bool, files: Files },
     /// It serves that many silent connections, and then says what they weigh.
     Weighed { connections: u64 },
-}
-
-/// The files that a case needs; their path is added to the arguments.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Files {
-    None,
-    /// A directory of small files.
-    Small,
-    /// A file of that many bytes, in memory or only on the disk.
-    Big {
-        bytes: u64,
-        cached: bool,
-    },
-    /// A file to be written.
-    Written,
 }
 
 /// A workload in one size.
