@@ -1,4 +1,4 @@
-//! One stream asks, all of them are told: `broadcast`.
+//! One stream sends a byte, and the server writes a burst to all streams: `broadcast`.
 
 use std::{
     error::Error,
@@ -15,15 +15,15 @@ use crate::{
     sockets::{CONNECTING_MAX, Target, receive, send_whole, wait, wake_from},
 };
 
-/// What each stream gets in a burst.
+/// Messages for each stream in a burst.
 const MESSAGES: usize = 20;
 const BURST_BYTES: usize = MESSAGES * 64;
-/// For the server to accept a batch of connections. It cannot say when it has.
+/// Time for the server to accept a batch of connections. It does not report when it has.
 const ACCEPTING: Duration = Duration::from_millis(50);
 
 struct Stream {
     socket: OwnedFd,
-    /// Bytes of the burst that have come.
+    /// Bytes received of the current burst.
     received: usize,
 }
 
@@ -52,7 +52,7 @@ impl Broadcast {
         Ok(broadcast)
     }
 
-    /// Asks, and receives until every stream has got what it should.
+    /// Requests a burst, and receives until every stream has its part.
     fn burst(&mut self) -> Result<(), Box<dyn Error>> {
         send_whole(&self.streams[0].socket, b"!")?;
         let mut missing = self.streams.len();

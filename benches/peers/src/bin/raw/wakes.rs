@@ -1,4 +1,4 @@
-//! A loop that nothing but an eventfd wakes: `loop_count`, `async_pummel`, `post`, `queue_work`, `start_up`.
+//! A loop that only an eventfd wakes: `loop_count`, `async_pummel`, `post`, `queue_work`, `start_up`.
 
 use std::{
     hint::black_box,
@@ -20,11 +20,11 @@ use rustix::{
 
 use crate::Result;
 
-/// Threads that work when there is more than one job at a time.
+/// Worker threads, when more than one job is in flight.
 const WORKERS: usize = 4;
 const QUEUED_MAX: usize = 100_000;
 
-/// What a loop waits for. Nobody reads the eventfd: each write to it is an edge, and 2⁶⁴ of them fit.
+/// What a loop waits for. The eventfd is never read: each write to it is an edge, and it counts to 2⁶⁴.
 struct Bell {
     epoll: OwnedFd,
     eventfd: OwnedFd,
@@ -44,11 +44,11 @@ impl Bell {
     }
 
     fn ring(&self) {
-        // It refuses only when it is full.
+        // Fails only when the counter is full.
         let _ = write(&self.eventfd, &1_u64.to_ne_bytes());
     }
 
-    /// Whether it rang.
+    /// Returns whether it was woken.
     fn wait(&self, timeout: Option<&Timespec>) -> Result<bool> {
         let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; 8];
         match epoll::wait(&self.epoll, &mut events, timeout) {
@@ -75,7 +75,7 @@ pub fn loop_count(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// A loop that waits once, for nothing.
+/// Makes a loop, waits once without blocking, and drops the loop.
 pub fn start_up(arguments: &Arguments) -> Result {
     let count: u64 = arguments.get("count");
     arguments.ready();
@@ -87,8 +87,8 @@ pub fn start_up(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// Every wake goes to the system. To remember that the loop has been woken already, and spare the call, gives
-/// more wakes and fewer callbacks: the threads then fight for that memory with the loop.
+/// Each wake is a system call. A flag that remembers that the loop was woken would save calls, and gives
+/// more wakes and fewer callbacks: the threads then contend with the loop for the flag.
 pub fn async_pummel(arguments: &Arguments) -> Result {
     let count: u64 = arguments.get("count");
     let threads: usize = arguments.get("threads");
@@ -201,7 +201,7 @@ pub fn queue_work(arguments: &Arguments) -> Result {
             }
         }
         meter.report(finished);
-        // The workers end when nobody can send any more.
+        // The workers exit when the last sender is dropped.
         drop(jobs);
         Ok(())
     })
