@@ -61,7 +61,7 @@ impl Broadcast {
                 let stream = &mut self.streams[self.poller.key(event)];
                 stream.received += receive(&stream.socket, &mut self.buffer)?;
                 if stream.received > BURST_BYTES {
-                    return Err("a stream got more than was sent to it".into());
+                    return Err("a stream received more than its burst".into());
                 }
                 missing -= usize::from(stream.received == BURST_BYTES);
             }
@@ -80,7 +80,7 @@ impl Load for Broadcast {
 
     fn run(&mut self, stint: &mut Stint) -> Result<(), Box<dyn Error>> {
         let mut now = Instant::now();
-        while stint.begins(now) {
+        while stint.may_start(now) {
             let begun = now;
             self.burst()?;
             now = Instant::now();

@@ -90,12 +90,12 @@ impl Exchange {
         let count = receive(&connection.socket, &mut self.buffer)?;
         connection.received += count;
         if connection.received > self.message.len() {
-            return Err("an answer is too long".into());
+            return Err("a response is too long".into());
         }
         if self.same {
             self.message[..8].copy_from_slice(&(key as u64).to_le_bytes());
             if self.buffer[..count] != self.message[before..before + count] {
-                return Err("an answer is not what was sent".into());
+                return Err("a response is not what was sent".into());
             }
         }
         let whole = connection.received == self.message.len();
@@ -115,7 +115,7 @@ impl Load for Exchange {
         let mut under_way = 0;
         for key in 0..self.busy {
             let now = Instant::now();
-            if stint.begins(now) {
+            if stint.may_start(now) {
                 self.send(key, now)?;
                 under_way += 1;
             }
@@ -127,11 +127,11 @@ impl Load for Exchange {
                     continue;
                 }
                 if key >= self.busy {
-                    return Err("an answer came where nothing was asked".into());
+                    return Err("a response came without a request".into());
                 }
                 let now = Instant::now();
                 stint.done(now - self.connections[key].sent_at);
-                if stint.begins(now) {
+                if stint.may_start(now) {
                     self.send(key, now)?;
                 } else {
                     under_way -= 1;

@@ -50,7 +50,7 @@ impl Stint {
     }
 
     /// Returns whether another exchange may start at `now`.
-    pub fn begins(&mut self, now: Instant) -> bool {
+    pub fn may_start(&mut self, now: Instant) -> bool {
         match &mut self.limit {
             Limit::Time(end) => now < *end,
             Limit::Exchanges(0) => false,
@@ -94,7 +94,7 @@ pub fn measure(arguments: &Arguments, load: &mut impl Load) -> Result<(), Box<dy
     if let (Some(before), Some(after)) = (cpu_before, cpu_after) {
         result("cpu_ns", (after - before).as_nanos());
     }
-    say_latencies(&stint.latencies);
+    print_latencies(&stint.latencies);
     Ok(())
 }
 
@@ -102,7 +102,7 @@ fn cpu(server: u32) -> Result<Duration, String> {
     cpu_of_process(server).ok_or_else(|| format!("there is no process {server}"))
 }
 
-fn say_latencies(latencies: &Histogram<u64>) {
+fn print_latencies(latencies: &Histogram<u64>) {
     for (key, quantile) in [("p50_ns", 0.5), ("p99_ns", 0.99), ("p99_9_ns", 0.999)] {
         result(key, latencies.value_at_quantile(quantile));
     }

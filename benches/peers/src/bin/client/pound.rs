@@ -64,9 +64,9 @@ impl Pound {
             }
             Client::Waiting(socket, since) => match recv(&socket, &mut [0; 64], RecvFlags::empty()) {
                 Ok((0, _)) => return Ok(Some(since)),
-                Ok(_) => return Err("the server answered what should have no answer".into()),
+                Ok(_) => return Err("the server sent a response where none is expected".into()),
                 Err(Errno::AGAIN) => self.clients[key] = Client::Waiting(socket, since),
-                Err(error) => return Err(format!("a connection broke: {error}").into()),
+                Err(error) => return Err(format!("a connection failed: {error}").into()),
             },
         }
         Ok(None)
@@ -86,7 +86,7 @@ impl Load for Pound {
             let batch_end = self.clients.len().min(begun + CONNECTING_MAX);
             for key in begun..batch_end {
                 let now = Instant::now();
-                if stint.begins(now) {
+                if stint.may_start(now) {
                     self.begin(key, now)?;
                     under_way += 1;
                 }
@@ -100,7 +100,7 @@ impl Load for Pound {
                 let Some(since) = self.proceed(key)? else { continue };
                 let now = Instant::now();
                 stint.done(now - since);
-                if stint.begins(now) {
+                if stint.may_start(now) {
                     self.begin(key, now)?;
                 } else {
                     under_way -= 1;

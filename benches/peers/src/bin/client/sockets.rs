@@ -72,7 +72,7 @@ impl Target {
 /// Waits for events. A server that is silent for ten seconds is an error.
 pub fn wait(poller: &mut Poller) -> std::result::Result<usize, Box<dyn Error>> {
     match poller.wait_for(Some(&SILENCE_MAX))? {
-        0 => Err("the server has said nothing for ten seconds".into()),
+        0 => Err("the server was silent for ten seconds".into()),
         count => Ok(count),
     }
 }
@@ -96,7 +96,7 @@ fn set_option(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value: li
 pub fn send_whole(socket: &OwnedFd, bytes: &[u8]) -> std::result::Result<(), Box<dyn Error>> {
     match send(socket, bytes, SendFlags::NOSIGNAL) {
         Ok(count) if count == bytes.len() => Ok(()),
-        Ok(_) => Err("a message did not leave in one piece".into()),
+        Ok(_) => Err("a message was sent in part only".into()),
         Err(error) => Err(format!("a message could not be sent: {error}").into()),
     }
 }
@@ -107,6 +107,6 @@ pub fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> std::result::Result<usize
         Ok((0, _)) => Err("the server closed a connection".into()),
         Ok((count, _)) => Ok(count),
         Err(Errno::AGAIN) => Ok(0),
-        Err(error) => Err(format!("a connection broke: {error}").into()),
+        Err(error) => Err(format!("a connection failed: {error}").into()),
     }
 }

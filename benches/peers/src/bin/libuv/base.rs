@@ -64,7 +64,7 @@ pub fn alloc_bytes(bytes: usize) -> *mut u8 {
     // SAFETY: malloc accepts every size.
     let block = unsafe { libc::malloc(bytes) };
     if block.is_null() && bytes > 0 {
-        handle_alloc_error(Layout::array::<u8>(bytes).expect("so much was asked for"));
+        handle_alloc_error(Layout::array::<u8>(bytes).expect("the size is that of a layout"));
     }
     block.cast()
 }

@@ -184,7 +184,7 @@ struct Block {
     request: uv_fs_t,
     big: *mut Big,
     content: *mut u8,
-    asked: usize,
+    requested: usize,
 }
 
 pub fn read_big(arguments: &Arguments) -> Result {
@@ -224,7 +224,7 @@ fn each_block(arguments: &Arguments, path: String, flags: c_int, end: u64, opera
         let new_block = |_| {
             let content = alloc_bytes(block as usize);
             ptr::write_bytes(content, b'w', block as usize);
-            Box::into_raw(Box::new(Block { request: mem::zeroed(), big, content, asked: 0 }))
+            Box::into_raw(Box::new(Block { request: mem::zeroed(), big, content, requested: 0 }))
         };
         (*big).blocks = (0..depth).map(new_block).collect();
         (*big).open.data = big.cast();
@@ -257,9 +257,9 @@ unsafe fn begin_block(block: *mut Block) {
             return;
         }
         let offset = big.next;
-        (*block).asked = big.block.min(big.end - offset) as usize;
+        (*block).requested = big.block.min(big.end - offset) as usize;
         big.next += big.block;
-        let buffer = uv_buf_t { base: (*block).content.cast(), len: (*block).asked };
+        let buffer = uv_buf_t { base: (*block).content.cast(), len: (*block).requested };
         let operation = big.operation;
         must(operation(block, &buffer, offset as i64));
     }
@@ -270,7 +270,7 @@ unsafe extern "C" fn block_done(request: *mut uv_fs_t) {
     // SAFETY: as above.
     unsafe {
         let count = outcome(request);
-        assert_eq!(count, (*block).asked);
+        assert_eq!(count, (*block).requested);
         let big = (*block).big;
         (*big).done += count as u64;
         if (*big).done == (*big).end {

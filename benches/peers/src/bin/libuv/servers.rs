@@ -237,14 +237,14 @@ struct Broadcast;
 /// In the order of acceptance.
 struct Streams {
     all: Vec<*mut uv_stream_t>,
-    told: usize,
+    count: usize,
 }
 
 /// The messages never change, so all writes can share them.
 static MESSAGE: [c_char; MESSAGE_BYTES] = [b'm' as c_char; MESSAGE_BYTES];
 
 pub fn broadcast(arguments: &Arguments) {
-    let mut streams = Streams { all: Vec::new(), told: arguments.get("streams") };
+    let mut streams = Streams { all: Vec::new(), count: arguments.get("streams") };
     serve::<Broadcast>((&raw mut streams).cast());
 }
 
@@ -266,7 +266,7 @@ impl Service for Broadcast {
                 return;
             }
             for _ in 0..count * MESSAGES_PER_BURST as isize {
-                for &stream in streams.all.iter().take(streams.told) {
+                for &stream in streams.all.iter().take(streams.count) {
                     // libuv has one type for buffers to write and to read, with a mutable pointer.
                     write(alloc(), stream, MESSAGE.as_ptr().cast_mut(), MESSAGE_BYTES);
                 }

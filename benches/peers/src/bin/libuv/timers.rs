@@ -84,15 +84,15 @@ impl Churn {
     }
 
     fn change(&mut self) {
-        let place = self.random.below(self.timers.len() as u64) as usize;
-        let timer = self.timers[place];
+        let index = self.random.below(self.timers.len() as u64) as usize;
+        let timer = self.timers[index];
         // SAFETY: it is open.
         unsafe {
             if self.random.below(10) < 9 {
                 must(uv_timer_start(timer, Some(never), self.half_a_minute_or_more(), 0));
             } else {
                 uv_close(timer.cast(), Some(free_handle));
-                self.timers[place] = self.start();
+                self.timers[index] = self.start();
             }
         }
     }

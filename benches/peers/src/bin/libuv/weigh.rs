@@ -24,7 +24,7 @@ struct Numbered<Handle> {
 /// Callbacks write their number here, so that they need it. The `data` of every handle.
 type Last = u64;
 
-unsafe fn tell<Handle>(handle: *mut Handle, data: *mut c_void) {
+unsafe fn record<Handle>(handle: *mut Handle, data: *mut c_void) {
     // SAFETY: the handle is the first field of a numbered one, whose data is this.
     unsafe { *data.cast::<Last>() = (*handle.cast::<Numbered<Handle>>()).number }
 }
@@ -53,7 +53,7 @@ pub fn timers(arguments: &Arguments) {
 
 unsafe extern "C" fn timer_fired(timer: *mut uv_timer_t) {
     // SAFETY: it was initialized above.
-    unsafe { tell(timer, (*timer).data) }
+    unsafe { record(timer, (*timer).data) }
 }
 
 pub fn idles(arguments: &Arguments) {
@@ -80,7 +80,7 @@ pub fn idles(arguments: &Arguments) {
 
 unsafe extern "C" fn idle_called(idle: *mut uv_idle_t) {
     // SAFETY: it was initialized above.
-    unsafe { tell(idle, (*idle).data) }
+    unsafe { record(idle, (*idle).data) }
 }
 
 /// Echoes, and counts the connections it accepts. The `data` of its connections.

@@ -75,7 +75,7 @@ impl Connection {
 
 /// Serves until the process is killed. Calls `received` with the connection and its bytes; an error that it
 /// returns closes the connection.
-fn serve(mut came: impl FnMut(&mut Connections, usize, &[u8]) -> io::Result<()>) -> Result {
+fn serve(mut received: impl FnMut(&mut Connections, usize, &[u8]) -> io::Result<()>) -> Result {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
     let mut listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
@@ -95,9 +95,9 @@ fn serve(mut came: impl FnMut(&mut Connections, usize, &[u8]) -> io::Result<()>)
                 accept_all(&listener, poll.registry(), &mut connections)?;
                 continue;
             }
-            let place = event.token().0;
-            if !matches!(proceed(&mut connections, place, &mut buffer, &mut came), Ok(true)) {
-                connections[place] = None;
+            let index = event.token().0;
+            if !matches!(proceed(&mut connections, index, &mut buffer, &mut received), Ok(true)) {
+                connections[index] = None;
             }
         }
     }
@@ -115,13 +115,13 @@ fn accept_all(
             Err(error) => return Err(error),
         };
         stream.set_nodelay(true)?;
-        let place = stream.as_raw_fd() as usize;
+        let index = stream.as_raw_fd() as usize;
         // Both interests at once: with edge triggering an interest that is not needed costs nothing.
-        registry.register(&mut stream, Token(place), Interest::READABLE | Interest::WRITABLE)?;
-        if place >= connections.len() {
-            connections.resize_with(place + 1, || None);
+        registry.register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+        if index >= connections.len() {
+            connections.resize_with(index + 1, || None);
         }
-        connections[place] = Some(Connection { stream, unsent: Vec::new(), left_over: Vec::new() });
+        connections[index] = Some(Connection { stream, unsent: Vec::new(), left_over: Vec::new() });
     }
 }
 
@@ -129,34 +129,34 @@ fn accept_all(
 /// connection.
 fn proceed(
     connections: &mut Connections,
-    place: usize,
+    index: usize,
     buffer: &mut [u8],
-    came: &mut impl FnMut(&mut Connections, usize, &[u8]) -> io::Result<()>,
+    received: &mut impl FnMut(&mut Connections, usize, &[u8]) -> io::Result<()>,
 ) -> io::Result<bool> {
-    while let Some(connection) = &mut connections[place] {
+    while let Some(connection) = &mut connections[index] {
         if !connection.flush()? {
             return Ok(true);
         }
         match connection.receive(buffer)? {
             None => return Ok(true),
             Some(0) => return Ok(false),
-            Some(count) => came(connections, place, &buffer[..count])?,
+            Some(count) => received(connections, index, &buffer[..count])?,
         }
     }
     Ok(false)
 }
 
-fn at(connections: &mut Connections, place: usize) -> &mut Connection {
-    connections[place].as_mut().expect("it was just read")
+fn at(connections: &mut Connections, index: usize) -> &mut Connection {
+    connections[index].as_mut().expect("it was just read")
 }
 
 pub fn echo() -> Result {
-    serve(|connections, place, bytes| at(connections, place).send(bytes))
+    serve(|connections, index, bytes| at(connections, index).send(bytes))
 }
 
 pub fn pipelined() -> Result {
-    serve(|connections, place, mut bytes| {
-        let connection = at(connections, place);
+    serve(|connections, index, mut bytes| {
+        let connection = at(connections, index);
         if !connection.left_over.is_empty() {
             let (begin, rest) = bytes.split_at(bytes.len().min(MESSAGE.len() - connection.left_over.len()));
             connection.left_over.extend_from_slice(begin);
@@ -189,8 +189,8 @@ pub fn broadcast() -> Result {
 }
 
 pub fn pound() -> Result {
-    serve(|connections, place, _| {
-        connections[place] = None;
+    serve(|connections, index, _| {
+        connections[index] = None;
         Ok(())
     })
 }

@@ -141,28 +141,28 @@ fn send_some(socket: &OwnedFd, bytes: &[u8]) -> Result<Option<usize>> {
 /// A client that connects, sends a request, and waits for EOF.
 struct Caller {
     socket: OwnedFd,
-    asked: bool,
+    request_sent: bool,
 }
 
 impl Caller {
     fn begin(addr: &SocketAddrV4, poller: &Poller, key: usize) -> Result<Caller> {
         let (socket, _) = begin_connecting(addr)?;
         // On loopback the connection is established when the call returns, although it reports EINPROGRESS.
-        let asked = match send(&socket, b"QS", SendFlags::NOSIGNAL) {
+        let request_sent = match send(&socket, b"QS", SendFlags::NOSIGNAL) {
             Ok(_) => true,
             Err(Errno::AGAIN) => false,
             Err(error) => return Err(error.into()),
         };
-        poller.add(&socket, key, if asked { EventFlags::IN } else { EventFlags::OUT })?;
-        Ok(Caller { socket, asked })
+        poller.add(&socket, key, if request_sent { EventFlags::IN } else { EventFlags::OUT })?;
+        Ok(Caller { socket, request_sent })
     }
 
     /// Returns whether the exchange is complete.
     fn proceed(&mut self, poller: &Poller, key: usize) -> Result<bool> {
-        if !self.asked {
+        if !self.request_sent {
             socket_error(&self.socket)??;
             send(&self.socket, b"QS", SendFlags::NOSIGNAL)?;
-            self.asked = true;
+            self.request_sent = true;
             poller.modify(&self.socket, key, EventFlags::IN)?;
             return Ok(false);
         }

@@ -65,12 +65,12 @@ fn accept_all(
         if !service.accepted(&stream) {
             continue;
         }
-        let place = stream.as_raw_fd() as usize;
-        poller.add(&stream, place, EventFlags::IN)?;
-        if place >= streams.len() {
-            streams.resize_with(place + 1, || None);
+        let index = stream.as_raw_fd() as usize;
+        poller.add(&stream, index, EventFlags::IN)?;
+        if index >= streams.len() {
+            streams.resize_with(index + 1, || None);
         }
-        streams[place] = Some(stream);
+        streams[index] = Some(stream);
     }
 }
 
@@ -112,7 +112,7 @@ impl Service for Echo {
 
 struct Pipelined {
     buffer: Vec<u8>,
-    answers: Vec<u8>,
+    responses: Vec<u8>,
     /// Indexed by descriptor: the bytes received of an incomplete request. Their content does not matter.
     left_over: Vec<usize>,
 }
@@ -120,17 +120,17 @@ struct Pipelined {
 /// Coalesces the responses to all requests of one read into one send, which is the floor. The libraries have
 /// a write for each response.
 pub fn pipelined() -> Result {
-    let answers = vec![b'a'; BUFFER_BYTES + MESSAGE.len()];
-    serve(Pipelined { buffer: vec![0; BUFFER_BYTES], answers, left_over: Vec::new() })
+    let responses = vec![b'a'; BUFFER_BYTES + MESSAGE.len()];
+    serve(Pipelined { buffer: vec![0; BUFFER_BYTES], responses, left_over: Vec::new() })
 }
 
 impl Service for Pipelined {
     fn accepted(&mut self, stream: &OwnedFd) -> bool {
-        let place = stream.as_raw_fd() as usize;
-        if place >= self.left_over.len() {
-            self.left_over.resize(place + 1, 0);
+        let index = stream.as_raw_fd() as usize;
+        if index >= self.left_over.len() {
+            self.left_over.resize(index + 1, 0);
         }
-        self.left_over[place] = 0;
+        self.left_over[index] = 0;
         true
     }
 
@@ -140,7 +140,7 @@ impl Service for Pipelined {
         let there = *left_over + count;
         *left_over = there % MESSAGE.len();
         let whole = there - *left_over;
-        whole == 0 || send_whole(stream, &self.answers[..whole])
+        whole == 0 || send_whole(stream, &self.responses[..whole])
     }
 }
 
@@ -158,8 +158,8 @@ pub fn broadcast() -> Result {
 
 impl Service for Broadcast {
     fn readable(&mut self, streams: &Streams, stream: &OwnedFd) -> bool {
-        let mut asked = [0; 64];
-        let Some(bursts) = receive(stream, &mut asked, RecvFlags::empty()) else { return false };
+        let mut requests = [0; 64];
+        let Some(bursts) = receive(stream, &mut requests, RecvFlags::empty()) else { return false };
         for _ in 0..bursts {
             for listening in streams.iter().flatten() {
                 // If the stream is broken, its next read closes it.

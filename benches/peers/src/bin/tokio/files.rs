@@ -100,7 +100,7 @@ async fn in_blocks(
     arguments: &Arguments,
     file: std::fs::File,
     bytes: u64,
-    act: fn(&std::fs::File, &mut [u8], u64) -> io::Result<()>,
+    operation: fn(&std::fs::File, &mut [u8], u64) -> io::Result<()>,
 ) -> io::Result<()> {
     let block: u64 = arguments.get("block");
     let depth: u64 = arguments.get("depth");
@@ -120,7 +120,7 @@ async fn in_blocks(
                 let file = file.clone();
                 // The buffer moves to the job, and back with the result.
                 buffer = spawn_blocking(move || {
-                    act(&file, &mut buffer[..piece], offset)?;
+                    operation(&file, &mut buffer[..piece], offset)?;
                     io::Result::Ok(buffer)
                 })
                 .await??;

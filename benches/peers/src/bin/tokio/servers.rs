@@ -54,11 +54,11 @@ pub async fn pipelined() -> io::Result<()> {
     let listener = listener()?;
     loop {
         // The task ends with its connection.
-        spawn(answer(accept(&listener).await?));
+        spawn(respond(accept(&listener).await?));
     }
 }
 
-async fn answer(mut stream: TcpStream) -> io::Result<()> {
+async fn respond(mut stream: TcpStream) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut filled = 0;
     while let count @ 1.. = stream.read(&mut buffer[filled..]).await? {

@@ -35,16 +35,16 @@ thread_local! {
 pub async fn conns() -> Result {
     let listener = listener()?;
     BUFFER.with(|_| ());
-    let (tell, mut told) = oneshot::channel();
+    let (stop, mut stopped) = oneshot::channel();
     // Standard input may be a file, which no loop can wait for.
     thread::spawn(move || {
         let _ = io::stdin().read_line(&mut String::new());
-        let _ = tell.send(());
+        let _ = stop.send(());
     });
     let before = heap_bytes();
     select! {
         ended = serve(&listener) => ended?,
-        _ = &mut told => {}
+        _ = &mut stopped => {}
     }
     result("heap_bytes", heap_bytes() - before);
     Ok(())
