@@ -58,8 +58,8 @@ fn quit(reason: &str) -> ! {
     std::process::exit(1)
 }
 
-/// The `main` of every peer: parses the arguments, pins the process, raises its descriptor limit, and runs the
-/// workload.
+/// The `main` of every peer: parses the arguments, pins the process, raises its descriptor limit, and runs
+/// the workload.
 pub fn main_of(run: impl FnOnce(&Arguments) -> Result<(), Box<dyn Error>>) -> ExitCode {
     let arguments = Arguments::from_env().unwrap_or_else(|reason| quit(&reason));
     crate::measure::die_with_parent();

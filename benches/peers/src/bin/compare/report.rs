@@ -138,8 +138,8 @@ fn latencies(document: &Document) -> String {
     }
     format!(
         "<h2>Latency</h2>\n\
-         <p>From the send of a message until the whole response has arrived, as the client sees it. The server \
-         has a core of its own and is driven at full load: with many connections the latency is their number \
+         <p>From the send of a message until the whole response has arrived, as the client sees it. The \
+         server has a core of its own and is driven at full load: with many connections the latency is their number \
          divided by the throughput.</p>\n\
          <div class=\"charts\">{charts}</div>\n"
     )
@@ -267,8 +267,8 @@ fn method(document: &Document) -> String {
          server is driven for {} s a run, after a warm-up. Peers with threads may run on all cores.</p>\n\
          <p>CPU is the processor time of the measured process: all of its threads, and the kernel's work for \
          it. System calls and allocations are counted in runs of their own, by strace and by a preloaded \
-         library. Heap is what the C library's allocator reports as in use. “raw” is a program on plain epoll \
-         for each workload, without a library's generality: it shows the cost of the kernel alone.</p>\n\
+         library. Heap is what the C library's allocator reports as in use. “raw” is a program on plain \
+         epoll for each workload, without a library's generality: it shows the cost of the kernel alone.</p>\n\
          <dl>\n{workloads}</dl>\n",
         header.pairs, header.window_seconds,
     )
