@@ -12,7 +12,7 @@ use ringback::{
 
 use crate::network::{Ending, Heard, Script};
 
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code, unreachable_pub, clippy::duplicate_mod)]
 #[path = "../../examples/chat.rs"]
 mod chat_server;
 
@@ -87,7 +87,7 @@ fn talk(text: &[u8]) -> Talk {
             "/nick" => {
                 let fits = !rest.is_empty() && rest.len() <= 20 && rest.split_whitespace().eq([rest]);
                 if !fits || rest.starts_with("guest") || rest == nick {
-                    talk.answers.push("* a nick is one short word, and nobody else's".to_owned());
+                    talk.answers.push("* a nick is one short word that is not taken".to_owned());
                     continue;
                 }
                 let line = format!("* {nick} is now {rest}");
@@ -132,7 +132,7 @@ fn check_others(heard: &[String], talk: &Talk, script: &Script) {
 /// What the third has heard, of whom it is known what it should be.
 fn check_answers(heard: &[String], talk: &Talk) {
     let [joined, help, answers @ ..] = heard else { panic!("he has heard {heard:?}") };
-    assert!(joined == "* guest3 has joined" && help.starts_with("* for you, "));
+    assert!(joined == "* guest3 has joined" && help.starts_with("* commands: "));
     let answers = answers.iter().filter(|line| *line != "* guest4 has joined");
     assert!(answers.eq(&talk.answers), "answers come in the order of the questions");
 }
