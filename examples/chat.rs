@@ -96,5 +96,6 @@ pub(crate) fn serve(lp: &mut Loop<Chat>, addr: &str) -> Result<TcpListener> {
 fn main() -> Result {
     let mut lp = Options::new().read_buffer(LINE_MAX).build()?;
     let listener = serve(&mut lp, &common::addr_or("127.0.0.1:7001"))?;
-    common::run_server(&mut lp, &mut Chat::default(), listener)
+    let addr = listener.local_addr(&mut lp)?;
+    common::run_server(&mut lp, &mut Chat::default(), addr)
 }

@@ -27,5 +27,6 @@ fn main() -> Result {
             Ok(())
         })
     })?;
-    common::run_server(&mut lp, &mut (), listener)
+    let addr = listener.local_addr(&mut lp)?;
+    common::run_server(&mut lp, &mut (), addr)
 }

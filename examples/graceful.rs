@@ -79,7 +79,8 @@ fn main() -> Result {
         conn.start(lp, move |lp, server, event| server.handle(lp, conn, event?))
     })?;
     let mut server = Server::default();
-    common::run_server(&mut lp, &mut server, listener)?;
+    let addr = listener.local_addr(&mut lp)?;
+    common::run_server(&mut lp, &mut server, addr)?;
 
     listener.close(&mut lp);
     server.is_stopping = true;

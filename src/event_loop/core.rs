@@ -391,7 +391,7 @@ impl Core {
     #[inline(always)]
     #[cfg_attr(not(feature = "sim"), expect(unused_variables, reason = "only a world keeps a trace"))]
     pub(super) fn trace_call(&mut self, callee: Callee) {
-        self.counters.callbacks += 1;
+        self.counters.metrics.callbacks += 1;
         #[cfg(feature = "sim")]
         self.backend.trace_call(callee);
     }
@@ -400,7 +400,7 @@ impl Core {
     #[inline(always)]
     #[cfg_attr(not(feature = "sim"), expect(unused_variables, reason = "only a world keeps a trace"))]
     pub(super) fn trace_call_at(&mut self, index: u32) {
-        self.counters.callbacks += 1;
+        self.counters.metrics.callbacks += 1;
         #[cfg(feature = "sim")]
         if self.backend.is_simulated() {
             let Some(handle) = self.table.at(index) else { return };

@@ -81,33 +81,21 @@ impl fmt::Debug for Histogram {
     }
 }
 
-/// The same while counting.
+/// The metrics while they are counted. Times are in the unit of the loop's clock, and filled in by
+/// [`snapshot`](Counters::snapshot).
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) turns: u64,
-    pub(crate) events: u64,
-    pub(crate) callbacks: u64,
-    pub(crate) bytes_received: u64,
-    pub(crate) bytes_sent: u64,
+    pub(crate) metrics: Metrics,
     pub(crate) blocked: Nanos,
     pub(crate) busy: Nanos,
-    pub(crate) latency: Histogram,
-    /// When the loop last came back from waiting. `None` outside of `run`: that time is not ours.
+    /// When the loop last came back from waiting. `None` outside of `run`: that time is not the loop's.
     pub(crate) awake_since: Option<Nanos>,
 }
 
 impl Counters {
     pub(crate) fn snapshot(&self) -> Metrics {
-        Metrics {
-            turns: self.turns,
-            events: self.events,
-            callbacks: self.callbacks,
-            bytes_received: self.bytes_received,
-            bytes_sent: self.bytes_sent,
-            blocked: Duration::from_nanos(self.blocked),
-            busy: Duration::from_nanos(self.busy),
-            latency: self.latency.clone(),
-        }
+        let (blocked, busy) = (Duration::from_nanos(self.blocked), Duration::from_nanos(self.busy));
+        Metrics { blocked, busy, ..self.metrics.clone() }
     }
 
     /// The loop stops working at this time: to wait, or because `run` returns.
@@ -115,7 +103,7 @@ impl Counters {
         if let Some(since) = self.awake_since.take() {
             let busy = now.saturating_sub(since);
             self.busy += busy;
-            self.latency.record(busy);
+            self.metrics.latency.record(busy);
         }
     }
 

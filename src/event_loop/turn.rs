@@ -48,7 +48,7 @@ impl<S> Loop<S> {
         self.timers(state)?;
         self.deferred(state, 1)?;
         self.hooks(state, Phase::Idle)?;
-        let ran_callbacks = self.core.counters.callbacks != before;
+        let ran_callbacks = self.core.counters.metrics.callbacks != before;
         self.hooks(state, Phase::Prepare)?;
         self.poll(state, mode, ran_callbacks)?;
         self.deferred(state, DEFERRED_ROUNDS)?;
@@ -56,7 +56,7 @@ impl<S> Loop<S> {
         if !self.core.closing.is_empty() {
             self.closing(state)?;
         }
-        if mode == PollMode::Once && self.core.counters.callbacks == before {
+        if mode == PollMode::Once && self.core.counters.metrics.callbacks == before {
             // It waited for a timer, and must not return without having called it.
             self.timers(state)?;
             self.deferred(state, 1)?;
@@ -193,12 +193,12 @@ impl<S> Loop<S> {
 impl Core {
     /// Returns the number of callbacks called before this turn.
     fn begin_turn(&mut self) -> u64 {
-        self.counters.turns += 1;
+        self.counters.metrics.turns += 1;
         self.read_clock();
         if self.counters.awake_since.is_none() {
             self.counters.resume(self.now);
         }
-        self.counters.callbacks
+        self.counters.metrics.callbacks
     }
 
     fn wait(&mut self, timeout: Option<Nanos>) -> Result {
@@ -220,7 +220,7 @@ impl Core {
             self.counters.rest(self.now);
         }
         self.counters.resume(self.now);
-        self.counters.events += self.ready.len() as u64;
+        self.counters.metrics.events += self.ready.len() as u64;
         waited.map_err(|error| Error::system("wait for events", error))
     }
 

@@ -70,7 +70,7 @@ pub(super) fn flush(core: &mut Core, handle: Handle) {
         if sent > 0 {
             state.touch(now);
         }
-        counters.bytes_sent += sent as u64;
+        counters.metrics.bytes_sent += sent as u64;
         state.queue.advance(sent, &mut shared.streams.buffers);
         if sent < len {
             // It took less than it was offered: it is full, no need to ask.

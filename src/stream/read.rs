@@ -56,7 +56,7 @@ fn read<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
             }
             Ok(Some(count)) => {
                 stream.touch(now);
-                counters.bytes_received += count as u64;
+                counters.metrics.bytes_received += count as u64;
                 // Lent to the callback, which has the loop as well. A panic loses it, and the next read makes
                 // another.
                 let mut buffer = shared.streams.take_read_buffer();

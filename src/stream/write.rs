@@ -106,7 +106,7 @@ fn send_now<'b>(core: &mut Core, handle: Handle, bytes: &'b [u8]) -> io::Result<
         count += 1;
     }
     let sent = socket.send(&pieces[..count])?.unwrap_or(0);
-    counters.bytes_sent += sent as u64;
+    counters.metrics.bytes_sent += sent as u64;
     state.touch(now);
     state.blocked = sent < queued + bytes.len();
     // What was queued before is sent first.
@@ -162,7 +162,7 @@ pub(crate) fn try_write(core: &mut Core, handle: Handle, bytes: &[u8]) -> Result
     };
     state.touch(now);
     state.queue.skip(sent);
-    counters.bytes_sent += sent as u64;
+    counters.metrics.bytes_sent += sent as u64;
     Ok(sent)
 }
 

@@ -100,13 +100,13 @@ fn replace_stale(socket: &Socket, path: &Path, name: &SockAddr, error: io::Error
     socket.sock().bind(name)
 }
 
-/// Whether a path names a socket that nothing listens on.
+/// Whether a path names a socket that no process has any more.
+///
+/// A datagram socket cannot connect to a stream socket. The system says so (EPROTOTYPE) if that is bound, listening or
+/// not, and refuses if it is gone. So the probe is no connection that the listener would have to accept.
 fn is_stale(name: &SockAddr) -> io::Result<bool> {
-    match Socket::unix()?.sock().connect(name) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
-        // Listening, or no socket at all (which refuses, too, on some systems, but not by this error).
-        _ => Ok(false),
-    }
+    let probe = socket2::Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    Ok(probe.connect(name).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }
 
 /// Locks the directory of a path against others that replace a socket there. `None` where it cannot be locked, as on
