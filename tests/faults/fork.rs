@@ -19,8 +19,8 @@ use ringback::{
 };
 
 use crate::{
-    parts::{part, run, say, wish},
     server::GUARD,
+    subprocess::{parameter, report, run, subprocess},
 };
 
 #[derive(Default)]
@@ -213,7 +213,7 @@ fn a_copy_is_made(world: &mut World) {
 }
 
 pub(crate) fn forking() {
-    let rounds: u32 = wish("ROUNDS");
+    let rounds: u32 = parameter("ROUNDS");
     let mut world = World::new();
     for _ in 0..rounds {
         a_program_is_started(&mut world);
@@ -226,11 +226,11 @@ pub(crate) fn forking() {
 
 #[test]
 fn a_fork_takes_nothing_along_and_harms_nothing() {
-    say("fork", run(part("fork").env("ROUNDS", "5")));
+    report("fork", run(subprocess("fork").env("ROUNDS", "5")));
 }
 
 #[test]
 #[ignore = "the long form"]
 fn five_hundred_forks_take_nothing_along_and_harm_nothing() {
-    say("fork", run(part("fork").env("ROUNDS", "500")));
+    report("fork", run(subprocess("fork").env("ROUNDS", "500")));
 }

@@ -20,9 +20,9 @@ use ringback::{
 };
 
 use crate::{
-    parts::{part, run, say, wish},
     random::Bytes,
     server::GUARD,
+    subprocess::{parameter, report, run, subprocess},
 };
 
 const EVERY: Duration = Duration::from_micros(100);
@@ -82,8 +82,8 @@ struct Tally {
     closed: usize,
 }
 
-pub(crate) fn in_the_storm() {
-    let rounds: u64 = wish("ROUNDS");
+pub(crate) fn under_signals() {
+    let rounds: u64 = parameter("ROUNDS");
     let mut lp = Loop::<Tally>::new().unwrap();
     let mut tally = Tally::default();
     lp.on_failure(|_, _, failure| panic!("{failure}"));
@@ -247,11 +247,11 @@ fn jobs(lp: &mut Loop<Tally>, left: u64) -> Result {
 
 #[test]
 fn a_storm_of_signals_interrupts_nothing_that_a_callback_sees() {
-    say("EINTR", run(part("interrupt").env("ROUNDS", "8")));
+    report("EINTR", run(subprocess("interrupt").env("ROUNDS", "8")));
 }
 
 #[test]
 #[ignore = "the long form"]
 fn a_long_storm_of_signals_interrupts_nothing_that_a_callback_sees() {
-    say("EINTR", run(part("interrupt").env("ROUNDS", "400")));
+    report("EINTR", run(subprocess("interrupt").env("ROUNDS", "400")));
 }

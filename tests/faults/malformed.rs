@@ -8,10 +8,10 @@ use std::{
 };
 
 use crate::{
-    parts::{many_descriptors, minutes, say},
+    probe::{HTTP, Probe},
     random::{Random, seed},
     server::{GUARD, Server},
-    witness::{HTTP, Witness},
+    subprocess::{long_form, raise_fd_limit, report},
 };
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: me\r\n\r\n";
@@ -189,7 +189,7 @@ fn ask(addr: SocketAddr, random: &mut Random, bad: &[u8], status: Option<u16>) -
 }
 
 fn nonsense_to_http(connections: usize, at_least: std::time::Duration) {
-    many_descriptors();
+    raise_fd_limit();
     let seed = seed("malformed http");
     let server = Server::example("http_hello");
     let (memory, descriptors) = (server.memory(), server.descriptors());
@@ -199,8 +199,8 @@ fn nonsense_to_http(connections: usize, at_least: std::time::Duration) {
             ask(server.addr, &mut random, bad, Some(status));
         }
     }
-    let witness = Witness::start(server.addr, HTTP);
-    witness.fault();
+    let probe = Probe::start(server.addr, HTTP);
+    probe.fault();
     let begun = std::time::Instant::now();
     let (asked, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -217,12 +217,12 @@ fn nonsense_to_http(connections: usize, at_least: std::time::Duration) {
     });
     let (asked, refused) = (asked.into_inner(), refused.into_inner());
     assert!(refused * 4 > asked, "most of them were good: {refused} of {asked} refused");
-    let delays = witness.finish();
+    let delays = probe.finish();
     server.comes_back_to(descriptors);
     let after = server.memory();
     assert!(after < memory + 8192, "{after} KiB are left of {memory} at first");
     server.finish();
-    say(
+    report(
         "malformed",
         format!(
             "http_hello: {} classics and {asked} mutations in as many connections in {:.1?}, {refused} refused, the others closed or good; memory {memory}, {after} KiB; seed {seed}; {delays}",
@@ -240,7 +240,7 @@ fn malformed_requests_are_answered_or_closed_and_good_ones_are_right() {
 #[test]
 #[ignore = "the long form"]
 fn malformed_requests_are_answered_or_closed_and_good_ones_are_right_for_minutes() {
-    nonsense_to_http(10_000, minutes());
+    nonsense_to_http(10_000, long_form());
 }
 
 // ---- chat
@@ -306,7 +306,7 @@ fn hear(stream: TcpStream) -> (u64, u64) {
 }
 
 fn nonsense_to_a_chat(visits: usize, lines: usize) {
-    many_descriptors();
+    raise_fd_limit();
     let seed = seed("malformed chat");
     let server = Server::example("chat");
     let (memory, descriptors) = (server.memory(), server.descriptors());
@@ -347,7 +347,7 @@ fn nonsense_to_a_chat(visits: usize, lines: usize) {
     assert!(after < memory + 16_384, "{after} KiB are left of {memory} at first");
     let complaints = server.complaints().len();
     server.finish();
-    say(
+    report(
         "malformed",
         format!(
             "chat: {visits} visitors with {} lines of nonsense, {complaints} of them cut off; {ticks} lines heard once and in order among {heard}; memory {memory}, {after} KiB; seed {seed}",

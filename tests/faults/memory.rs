@@ -13,9 +13,9 @@ use rustix::{
 };
 
 use crate::{
-    parts::{many_descriptors, say},
+    probe::{ECHO, HTTP, Probe},
     server::{GUARD, Server, eventually},
-    witness::{ECHO, HTTP, Witness},
+    subprocess::{raise_fd_limit, report},
 };
 
 /// How many clients do not read, and how much more memory the server may have than it has.
@@ -24,7 +24,7 @@ const MORE: u64 = 24 << 20;
 
 /// A server, and the limit it got: so much more than it has.
 fn server(example: &str, more: u64) -> Server {
-    many_descriptors();
+    raise_fd_limit();
     let server = Server::example(example);
     let bytes = ((server.address_space() as u64) << 10) + more;
     let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
@@ -73,20 +73,20 @@ fn greedy(addr: SocketAddr, text: &[u8], most: usize) -> (Vec<TcpStream>, usize)
 fn nobody_reads(example: &'static str, protocol: (&'static [u8], &'static [u8])) {
     let server = server(example, MORE);
     let (memory, descriptors) = (server.memory(), server.descriptors());
-    let witness = Witness::start(server.addr, protocol);
-    witness.fault();
+    let probe = Probe::start(server.addr, protocol);
+    probe.fault();
     let (clients, taken) = greedy(server.addr, protocol.0, 1 << 20);
     assert!(taken as u64 > 2 * MORE, "{taken} bytes are no fault for {MORE}");
-    witness.sees(50);
+    probe.sees(50);
     let peak = server.memory();
     drop(clients);
-    let delays = witness.finish();
+    let delays = probe.finish();
     server.comes_back_to(descriptors);
     let after = server.memory();
     // What an allocator keeps, but not in proportion to what was there.
     assert!(after < memory + (peak - memory) / 2 + 8192, "memory: {memory}, {peak}, {after} KiB");
     server.finish();
-    say(
+    report(
         "memory",
         format!(
             "{example} with {} MiB more: {GREEDY} clients that say {} MiB and never read; memory {memory}, {peak}, {after} KiB; {delays}",
@@ -159,7 +159,7 @@ fn a_chat_of_little_memory_drops_those_who_never_read() {
     server.comes_back_to(descriptors);
     let after = server.memory();
     server.finish();
-    say(
+    report(
         "memory",
         format!(
             "chat with {} MiB more: {GREEDY} who never read {} KiB each, all dropped, and one who has heard it all; memory {memory}, {peak}, {after} KiB",
@@ -195,5 +195,5 @@ fn a_server_that_can_allocate_nothing_more_is_aborted_and_its_peers_know() {
     let complaints = server.complaints();
     let last = complaints.iter().find(|line| line.starts_with("memory allocation of"));
     let last = last.unwrap_or_else(|| panic!("{complaints:?}"));
-    say("memory", format!("echo_tcp with 1 MiB more: aborted ({last}), and its peers know"));
+    report("memory", format!("echo_tcp with 1 MiB more: aborted ({last}), and its peers know"));
 }

@@ -8,10 +8,10 @@ use std::{
 };
 
 use crate::{
-    parts::{many_descriptors, say},
+    probe::{HTTP, Probe},
     random::{Random, seed},
     server::{GUARD, Server},
-    witness::{HTTP, Witness},
+    subprocess::{raise_fd_limit, report},
 };
 
 /// A request that never ends, and never grows large enough to be refused for that.
@@ -46,13 +46,13 @@ impl Slow {
 }
 
 fn slow_clients(many: usize, hogs: usize) {
-    many_descriptors();
+    raise_fd_limit();
     let seed = seed("slow");
     let mut random = Random::new(seed);
     let server = Server::example("http_hello");
     let (memory, descriptors) = (server.memory(), server.descriptors());
-    let witness = Witness::start(server.addr, HTTP);
-    witness.fault();
+    let probe = Probe::start(server.addr, HTTP);
+    probe.fault();
     let begun = Instant::now();
     let connect = || {
         let stream = TcpStream::connect(server.addr).unwrap();
@@ -79,12 +79,12 @@ fn slow_clients(many: usize, hogs: usize) {
     }
     let lasted = begun.elapsed();
     let said: usize = slow.iter().map(|slow| slow.said).sum();
-    let delays = witness.finish();
+    let delays = probe.finish();
     drop(slow);
     server.comes_back_to(descriptors);
     let after = server.memory();
     server.finish();
-    say(
+    report(
         "slowloris",
         format!(
             "{many} who ask by the byte and {hogs} who do not read: all cut off after {lasted:.1?} and {} bytes each; memory {memory}, {peak}, {after} KiB; seed {seed}; {delays}",

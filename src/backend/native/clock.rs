@@ -1,40 +1,71 @@
-//! The only reading of the clock.
+//! The loop's clock: the only place that reads the system's.
+
+use std::cell::Cell;
 
 use crate::time::Nanos;
 
-/// Nanoseconds since the loop began, on the system's monotonic clock.
+/// Nanoseconds since the loop was made, on the system's monotonic clock.
+///
+/// `last <= now()`, always: differences of two times of the loop cannot overflow. Should the system's clock step back
+/// (faulty hypervisors and clock sources have done so), it counts as not having moved.
 #[derive(Debug)]
 pub(crate) struct Clock {
-    origin: Nanos,
+    origin: i64,
+    /// The latest time that was returned. Never below zero.
+    last: Cell<i64>,
 }
 
 impl Clock {
     pub(crate) fn start() -> Clock {
-        Clock { origin: monotonic() }
+        Clock { origin: monotonic(), last: Cell::new(0) }
     }
 
     pub(crate) fn now(&self) -> Nanos {
-        // Saturating, should the system's clock not keep its promise.
-        monotonic().saturating_sub(self.origin)
+        let now = monotonic().wrapping_sub(self.origin).max(self.last.get());
+        self.last.set(now);
+        now as Nanos
     }
 }
 
-/// Straight from the system: it is read three times a turn, and `Instant` would take it apart and put it together
-/// again each time. 2⁶⁴ ns are 584 years.
+/// The clock's reading in nanoseconds. Wraps instead of panicking: the difference of two readings is right if they are
+/// less than 2⁶³ ns (292 years) apart, whatever the clock's zero is.
+///
+/// Read with `clock_gettime`, four times a turn: `Instant` would take the reading apart and put it together again.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn monotonic() -> Nanos {
+fn monotonic() -> i64 {
     // SAFETY: all zeroes is a valid timespec.
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };
-    // It cannot fail: there is such a clock, and a place for the answer.
-    // SAFETY: `time` has room for the answer.
+    // Cannot fail: every Linux has this clock, and the address is valid.
+    // SAFETY: `time` is a timespec that the call may write to.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
-    time.tv_sec as Nanos * 1_000_000_000 + time.tv_nsec as Nanos
+    (time.tv_sec as i64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as i64)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn monotonic() -> Nanos {
+fn monotonic() -> i64 {
     use std::{sync::LazyLock, time::Instant};
 
     static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
-    FIRST.elapsed().as_nanos() as Nanos
+    FIRST.elapsed().as_nanos() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the clock says if it started at `origin` and reads like the system's.
+    fn clock(since_start: i64, last: i64) -> Clock {
+        Clock { origin: monotonic().wrapping_sub(since_start), last: Cell::new(last) }
+    }
+
+    #[test]
+    fn time_is_counted_from_the_start() {
+        assert!(clock(1_000, 0).now() >= 1_000);
+    }
+
+    #[test]
+    fn a_reading_before_the_last_one_counts_as_the_last_one() {
+        assert_eq!(clock(0, i64::MAX).now(), i64::MAX as Nanos);
+        assert_eq!(clock(i64::MIN / 2, 7).now(), 7);
+    }
 }

@@ -9,10 +9,10 @@ use std::{
 
 use crate::{
     client::{self, Manner, Plan},
-    parts::{many_descriptors, part, say, wish},
+    probe::{ECHO, Probe},
     random::{Random, seed},
     server::{GUARD, Server, eventually},
-    witness::{ECHO, Witness},
+    subprocess::{parameter, raise_fd_limit, report, subprocess},
 };
 
 /// How many connections each victim has.
@@ -21,7 +21,7 @@ const CONNECTIONS: usize = 20;
 /// A client that has much to say, and never comes to its end.
 pub(crate) fn victim() {
     let plan = Plan {
-        addr: wish("ADDR"),
+        addr: parameter("ADDR"),
         total: usize::MAX,
         at_once: CONNECTIONS,
         bytes_max: 256 << 20,
@@ -29,14 +29,14 @@ pub(crate) fn victim() {
         manners: &[Manner::Fair],
         patience: GUARD,
     };
-    client::run(&plan, wish("SEED"), |_| {});
+    client::run(&plan, parameter("SEED"), |_| {});
 }
 
 /// Its clients are killed so many times.
 fn kill_clients(server: &Server, random: &mut Random, times: usize) -> usize {
     let mut most = 0;
     for _ in 0..times {
-        let mut command = part("kill: victim");
+        let mut command = subprocess("sigkill: victim");
         command.env("ADDR", server.addr.to_string()).env("SEED", random.below(1 << 30).to_string());
         let before = server.busy();
         let mut victim = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -53,11 +53,11 @@ fn kill_clients(server: &Server, random: &mut Random, times: usize) -> usize {
 }
 
 fn kill_again_and_again(rounds: usize, times: usize) {
-    many_descriptors();
+    raise_fd_limit();
     let seed = seed("kill");
     let server = Server::example("echo_tcp");
     let descriptors = server.descriptors();
-    let witness = Witness::start(server.addr, ECHO);
+    let probe = Probe::start(server.addr, ECHO);
     let over = AtomicBool::new(false);
     let survivors = Plan {
         addr: server.addr,
@@ -71,7 +71,7 @@ fn kill_again_and_again(rounds: usize, times: usize) {
     let mut random = Random::new(seed);
     let mut memory = Vec::new();
     let mut most = 0;
-    witness.fault();
+    probe.fault();
     let (survived, bytes) = thread::scope(|scope| {
         let surviving = scope.spawn(|| {
             let (mut survived, mut bytes, mut round) = (0, 0, 0);
@@ -85,7 +85,7 @@ fn kill_again_and_again(rounds: usize, times: usize) {
         });
         for _ in 0..rounds {
             most = most.max(kill_clients(&server, &mut random, times));
-            // The witness's, and those of the survivors.
+            // The probe's, and those of the survivors.
             eventually("the victims' descriptors come back", || {
                 assert!(!surviving.is_finished(), "a survivor has failed");
                 (server.descriptors() <= descriptors + 1 + survivors.at_once).then_some(())
@@ -95,14 +95,14 @@ fn kill_again_and_again(rounds: usize, times: usize) {
         over.store(true, Ordering::SeqCst);
         surviving.join().unwrap()
     });
-    let delays = witness.finish();
+    let delays = probe.finish();
     server.comes_back_to(descriptors);
     let told = server.complaints().len();
     assert!(told > 0, "the server was never told");
     let (first, last) = (memory[0], memory[rounds - 1]);
     assert!(last <= first + first / 2 + 4096, "memory grows: {memory:?} KiB");
     server.finish();
-    say(
+    report(
         "kill -9",
         format!(
             "{} clients of {CONNECTIONS} connections killed, {told} resets told; {survived} others complete, {} MiB; descriptors {descriptors}, {most}, {descriptors}; memory {first} KiB after the first {times}, {last} after the last; seed {seed}; {delays}",

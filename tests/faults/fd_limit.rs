@@ -10,17 +10,17 @@ use rustix::process::{Resource, Rlimit, prlimit};
 
 use crate::{
     client::{self, Manner, Plan},
-    parts::{many_descriptors, say},
+    probe::{ECHO, HTTP, Probe},
     random::seed,
     server::{GUARD, Server, eventually},
-    witness::{ECHO, HTTP, Witness},
+    subprocess::{raise_fd_limit, report},
 };
 
 /// More clients than this are never served at a time.
 const LIMIT: u64 = 48;
 
 fn server(example: &str) -> (Server, usize) {
-    many_descriptors();
+    raise_fd_limit();
     let server = Server::example(example);
     let limit = Rlimit { current: Some(LIMIT), maximum: Some(LIMIT) };
     prlimit(Some(server.pid()), Resource::Nofile, limit).unwrap();
@@ -38,15 +38,15 @@ fn refusals(server: &Server) -> usize {
 fn clients_beyond_the_limit(total: usize, at_once: usize) {
     let seed = seed("descriptors");
     let (server, descriptors) = server("echo_tcp");
-    let witness = Witness::start(server.addr, ECHO);
-    witness.fault();
+    let probe = Probe::start(server.addr, ECHO);
+    probe.fault();
 
     // Those who are there stay and say nothing: nobody can be accepted, and there is nothing to do.
     let held: Vec<TcpStream> =
         (0..2 * LIMIT).map(|_| TcpStream::connect(server.addr).expect("the system holds them")).collect();
     eventually("descriptors run out", || (refusals(&server) > 0).then_some(()));
     let (before, busy, begun) = (refusals(&server), server.busy(), Instant::now());
-    witness.sees(300);
+    probe.sees(300);
     let (waited, busy) = (begun.elapsed(), server.busy() - busy);
     // Its pauses double up to a second: it cannot try again and again.
     let tries = refusals(&server) - before;
@@ -70,10 +70,10 @@ fn clients_beyond_the_limit(total: usize, at_once: usize) {
     // Those that it was born with may be above the limit.
     assert!(most <= LIMIT as usize + descriptors, "{most} descriptors");
     let refused = refusals(&server);
-    let delays = witness.finish();
+    let delays = probe.finish();
     server.comes_back_to(descriptors);
     server.finish();
-    say(
+    report(
         "descriptors",
         format!(
             "echo_tcp with {LIMIT}: {total} clients, {at_once} at once, all served; {tries} tries and {busy:?} of CPU in {waited:.0?} without one; {refused} refusals in all; seed {seed}; {delays}"
@@ -95,8 +95,8 @@ fn who_waits_for_a_descriptor_is_served_when_another_leaves_and_nothing_spins_at
 #[test]
 fn requests_wait_for_descriptors_and_are_answered_in_the_end() {
     let (server, descriptors) = server("http_hello");
-    let witness = Witness::start(server.addr, HTTP);
-    witness.fault();
+    let probe = Probe::start(server.addr, HTTP);
+    probe.fault();
     // As they are accepted: in the order of coming.
     let mut waiting: Vec<TcpStream> = (0..6 * LIMIT)
         .map(|_| {
@@ -117,10 +117,10 @@ fn requests_wait_for_descriptors_and_are_answered_in_the_end() {
     drop(waiting);
     let refused = refusals(&server);
     assert!(refused > 0, "there was no want of descriptors");
-    let delays = witness.finish();
+    let delays = probe.finish();
     server.comes_back_to(descriptors);
     server.finish();
-    say(
+    report(
         "descriptors",
         format!(
             "http_hello with {LIMIT}: {total} requests at once, all answered; {refused} refusals; {delays}"

@@ -13,10 +13,10 @@ use std::{
 
 use crate::server::{GUARD, eventually};
 
-/// How the witness asks, and what must be answered.
+/// How the probe asks, and what must be answered.
 pub(crate) const ECHO: (&[u8], &[u8]) = (b"is anybody there?", b"is anybody there?");
 pub(crate) const HTTP: (&[u8], &[u8]) = (
-    b"GET / HTTP/1.1\r\nHost: witness\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: probe\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 14\r\n\r\nHello, world!\n",
 );
 
@@ -33,29 +33,29 @@ const WORST_MAX: u32 = 100_000;
 const FAULT: usize = 1;
 const OVER: usize = 2;
 
-pub(crate) struct Witness {
+pub(crate) struct Probe {
     phase: Arc<AtomicUsize>,
     /// How many round trips there have been, in this phase.
     trips: Arc<AtomicUsize>,
     thread: JoinHandle<[Vec<Duration>; 2]>,
 }
 
-impl Witness {
+impl Probe {
     /// Connects, and has its quiet round trips.
-    pub(crate) fn start(addr: SocketAddr, protocol: (&'static [u8], &'static [u8])) -> Witness {
+    pub(crate) fn start(addr: SocketAddr, protocol: (&'static [u8], &'static [u8])) -> Probe {
         let (phase, trips) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (now, count) = (Arc::clone(&phase), Arc::clone(&trips));
         let thread = thread::spawn(move || watch(addr, protocol, &now, &count));
-        let witness = Witness { phase, trips, thread };
-        witness.sees(QUIET);
-        witness
+        let probe = Probe { phase, trips, thread };
+        probe.sees(QUIET);
+        probe
     }
 
     /// Waits until so many round trips were made.
     pub(crate) fn sees(&self, trips: usize) {
         let before = self.trips.load(Ordering::SeqCst);
-        eventually("the witness is served", || {
-            assert!(!self.thread.is_finished(), "the witness has failed");
+        eventually("the probe is served", || {
+            assert!(!self.thread.is_finished(), "the probe has failed");
             (self.trips.load(Ordering::SeqCst) >= before + trips).then_some(())
         });
     }
@@ -69,13 +69,13 @@ impl Witness {
     pub(crate) fn finish(self) -> String {
         self.sees(SERVED_MIN);
         self.phase.store(OVER, Ordering::SeqCst);
-        let [mut quiet, mut fault] = self.thread.join().expect("the witness was served");
+        let [mut quiet, mut fault] = self.thread.join().expect("the probe was served");
         quiet.sort();
         fault.sort();
         let (usual, typical, worst) =
             (quiet[quiet.len() / 2], fault[fault.len() / 2], fault[fault.len() - 1]);
         let line = format!(
-            "witness: {usual:.0?} typically and {:.0?} at worst before, {typical:.0?} and {worst:.0?} in {} round trips of the fault",
+            "probe: {usual:.0?} typically and {:.0?} at worst before, {typical:.0?} and {worst:.0?} in {} round trips of the fault",
             quiet[quiet.len() - 1],
             fault.len()
         );
@@ -103,7 +103,7 @@ fn watch(
         let begun = Instant::now();
         stream.write_all(question).unwrap();
         stream.read_exact(&mut answer).unwrap();
-        assert!(answer == right, "the witness was told {:?}", String::from_utf8_lossy(&answer));
+        assert!(answer == right, "the probe was told {:?}", String::from_utf8_lossy(&answer));
         delays[now].push(begun.elapsed());
         trips.fetch_add(1, Ordering::SeqCst);
         thread::sleep(Duration::from_millis(1));

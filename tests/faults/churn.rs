@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::{
     client::{self, Manner, Plan},
-    parts::{many_descriptors, minutes, say},
+    probe::{ECHO, Probe},
     random::seed,
     server::{GUARD, Server},
-    witness::{ECHO, Witness},
+    subprocess::{long_form, raise_fd_limit, report},
 };
 
 const MANNERS: &[Manner] = &[
@@ -25,11 +25,11 @@ const MANNERS: &[Manner] = &[
 ];
 
 fn crowds(rounds: usize, total: usize, at_once: usize, at_least: Duration) {
-    many_descriptors();
+    raise_fd_limit();
     let seed = seed("crowd");
     let server = Server::example("echo_tcp");
     let descriptors = server.descriptors();
-    let witness = Witness::start(server.addr, ECHO);
+    let probe = Probe::start(server.addr, ECHO);
     let plan = Plan {
         addr: server.addr,
         total,
@@ -39,7 +39,7 @@ fn crowds(rounds: usize, total: usize, at_once: usize, at_least: Duration) {
         manners: MANNERS,
         patience: GUARD,
     };
-    witness.fault();
+    probe.fault();
     let begun = Instant::now();
     let (mut memory, mut connections, mut complete, mut bytes, mut most) = (Vec::new(), 0, 0, 0, 0);
     while memory.len() < rounds || begun.elapsed() < at_least {
@@ -52,12 +52,12 @@ fn crowds(rounds: usize, total: usize, at_once: usize, at_least: Duration) {
     }
     let lasted = begun.elapsed();
     assert!(complete * 4 > connections, "the survivors are too few: {complete} of {connections}");
-    let delays = witness.finish();
+    let delays = probe.finish();
     server.comes_back_to(descriptors);
     let (first, last) = (memory[0], memory[memory.len() - 1]);
     assert!(last <= first + first / 4 + 2048, "memory grows: {memory:?} KiB");
     server.finish();
-    say(
+    report(
         "crowd",
         format!(
             "{connections} connections in {lasted:.1?}, {at_once} at once; {complete} complete, {} MiB both ways; descriptors {descriptors}, {most}, {descriptors}; memory {first} KiB after the first {total}, {last} after the last; seed {seed}; {delays}",
@@ -74,5 +74,5 @@ fn ten_thousand_connections_come_and_go_and_nothing_is_left() {
 #[test]
 #[ignore = "the long form"]
 fn a_crowd_comes_and_goes_for_minutes_and_nothing_is_left() {
-    crowds(4, 10_000, 1000, minutes());
+    crowds(4, 10_000, 1000, long_form());
 }

@@ -15,10 +15,10 @@ use ringback::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    parts::{part, say, stand_still, wish},
+    probe::{ECHO, Probe},
     random::{Bytes, Random, seed},
     server::{GUARD, Server, eventually},
-    witness::{ECHO, Witness},
+    subprocess::{parameter, report, stop_self, subprocess},
 };
 
 const LIMIT: usize = 4 << 20;
@@ -69,7 +69,7 @@ pub(crate) fn sender() {
         })
         .unwrap();
     println!("listening on {}", listener.local_addr(&mut lp).unwrap());
-    let (total, sent) = (wish("TOTAL"), BTreeMap::new());
+    let (total, sent) = (parameter("TOTAL"), BTreeMap::new());
     lp.run(&mut Sender { bytes: Bytes::new(), total, sent, queued: 0, queued_max: 0, refused: 0 }).unwrap();
 }
 
@@ -99,20 +99,20 @@ fn fill(lp: &mut Loop<Sender>, sender: &mut Sender, conn: TcpStream) -> Result {
 
 /// Asks for everything, stands still at a few places, and looks at every byte.
 pub(crate) fn reader() {
-    let (total, stops, bytes): (u64, usize, _) = (wish("TOTAL"), wish("STOPS"), Bytes::new());
-    let mut random = Random::new(wish("SEED"));
+    let (total, stops, bytes): (u64, usize, _) = (parameter("TOTAL"), parameter("STOPS"), Bytes::new());
+    let mut random = Random::new(parameter("SEED"));
     // Not so late that what is left would fit into what the system holds.
     let last = total - total / 4;
     let mut places: Vec<u64> = (0..stops).map(|_| random.next() % last).collect();
     places.sort();
-    let mut stream = net::TcpStream::connect(wish::<String>("ADDR")).unwrap();
+    let mut stream = net::TcpStream::connect(parameter::<String>("ADDR")).unwrap();
     stream.set_read_timeout(Some(GUARD)).unwrap();
     stream.write_all(&[BULK]).unwrap();
     let (mut buffer, mut received) = (vec![0; 256 << 10], 0);
     let mut places = places.into_iter().peekable();
     loop {
         while places.next_if(|&place| place <= received).is_some() {
-            stand_still();
+            stop_self();
         }
         let count = stream.read(&mut buffer).unwrap();
         if count == 0 {
@@ -147,18 +147,18 @@ pub(crate) fn is_stopped(pid: Pid) -> bool {
 
 fn one_that_stops(total: u64, stops: usize) {
     let seed = seed("stopped");
-    let server = Server::start(part("stopped: sender").env("TOTAL", total.to_string()));
-    let witness = Witness::start(server.addr, ECHO);
+    let server = Server::start(subprocess("sigstop: sender").env("TOTAL", total.to_string()));
+    let probe = Probe::start(server.addr, ECHO);
     let (memory, descriptors) = (server.memory(), server.descriptors());
     let figures = net::TcpStream::connect(server.addr).unwrap();
     figures.set_read_timeout(Some(GUARD)).unwrap();
     let mut figures = BufReader::new(figures);
-    let mut command = part("stopped: reader");
+    let mut command = subprocess("sigstop: reader");
     command.env("ADDR", server.addr.to_string()).env("TOTAL", total.to_string());
     command.env("STOPS", stops.to_string()).env("SEED", seed.to_string());
     let mut reader = command.stdout(Stdio::piped()).spawn().unwrap();
     let pid = Pid::from_child(&reader);
-    witness.fault();
+    probe.fault();
 
     let mut peak = 0;
     for _ in 0..stops {
@@ -169,7 +169,7 @@ fn one_that_stops(total: u64, stops: usize) {
         // Until nothing goes out any more and nothing more comes in, while others are served.
         eventually("the queue is full", || {
             let before = ask(&mut figures);
-            witness.sees(50);
+            probe.sees(50);
             let now = ask(&mut figures);
             (now.queued > LIMIT / 2 && (now.queued, now.refused) == (before.queued, before.refused))
                 .then_some(())
@@ -183,12 +183,12 @@ fn one_that_stops(total: u64, stops: usize) {
     assert!(end.queued_max > LIMIT && end.refused > 0, "the limit was never reached");
     assert!(end.queued_max <= LIMIT + PIECE, "{} bytes were queued", end.queued_max);
     assert!(peak < memory + (LIMIT >> 10) * 2 + 4096, "{peak} KiB, of {memory} at first");
-    let delays = witness.finish();
+    let delays = probe.finish();
     drop(figures);
-    server.comes_back_to(descriptors - 1); // The witness has left, too.
+    server.comes_back_to(descriptors - 1); // The probe has left, too.
     let after = server.memory();
     assert!(after < memory + 4096, "{after} KiB are left of {memory} at first");
-    say(
+    report(
         "SIGSTOP",
         format!(
             "{} MiB to a peer stopped {stops} times, each byte once; queue at most {} KiB of {} KiB, {} writes refused; memory {memory}, {peak}, {after} KiB; seed {seed}; {delays}",
