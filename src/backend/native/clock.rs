@@ -27,26 +27,23 @@ impl Clock {
     }
 }
 
-/// The clock's reading in nanoseconds. Wraps instead of panicking: the difference of two readings is right if they are
-/// less than 2⁶³ ns (292 years) apart, whatever the clock's zero is.
+/// The clock that `Instant` reads, too. On Apple's systems the other one counts microseconds.
+#[cfg(target_vendor = "apple")]
+const CLOCK: libc::clockid_t = libc::CLOCK_UPTIME_RAW;
+#[cfg(not(target_vendor = "apple"))]
+const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
+
+/// Returns the clock's reading in nanoseconds. It wraps instead of overflowing: the difference of two readings is right
+/// if they are less than 2⁶³ ns (292 years) apart, wherever the clock's zero is.
 ///
 /// Read with `clock_gettime`, four times a turn: `Instant` would take the reading apart and put it together again.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn monotonic() -> i64 {
     // SAFETY: all zeroes is a valid timespec.
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };
-    // Cannot fail: every Linux has this clock, and the address is valid.
+    // Cannot fail: the system has this clock, and the address is valid.
     // SAFETY: `time` is a timespec that the call may write to.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    unsafe { libc::clock_gettime(CLOCK, &mut time) };
     (time.tv_sec as i64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as i64)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn monotonic() -> i64 {
-    use std::{sync::LazyLock, time::Instant};
-
-    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
-    FIRST.elapsed().as_nanos() as i64
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl World {
             (*keys, 0)
         });
         entry.1 = interest;
-        self.interests.want(fd, entry.0, Interest(interest));
+        self.interests.set(fd, entry.0, Interest(interest));
     }
 
     fn forget(&mut self, fd: i32) {
@@ -58,7 +58,7 @@ impl World {
         let Some((fd, change)) = self.interests.next_change() else { return false };
         match change {
             Change::Add { key, .. } if refuse.contains(&fd) => {
-                assert_eq!(self.interests.refused(fd), key);
+                assert_eq!(self.interests.registration_failed(fd), key);
                 self.wanted.insert(fd, (key, 0));
             }
             Change::Add { key, interest } => {

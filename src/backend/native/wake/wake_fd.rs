@@ -37,8 +37,8 @@ impl WakeFd {
             (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
         };
         for end in [&reader, &writer] {
-            super::set_cloexec(end.as_fd())?;
-            super::set_nonblocking(end.as_fd(), true)?;
+            super::super::sys::set_cloexec(end.as_fd())?;
+            super::super::sys::set_nonblocking(end.as_fd(), true)?;
         }
         Ok(WakeFd { reader, writer: Some(writer) })
     }
