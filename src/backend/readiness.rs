@@ -20,8 +20,8 @@ impl Interest {
     }
 }
 
-/// What a descriptor is ready for. After an error or a hang-up it counts as ready for everything: the next operation
-/// returns the error.
+/// What a descriptor is ready for. After an error or a hang-up it counts as ready for everything: the next
+/// operation returns the error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Readiness(pub(crate) u8);
 

@@ -1,8 +1,8 @@
 //! Clocks that jump, and a process that is stopped until all its deadlines have passed.
 //!
 //! Setting the machine's clock would affect other programs. Instead, this file replaces the C library's
-//! `clock_gettime` for this process: the replacement asks the kernel and adds an offset that the tests set. Every
-//! scenario runs in a subprocess of its own.
+//! `clock_gettime` for this process: the replacement asks the kernel and adds an offset that the tests set.
+//! Every scenario runs in a subprocess of its own.
 #![allow(unsafe_code, reason = "`clock_gettime` is a C function")]
 
 use std::{
@@ -39,7 +39,8 @@ thread_local! {
     static MONOTONIC_READINGS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Two hours: a test may set the monotonic clock back by less, however short a time ago the machine was booted.
+/// Two hours: a test may set the monotonic clock back by less, however short a time ago the machine was
+/// booted.
 const BASE: i64 = 2 * HOUR;
 const HOUR: i64 = 3600;
 
@@ -94,11 +95,11 @@ fn uptime() -> Duration {
 struct Fired(Vec<i64>);
 
 const REPEATING: i64 = 3;
-/// What the end of the idle connection is logged as.
+/// What the timeout of the idle connection is logged as.
 const IDLE: i64 = 1000;
 
-/// Starts timers that fire once, after these delays, and some that repeat. A callback starts them, so that all
-/// count from the same time.
+/// Starts timers that fire once, after these delays, and some that repeat. A callback starts them, so that
+/// all count from the same time.
 fn timers(lp: &mut Loop<Fired>, once: &[Duration], period: Duration) -> Result {
     let once = once.to_vec();
     lp.defer(move |lp, _| {
@@ -136,8 +137,8 @@ fn delays(seed: u64, many: usize, least: Duration, spread: Duration) -> Vec<Dura
     (0..many).map(|_| least + Duration::from_nanos(random.next() % spread.as_nanos() as u64)).collect()
 }
 
-/// Checks the turn after all deadlines have passed, and the turns after it. Timers that fire once have fired in
-/// order; repeating timers fire once, however many periods have passed, and then at their usual pace.
+/// Checks the turn after all deadlines have passed, and the turns after it. Timers that fire once have fired
+/// in order; repeating timers fire once, however many periods have passed, and then at their usual pace.
 fn all_are_due(lp: &mut Loop<Fired>, once: &[Duration], period: Duration) -> Result {
     let mut fired = Fired::default();
     let before = lp.metrics().turns;

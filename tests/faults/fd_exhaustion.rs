@@ -1,5 +1,5 @@
-//! A loop that runs out of descriptors: whatever needs one reports the error, and the loop continues once there are
-//! some again. In a subprocess, because the limit is the process's.
+//! A loop that runs out of descriptors: whatever needs one reports the error, and the loop continues once
+//! there are some again. In a subprocess, because the limit is the process's.
 
 use std::{
     fs::File,

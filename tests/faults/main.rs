@@ -1,5 +1,5 @@
-//! Real faults: what the system and its peers can do to a program, and what must hold afterwards. They are done to
-//! the examples as they are built, and to loops in processes of their own.
+//! Real faults: what the system and its peers can do to a program, and what must hold afterwards. They are
+//! done to the examples as they are built, and to loops in processes of their own.
 //!
 //! ```text
 //! cargo test                                   # builds the examples and runs the short form of these tests
@@ -8,8 +8,8 @@
 //! cargo test --release --test faults -- --ignored --nocapture     # the long form; MINUTES=n, 2 by default
 //! ```
 //!
-//! Each test prints on stderr what it tried and what came of it. No test asserts an absolute time, except as a
-//! guard against hanging: latencies are compared with those measured in the same run, before the fault.
+//! Each test prints on stderr what it tried and what came of it. No test asserts an absolute time, except as
+//! a guard against hanging: latencies are compared with those measured in the same run, before the fault.
 #![cfg(target_os = "linux")]
 
 mod churn;

@@ -1,11 +1,12 @@
-//! Scenarios that need a process of their own, because limits, signals, forks and the clock belong to the process.
-//! A test starts its own program again and names the scenario in the environment.
+//! Scenarios that need a process of their own, because limits, signals, forks and the clock belong to the
+//! process. A test starts its own program again and names the scenario in the environment.
 #![allow(unsafe_code, reason = "sending a signal to this thread is a C function")]
 
 use std::{
     env,
     io::Write,
     process::{Command, Output, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -72,9 +73,19 @@ pub(crate) fn done(output: Output) -> String {
 
 /// Stops this process (SIGSTOP) until another one continues it.
 pub(crate) fn stop_self() {
-    // To this thread: another thread may take a signal that is sent to the process, and this one would run on.
-    // SAFETY: takes no pointer.
+    // To this thread: another thread may take a signal that is sent to the process, and this one would run
+    // on. SAFETY: takes no pointer.
     assert_eq!(unsafe { libc::raise(libc::SIGSTOP) }, 0);
+}
+
+/// Sets a flag when it is dropped, also by a panic: a scope waits for its threads, so they must end for the
+/// panic to leave it.
+pub(crate) struct SetOnDrop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Prints what a test tried, even where the harness captures output.

@@ -6,8 +6,8 @@ use crate::time::Nanos;
 
 /// Nanoseconds since the loop was made, on the system's monotonic clock.
 ///
-/// `last <= now()`, always: differences of two times of the loop cannot overflow. Should the system's clock step back
-/// (faulty hypervisors and clock sources have done so), it counts as not having moved.
+/// `last <= now()`, always: differences of two times of the loop cannot overflow. Should the system's clock
+/// step back (faulty hypervisors and clock sources have done so), it counts as not having moved.
 #[derive(Debug)]
 pub(crate) struct Clock {
     origin: i64,
@@ -33,10 +33,11 @@ const CLOCK: libc::clockid_t = libc::CLOCK_UPTIME_RAW;
 #[cfg(not(target_vendor = "apple"))]
 const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
 
-/// Returns the clock's reading in nanoseconds. It wraps instead of overflowing: the difference of two readings is right
-/// if they are less than 2⁶³ ns (292 years) apart, wherever the clock's zero is.
+/// Returns the clock's reading in nanoseconds. It wraps instead of overflowing: the difference of two
+/// readings is right if they are less than 2⁶³ ns (292 years) apart, wherever the clock's zero is.
 ///
-/// Read with `clock_gettime`, four times a turn: `Instant` would take the reading apart and put it together again.
+/// Read with `clock_gettime`, four times a turn: `Instant` would take the reading apart and put it together
+/// again.
 fn monotonic() -> i64 {
     // SAFETY: all zeroes is a valid timespec.
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };

@@ -1,11 +1,12 @@
 //! Signals: one handler for the process, for any number of loops in any number of threads.
 //!
-//! A handler may only use atomics and `write`. So each loop that watches signals has a slot with a wake fd and a
-//! counter for each signal, and the handler walks the list of slots. Since it may be in the middle of a slot at any
-//! time, slots are never freed and their descriptors never closed: a slot whose loop is gone is reused. There are
-//! never more slots than there were loops at once.
+//! A handler may only use atomics and `write`. So each loop that watches signals has a slot with a wake fd
+//! and a counter for each signal, and the handler walks the list of slots. Since it may be in the middle of a
+//! slot at any time, slots are never freed and their descriptors never closed: a slot whose loop is gone is
+//! reused. There are never more slots than there were loops at once.
 //!
-//! The first watcher of a signal in the process installs the handler. The last one restores the previous action.
+//! The first watcher of a signal in the process installs the handler. The last one restores the previous
+//! action.
 
 use std::{
     io, mem,
@@ -34,8 +35,8 @@ struct SignalSlot {
     next: *const SignalSlot,
 }
 
-// SAFETY: `wake_fd`, `in_use`, `watched` and `pending` are `Sync` themselves. `next` is written before the slot is published
-// and never again, and points to a slot that is never freed.
+// SAFETY: `wake_fd`, `in_use`, `watched` and `pending` are `Sync` themselves. `next` is written before the
+// slot is published and never again, and points to a slot that is never freed.
 unsafe impl Sync for SignalSlot {}
 
 /// The head of the list of slots.
@@ -147,8 +148,8 @@ impl Signals {
         let Some(entry) = &mut installed[index] else { return };
         entry.loops -= 1;
         if entry.loops == 0 {
-            // SAFETY: `previous` is what `sigaction` returned for this signal, so it is valid to set; null discards
-            // what was set.
+            // SAFETY: `previous` is what `sigaction` returned for this signal, so it is valid to set; null
+            // discards what was set.
             unsafe { libc::sigaction(signum, &entry.previous, ptr::null_mut()) };
             installed[index] = None;
         }
@@ -193,8 +194,8 @@ fn install(signum: i32) -> io::Result<libc::sigaction> {
     unsafe { libc::sigfillset(&mut action.sa_mask) };
     // SAFETY: all zeroes is a valid `sigaction`.
     let mut previous: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: both are valid for the call. `handler` is async-signal-safe: it uses atomics and `write`, restores errno,
-    // and cannot panic, because `signum` is below `SIGNALS`.
+    // SAFETY: both are valid for the call. `handler` is async-signal-safe: it uses atomics and `write`,
+    // restores errno, and cannot panic, because `signum` is below `SIGNALS`.
     cvt(unsafe { libc::sigaction(signum, &action, &mut previous) })?;
     Ok(previous)
 }

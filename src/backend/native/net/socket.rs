@@ -1,7 +1,7 @@
 //! Sockets: one system call an operation, and what each result means.
 //!
-//! Every socket is non-blocking and closed on exec. No write raises SIGPIPE. `Ok(None)` means that the operation would
-//! block.
+//! Every socket is non-blocking and closed on exec. No write raises SIGPIPE. `Ok(None)` means that the
+//! operation would block.
 
 use std::{
     io::{self, IoSlice},
@@ -30,7 +30,8 @@ pub(crate) struct SocketOptions {
 /// The most pieces that one `sendmsg` gets. Those beyond are left for the next.
 pub(crate) const PIECES_MAX: usize = 64;
 
-/// Most systems have flags that make a new socket non-blocking and closed on exec, and a write raise no SIGPIPE.
+/// Most systems have flags that make a new socket non-blocking and closed on exec, and a write raise no
+/// SIGPIPE.
 #[cfg(not(target_vendor = "apple"))]
 mod flags {
     use std::{
@@ -63,8 +64,8 @@ mod flags {
     }
 }
 
-/// Apple's systems have options instead, set once there is a socket. socket2 sets `FD_CLOEXEC` and `SO_NOSIGPIPE` on those
-/// that it makes.
+/// Apple's systems have options instead, set once there is a socket. socket2 sets `FD_CLOEXEC` and
+/// `SO_NOSIGPIPE` on those that it makes.
 #[cfg(target_vendor = "apple")]
 mod flags {
     use std::{
@@ -123,8 +124,8 @@ impl Socket {
 
     fn stream(addr: SocketAddr) -> io::Result<Socket> {
         let socket = Socket(flags::stream(Domain::for_address(addr))?);
-        // Writes are coalesced before they are sent, so Nagle's algorithm would only delay them. Accepted sockets
-        // inherit the option from the listening one.
+        // Writes are coalesced before they are sent, so Nagle's algorithm would only delay them. Accepted
+        // sockets inherit the option from the listening one.
         socket.set_nodelay(true)?;
         Ok(socket)
     }
@@ -293,7 +294,8 @@ fn not_transferred() -> io::Result<Option<usize>> {
 pub(crate) enum AcceptError {
     /// One connection failed before it was accepted. The next may succeed.
     Connection,
-    /// Nothing can be accepted for now: the process is out of descriptors or memory, or the socket is in error.
+    /// Nothing can be accepted for now: the process is out of descriptors or memory, or the socket is in
+    /// error.
     Listener,
 }
 

@@ -1,8 +1,8 @@
-//! Busy polling: polls for a while before blocking. An event that arrives meanwhile is seen without a context switch, at
-//! the cost of processor time.
+//! Busy polling: polls for a while before blocking. An event that arrives meanwhile is seen without a context
+//! switch, at the cost of processor time.
 //!
-//! After a wait that was longer than polling could cover, the loop blocks at once until a wait is short again. An
-//! idle loop therefore sleeps, whatever the limit is.
+//! After a wait that was longer than polling could cover, the loop blocks at once until a wait is short
+//! again. An idle loop therefore sleeps, whatever the limit is.
 
 use crate::time::Nanos;
 

@@ -1,14 +1,15 @@
 //! Waiting with epoll: one system call a turn.
 //!
 //! epoll's defects, and what is done about each:
-//! a) It reports errors and hang-ups regardless of the interest, so a paused source would spin. Interest in nothing
-//!    therefore deletes the registration.
-//! b) A registration belongs to the open file description, not to the descriptor. A duplicate elsewhere (in a forked
-//!    child, until it execs) keeps it alive after `close`. So it is deleted before the descriptor is closed.
-//! c) An event carries 64 bits of ours and nothing else. They contain a serial number, and the table of handles
-//!    recognizes a stale event by it.
-//! d) `epoll_wait` counts milliseconds. `epoll_pwait2` takes nanoseconds, but Linux before 5.11 lacks it and some
-//!    seccomp filters refuse it. Then milliseconds are used, rounded up: a timer must not fire early.
+//! a) It reports errors and hang-ups regardless of the interest, so a paused source would spin. Interest in
+//!    nothing therefore deletes the registration.
+//! b) A registration belongs to the open file description, not to the descriptor. A duplicate elsewhere (in a
+//!    forked child, until it execs) keeps it alive after `close`. So it is deleted before the descriptor is
+//!    closed.
+//! c) An event carries 64 bits of ours and nothing else. They contain a serial number, and the table of
+//!    handles recognizes a stale event by it.
+//! d) `epoll_wait` counts milliseconds. `epoll_pwait2` takes nanoseconds, but Linux before 5.11 lacks it and
+//!    some seccomp filters refuse it. Then milliseconds are used, rounded up: a timer must not fire early.
 
 use std::{
     io, mem,
@@ -39,7 +40,8 @@ pub(crate) struct Selector {
 
 impl Selector {
     pub(crate) fn new() -> io::Result<Selector> {
-        // SAFETY: `epoll_create1` takes no pointer, and the descriptor it returns is new and has no other owner.
+        // SAFETY: `epoll_create1` takes no pointer, and the descriptor it returns is new and has no other
+        // owner.
         let epoll = unsafe { OwnedFd::from_raw_fd(cvt(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) };
         // On 32-bit targets the C library's timespec may differ from the kernel's.
         Ok(Selector {
@@ -67,8 +69,8 @@ impl Selector {
     }
 
     fn control(&self, operation: i32, fd: RawFd, event: &mut libc::epoll_event) -> io::Result<()> {
-        // SAFETY: `event` is valid for the call, and the kernel keeps no pointer to it. A number that is no open
-        // descriptor is an error.
+        // SAFETY: `event` is valid for the call, and the kernel keeps no pointer to it. A number that is no
+        // open descriptor is an error.
         cvt(unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, event) })?;
         Ok(())
     }
@@ -100,7 +102,8 @@ impl Selector {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             other => other?,
         };
-        // SAFETY: the kernel has initialized the first `count` entries, and `count` is at most `BATCH`, the capacity.
+        // SAFETY: the kernel has initialized the first `count` entries, and `count` is at most `BATCH`, the
+        // capacity.
         unsafe { self.events.set_len(count) };
         for event in &self.events {
             ready(Key(event.u64), from_epoll(event.events));
@@ -121,9 +124,9 @@ impl Selector {
         let mut timeout: libc::timespec = unsafe { mem::zeroed() };
         timeout.tv_sec = (nanos / 1_000_000_000) as _;
         timeout.tv_nsec = (nanos % 1_000_000_000) as _;
-        // By number, because not every C library has the function. The null mask leaves the signal mask unchanged.
-        // SAFETY: `events` has a capacity of `room` entries, and the kernel writes at most that many; `timeout` is valid
-        // for the call; a null mask is allowed.
+        // By number, because not every C library has the function. The null mask leaves the signal mask
+        // unchanged. SAFETY: `events` has a capacity of `room` entries, and the kernel writes at most that
+        // many; `timeout` is valid for the call; a null mask is allowed.
         let count = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,

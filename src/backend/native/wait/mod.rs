@@ -3,8 +3,8 @@
 pub(super) mod busy_poll;
 pub(super) mod registrations;
 
-// epoll where there is one, the `polling` crate elsewhere. `--cfg ringback_portable` selects `polling` everywhere, so
-// that it can be tested on Linux.
+// epoll where there is one, the `polling` crate elsewhere. `--cfg ringback_portable` selects `polling`
+// everywhere, so that it can be tested on Linux.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(ringback_portable)))]
 #[path = "epoll.rs"]
 mod selector;

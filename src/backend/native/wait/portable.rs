@@ -1,7 +1,8 @@
 //! Waiting with the `polling` crate: kqueue, event ports, poll(2), and epoll in tests.
 //!
-//! Its keys have the width of a pointer, which may be 32 bits. So the descriptor is its key, and ours is looked up by it
-//! as soon as the wait returns. Its own `notify` is not used: on kqueue it never resets (in version 3.11).
+//! Its keys have the width of a pointer, which may be 32 bits. So the descriptor is its key, and ours is
+//! looked up by it as soon as the wait returns. Its own `notify` is not used: on kqueue it never resets (in
+//! version 3.11).
 
 use std::{
     io,
@@ -39,8 +40,8 @@ impl Selector {
     /// Changes what is registered for a descriptor.
     pub(crate) fn apply(&mut self, fd: RawFd, change: Change) -> io::Result<()> {
         let number = fd as usize;
-        // SAFETY: `fd` is open: `Registrations` knows only descriptors whose owners call `Backend::forget` before they
-        // close them. The borrow ends with this function.
+        // SAFETY: `fd` is open: `Registrations` knows only descriptors whose owners call `Backend::forget`
+        // before they close them. The borrow ends with this function.
         let source = unsafe { BorrowedFd::borrow_raw(fd) };
         match change {
             Change::Add { key, interest } => {
@@ -48,8 +49,8 @@ impl Selector {
                     self.keys.resize(number + 1, 0);
                 }
                 self.keys[number] = key;
-                // SAFETY: the source is deleted before it is closed, because its owner calls `Backend::forget` first; or
-                // the poller is dropped before, with all its registrations.
+                // SAFETY: the source is deleted before it is closed, because its owner calls
+                // `Backend::forget` first; or the poller is dropped before, with all its registrations.
                 unsafe { self.poller.add_with_mode(fd, to_polling(number, interest), PollMode::Level) }
             }
             Change::Modify { key, interest } => {

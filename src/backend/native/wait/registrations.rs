@@ -1,6 +1,8 @@
-//! Which descriptors should be registered with the system, and which are: the difference is applied once a turn.
+//! Which descriptors should be registered with the system, and which are: the difference is applied once a
+//! turn.
 //!
-//! Indexed by descriptor, like the kernel's own table. A stop and a start within one turn cost no system call.
+//! Indexed by descriptor, like the kernel's own table. A stop and a start within one turn cost no system
+//! call.
 
 use std::os::fd::RawFd;
 
@@ -89,8 +91,8 @@ impl Registrations {
         None
     }
 
-    /// Records that the system refused a change: the descriptor is not registered, and no longer should be. Returns its
-    /// key.
+    /// Records that the system refused a change: the descriptor is not registered, and no longer should be.
+    /// Returns its key.
     pub(crate) fn registration_failed(&mut self, fd: RawFd) -> u64 {
         let source = &mut self.sources[fd as usize];
         self.installed -= usize::from(source.installed != Interest::NONE);
