@@ -30,7 +30,7 @@ use crate::{
 /// Seconds that are added to each reading of a clock.
 static WALL_OFFSET: AtomicI64 = AtomicI64::new(0);
 static MONOTONIC_OFFSET: AtomicI64 = AtomicI64::new(0);
-/// Seconds by which every third monotonic reading of a thread steps back.
+/// Nanoseconds by which every third monotonic reading of a thread steps back, less than a second.
 static STEP_BACK: AtomicI64 = AtomicI64::new(0);
 /// How many times the time of day was read.
 static WALL_READINGS: AtomicU64 = AtomicU64::new(0);
@@ -59,18 +59,24 @@ unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::time
             WALL_READINGS.fetch_add(1, Ordering::Relaxed);
             WALL_OFFSET.load(Ordering::Relaxed)
         }
-        libc::CLOCK_MONOTONIC => MONOTONIC_OFFSET.load(Ordering::Relaxed) - step_back(),
+        libc::CLOCK_MONOTONIC => MONOTONIC_OFFSET.load(Ordering::Relaxed),
         _ => 0,
     };
     if status == 0 {
         // SAFETY: as above, and the kernel has initialized it.
-        let seconds = unsafe { &mut (*time).tv_sec };
-        *seconds = seconds.saturating_add(offset as libc::time_t);
+        let time = unsafe { &mut *time };
+        time.tv_sec = time.tv_sec.saturating_add(offset as libc::time_t);
+        if clock == libc::CLOCK_MONOTONIC {
+            time.tv_nsec -= step_back() as libc::c_long;
+            if time.tv_nsec < 0 {
+                (time.tv_sec, time.tv_nsec) = (time.tv_sec.saturating_sub(1), time.tv_nsec + 1_000_000_000);
+            }
+        }
     }
     status
 }
 
-/// By how many seconds this reading steps back.
+/// By how many nanoseconds this reading steps back.
 fn step_back() -> i64 {
     let readings = MONOTONIC_READINGS.get() + 1;
     MONOTONIC_READINGS.set(readings);
@@ -289,11 +295,11 @@ pub(crate) fn jump_back() {
     );
 }
 
-/// Every third reading is ten seconds behind the others. What the loop counts must be the time that passed.
+/// Every third reading is 20 ms behind the others. What the loop counts must be the time that passed.
 pub(crate) fn unsteady() {
     let busy_poll = Duration::from_micros(parameter("BUSY_POLL_US"));
     MONOTONIC_OFFSET.store(BASE, Ordering::Relaxed);
-    STEP_BACK.store(10, Ordering::Relaxed);
+    STEP_BACK.store(20_000_000, Ordering::Relaxed);
     let mut lp = Options::new().busy_poll(busy_poll).build::<Fired>().unwrap();
     // The clock is read around each callback, too.
     lp.on_slow(Duration::from_secs(9), |_, _, slow| panic!("no callback takes 9 s: {slow:?}"));
@@ -320,7 +326,7 @@ pub(crate) fn unsteady() {
         counted.blocked,
         counted.busy
     );
-    println!("done: {} ticks in {passed:.0?}, every third reading 10 s behind", fired.0.len());
+    println!("done: {} ticks in {passed:.0?}, every third reading 20 ms behind", fired.0.len());
 }
 
 /// The clock reads less than zero, and then passes zero. In debug builds a conversion of that once panicked.

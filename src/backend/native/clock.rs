@@ -36,8 +36,8 @@ const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
 /// Returns the clock's reading in nanoseconds. It wraps instead of overflowing: the difference of two
 /// readings is right if they are less than 2⁶³ ns (292 years) apart, wherever the clock's zero is.
 ///
-/// Read with `clock_gettime`, four times a turn: `Instant` would take the reading apart and put it together
-/// again.
+/// Read with `clock_gettime`, because a turn reads it up to four times: `Instant` would take the reading
+/// apart and put it together again.
 fn monotonic() -> i64 {
     // SAFETY: all zeroes is a valid timespec.
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };
@@ -51,9 +51,9 @@ fn monotonic() -> i64 {
 mod tests {
     use super::*;
 
-    /// What the clock says if it started at `origin` and reads like the system's.
-    fn clock(since_start: i64, last: i64) -> Clock {
-        Clock { origin: monotonic().wrapping_sub(since_start), last: Cell::new(last) }
+    /// A clock that was started so many nanoseconds ago.
+    fn clock(nanos_ago: i64, last: i64) -> Clock {
+        Clock { origin: monotonic().wrapping_sub(nanos_ago), last: Cell::new(last) }
     }
 
     #[test]
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_before_the_last_one_counts_as_the_last_one() {
+    fn a_clock_that_steps_back_returns_the_last_reading() {
         assert_eq!(clock(0, i64::MAX).now(), i64::MAX as Nanos);
         assert_eq!(clock(i64::MIN / 2, 7).now(), 7);
     }

@@ -40,8 +40,8 @@ impl Selector {
     /// Changes what is registered for a descriptor.
     pub(crate) fn apply(&mut self, fd: RawFd, change: Change) -> io::Result<()> {
         let number = fd as usize;
-        // SAFETY: `fd` is open: `Registrations` knows only descriptors whose owners call `Backend::forget`
-        // before they close them. The borrow ends with this function.
+        // SAFETY: `fd` is open. It is the wake fd, borrowed by the caller, or in `Registrations`, and then
+        // its owner calls `Backend::forget` before it closes it. The borrow ends with this function.
         let source = unsafe { BorrowedFd::borrow_raw(fd) };
         match change {
             Change::Add { key, interest } => {
@@ -50,7 +50,8 @@ impl Selector {
                 }
                 self.keys[number] = key;
                 // SAFETY: the source is deleted before it is closed, because its owner calls
-                // `Backend::forget` first; or the poller is dropped before, with all its registrations.
+                // `Backend::forget` first. The wake fd is closed after the poller: `Backend` drops this
+                // selector before its `NotifyQueue`.
                 unsafe { self.poller.add_with_mode(fd, to_polling(number, interest), PollMode::Level) }
             }
             Change::Modify { key, interest } => {
