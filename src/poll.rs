@@ -1,7 +1,7 @@
-//! Watching a descriptor that the application owns.
+//! Readiness of descriptors that the application owns.
 //!
-//! For descriptors the loop has no kind for: another library's socket, a device, a foreign event
-//! queue. Level-triggered: it is said again as long as it is true.
+//! For descriptors that no other kind covers: another library's socket, a device, another event loop.
+//! Level-triggered: readiness is reported every turn as long as it lasts.
 
 use std::{
     fmt,
@@ -19,7 +19,9 @@ use crate::{
 };
 
 typed_handle! {
-    /// Calls back when a descriptor of the application's is ready.
+    /// Watches a descriptor of the application, and calls back when it is ready.
+    ///
+    /// Calls on a closed handle return [`Error::Closed`].
     ///
     /// ```
     /// use std::{io::{Read, Write}, os::unix::net::UnixStream};
@@ -50,13 +52,13 @@ typed_handle! {
 pub struct Interest(Wish);
 
 impl Interest {
-    /// Something can be read, or the end is there.
+    /// A read will not block: there are bytes, or EOF.
     pub const READABLE: Interest = Interest(Wish::READ);
-    /// Something can be written.
+    /// A write will not block.
     pub const WRITABLE: Interest = Interest(Wish::WRITE);
-    /// The peer has closed, or shut down its side.
+    /// The peer has closed the connection or shut down its write side.
     pub const DISCONNECT: Interest = Interest(Wish::HANGUP);
-    /// Something urgent: out-of-band data, a change of a kernel file.
+    /// Urgent data: out-of-band bytes, or a change of a file in `/proc` or `/sys`.
     pub const PRIORITY: Interest = Interest(Wish::PRIORITY);
 }
 
@@ -70,33 +72,33 @@ impl BitOr for Interest {
 
 /// What a descriptor is ready for.
 ///
-/// One that failed or was hung up is ready for whatever was waited for, besides: the read or the write
-/// then says what is the matter.
+/// After an error or a hang-up, a descriptor also counts as ready for whatever it was watched for: the next
+/// read or write returns the error.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Ready(Readiness);
 
 impl Ready {
-    /// Reading will not block.
+    /// Returns whether a read will not block.
     pub fn is_readable(self) -> bool {
         self.0.has(Readiness::READ)
     }
 
-    /// Writing will not block.
+    /// Returns whether a write will not block.
     pub fn is_writable(self) -> bool {
         self.0.has(Readiness::WRITE)
     }
 
-    /// The peer has closed, or shut down its side.
+    /// Returns whether the peer has closed the connection or shut down its write side.
     pub fn is_disconnected(self) -> bool {
         self.0.has(Readiness::HANGUP)
     }
 
-    /// Something urgent is there.
+    /// Returns whether there is urgent data.
     pub fn is_priority(self) -> bool {
         self.0.has(Readiness::PRIORITY)
     }
 
-    /// The descriptor is in error.
+    /// Returns whether the descriptor is in an error state.
     pub fn is_error(self) -> bool {
         self.0.has(Readiness::ERROR)
     }
@@ -114,23 +116,24 @@ impl fmt::Debug for Ready {
     }
 }
 
+/// The state of a poll handle.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// `None` once it is closed.
+    /// `None` once the handle is closed.
     source: Option<OwnedFd>,
     wish: Wish,
 }
 
 impl Poll {
-    /// Watches `source`, once it is started.
+    /// Creates a handle that watches `source` once it is started.
     ///
-    /// The descriptor is duplicated, and the duplicate watched: the application may close its own at any
-    /// time without harm, and the open file stays open until this handle is closed, too. It should be
-    /// non-blocking; it is not made so.
+    /// The handle watches a duplicate of the descriptor. So the application may close its own at any time,
+    /// and the open file stays open until this handle is closed, too. The descriptor should be non-blocking;
+    /// it is not made so.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if no more descriptors can be had.
+    /// [`Error::System`] if the process is out of descriptors.
     #[track_caller]
     pub fn new<S>(lp: &mut Loop<S>, source: impl AsFd) -> Result<Poll> {
         let source = lp
@@ -142,13 +145,15 @@ impl Poll {
         Ok(Poll(lp.core.insert(state, Location::caller())))
     }
 
-    /// Calls `callback` each turn in which the descriptor is ready for something in `interest`. Started
-    /// again, it takes the new interest and callback, also from within its own callback.
+    /// Starts watching: `callback` is called in each turn in which the descriptor is ready for something in
+    /// `interest`.
+    ///
+    /// Replaces the interest and callback of an earlier start, also from within that callback.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`]; [`Error::System`] for a descriptor that cannot be waited for, such as a regular
-    /// file, which is always ready.
+    /// [`Error::System`] for a descriptor that cannot be polled, such as a regular file, which is always
+    /// ready.
     #[track_caller]
     pub fn start<S>(
         self,
@@ -171,11 +176,8 @@ impl Poll {
         Ok(())
     }
 
-    /// Stops watching. What is ready in this very turn is not told. Idempotent.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`].
+    /// Stops watching. The callback is not called again, not even for readiness of the current turn.
+    /// Idempotent.
     pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
         lp.core.require::<State>(self.0, "stop a poll")?.wish = Wish::NONE;
         if let Some(parts) = lp.core.parts::<State>(self.0) {

@@ -1,8 +1,9 @@
-//! Signals, as events: any number of watchers, in any number of loops and threads.
+//! Signals as events, for any number of watchers in any number of loops and threads.
 //!
-//! Deliveries that come before the loop looks are one. Watchers are told last of all that a poll
-//! brought, so that what a signal closes has been read before. The first watcher of a signal in the
-//! process takes it over, the last one gives it back as it was.
+//! Deliveries coalesce until the loop polls, as they do in the kernel. Signal callbacks run last in the poll
+//! phase, so that bytes which arrived before the signal are read before its callback closes anything. The
+//! first watcher of a signal in the process installs a handler, and the last one restores the previous
+//! action.
 
 use std::{collections::BTreeMap, panic::Location};
 
@@ -14,29 +15,33 @@ use crate::{
     handle::{Handle, Kind},
 };
 
-/// From the terminal: the user wants the program to end (Ctrl-C).
+/// SIGINT: an interrupt from the terminal (Ctrl-C).
 pub const INT: i32 = signal_numbers::SIGINT;
-/// Somebody wants the program to end.
+/// SIGTERM: a request to terminate.
 pub const TERM: i32 = signal_numbers::SIGTERM;
-/// The terminal is gone; by custom also "read your configuration again".
+/// SIGHUP: the terminal is gone. By convention also a request to reload the configuration.
 pub const HUP: i32 = signal_numbers::SIGHUP;
-/// From the terminal: end, with a dump (Ctrl-\).
+/// SIGQUIT: a request from the terminal to quit with a core dump (Ctrl-\).
 pub const QUIT: i32 = signal_numbers::SIGQUIT;
-/// For the application.
+/// SIGUSR1: free for the application's use.
 pub const USR1: i32 = signal_numbers::SIGUSR1;
-/// For the application.
+/// SIGUSR2: free for the application's use.
 pub const USR2: i32 = signal_numbers::SIGUSR2;
-/// A child process has changed its state.
+/// SIGCHLD: a child process has exited, stopped or continued.
 pub const CHLD: i32 = signal_numbers::SIGCHLD;
-/// The terminal's window has changed its size.
+/// SIGWINCH: the terminal's window has changed its size.
 pub const WINCH: i32 = signal_numbers::SIGWINCH;
-/// The process goes on after it was stopped.
+/// SIGCONT: the process continues after it was stopped.
 pub const CONT: i32 = signal_numbers::SIGCONT;
-/// A pipe nobody reads was written to.
+/// SIGPIPE: a write to a pipe or socket without a reader.
 pub const PIPE: i32 = signal_numbers::SIGPIPE;
 
 typed_handle! {
-    /// Calls back when the process receives a signal.
+    /// Watches a signal, and calls back when the process receives it.
+    ///
+    /// Signals that arrive before the loop polls coalesce: one call, however many they were. While a loop
+    /// watches a signal, its default action does not happen. Calls on a closed handle return
+    /// [`Error::Closed`].
     ///
     /// ```no_run
     /// use ringback::{Loop, Signal, signal};
@@ -49,9 +54,9 @@ typed_handle! {
     Signal
 }
 
-/// What a signal handle keeps in its slot.
+/// The state of a signal handle.
 ///
-/// 1. It is active if and only if `signum` is set, and then it is among the watchers of that signal.
+/// 1. The handle is active if and only if `signum` is set, and then it is among the watchers of that signal.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     signum: Option<i32>,
@@ -60,22 +65,22 @@ pub(crate) struct State {
     arrived: bool,
 }
 
-/// Who watches which signal in one loop, in the order of starting.
+/// The handles of one loop that watch each signal, in the order of starting.
 #[derive(Debug, Default)]
 pub(crate) struct Watchers(BTreeMap<i32, Vec<Handle>>);
 
 impl Signal {
-    /// A watcher that is not started yet.
+    /// Creates a watcher, to be started later.
     #[track_caller]
     pub fn new<S>(lp: &mut Loop<S>) -> Result<Signal> {
         Ok(Signal(lp.core.insert(State::default(), Location::caller())))
     }
 
-    /// A watcher that is started: calls `callback` with the signal's number each time it was delivered.
+    /// Creates a watcher and starts it: `callback` gets the signal's number each time the signal arrives.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// [`Error::System`] if there is no such signal, or if it cannot be caught.
     #[track_caller]
     pub fn on<S>(
         lp: &mut Loop<S>,
@@ -87,12 +92,14 @@ impl Signal {
         Ok(signal)
     }
 
-    /// Calls `callback` with the signal's number each time the signal was delivered, in place of what
-    /// was started before. Holds the loop, unless [`unref`](Self::unref)ed, until stopped.
+    /// Starts watching a signal: `callback` gets the signal's number each time the signal arrives.
+    ///
+    /// Replaces the signal and callback of an earlier start. The handle keeps the loop alive until it is
+    /// stopped, unless it is [`unref`](Self::unref)ed.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`]; [`Error::System`] if there is no such signal or it cannot be caught.
+    /// [`Error::System`] if there is no such signal, or if it cannot be caught.
     #[track_caller]
     pub fn start<S>(
         self,
@@ -103,11 +110,11 @@ impl Signal {
         self.begin(lp, signum, false, callback)
     }
 
-    /// The same, for the next delivery only: it is stopped before `callback` is called.
+    /// Starts watching for one arrival of a signal: the watcher is stopped before `callback` is called.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// [`Error::System`] if there is no such signal, or if it cannot be caught.
     #[track_caller]
     pub fn start_once<S>(
         self,
@@ -148,11 +155,7 @@ impl Signal {
         Ok(())
     }
 
-    /// Stops watching. A delivery that was not told yet is not told. Idempotent.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`].
+    /// Stops watching. The callback is not called for a signal that has already arrived. Idempotent.
     pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
         lp.core.require::<State>(self.0, "stop a signal")?;
         leave(&mut lp.core, self.0);

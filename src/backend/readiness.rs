@@ -1,6 +1,6 @@
-//! What a source is watched for, and what it is ready for.
+//! What a descriptor is registered for, and what it is ready for.
 
-/// What to be told about. Bits, because they are compared once an event.
+/// What to report of a descriptor: a set of bits, compared once an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Interest(pub(crate) u8);
 
@@ -20,8 +20,8 @@ impl Interest {
     }
 }
 
-/// What a source is ready for. A source that failed or hung up is ready for everything: the
-/// operation says what is the matter.
+/// What a descriptor is ready for. After an error or a hang-up it counts as ready for everything: the next
+/// operation returns the error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Readiness(pub(crate) u8);
 

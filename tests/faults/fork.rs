@@ -1,5 +1,5 @@
-//! A fork in the middle of it: children that run another program, children that are copies and end, and what a copy
-//! does to connections while it is there.
+//! Forks while connections are open: children that exec another program, and children that stay a copy of the
+//! process for a while.
 #![allow(unsafe_code, reason = "a plain fork is the C library's")]
 
 use std::{
@@ -19,8 +19,8 @@ use ringback::{
 };
 
 use crate::{
-    parts::{part, run, say, wish},
     server::GUARD,
+    subprocess::{parameter, report, run, subprocess},
 };
 
 #[derive(Default)]
@@ -30,14 +30,14 @@ struct State {
     jobs: u64,
 }
 
-struct World {
+struct EchoServer {
     lp: Loop<State>,
     state: State,
     addr: net::SocketAddr,
 }
 
-impl World {
-    fn new() -> World {
+impl EchoServer {
+    fn new() -> EchoServer {
         let mut lp = Loop::<State>::new().unwrap();
         lp.on_failure(|_, _, failure| panic!("{failure}"));
         let listener = TcpListener::bind(&mut lp, "127.0.0.1:0").unwrap();
@@ -57,15 +57,15 @@ impl World {
         })
         .unwrap();
         let addr = listener.local_addr(&mut lp).unwrap();
-        World { lp, state: State::default(), addr }
+        EchoServer { lp, state: State::default(), addr }
     }
 
-    fn until(&mut self, what: &str, mut done: impl FnMut(&State) -> bool) {
+    fn run_until(&mut self, what: &str, mut done: impl FnMut(&State) -> bool) {
         let begun = Instant::now();
         while !done(&self.state) {
             self.lp.run_for(&mut self.state, Duration::from_millis(1)).unwrap();
             self.lp.verify();
-            assert!(begun.elapsed() < GUARD, "{what}: never\n{}", self.lp.why_alive());
+            assert!(begun.elapsed() < GUARD, "{what}: not within {GUARD:?}\n{}", self.lp.why_alive());
         }
     }
 
@@ -74,33 +74,33 @@ impl World {
         let peer = net::TcpStream::connect(self.addr).unwrap();
         peer.set_nonblocking(true).unwrap();
         let before = self.state.streams.len();
-        self.until("it is accepted", |state| state.streams.len() > before);
+        self.run_until("the connection is accepted", |state| state.streams.len() > before);
         (self.state.streams[before], peer)
     }
 
-    /// What the peer says comes back.
+    /// Checks that what the peer sends is echoed.
     fn echoes(&mut self, peer: &mut net::TcpStream) {
         let text: Vec<u8> = (0..100_000_u32).map(|number| number as u8 ^ (number >> 8) as u8).collect();
-        let (mut sent, mut heard, mut buffer) = (0, Vec::new(), vec![0; 64 << 10]);
-        self.until("it comes back", |_| {
+        let (mut sent, mut received, mut buffer) = (0, Vec::new(), vec![0; 64 << 10]);
+        self.run_until("everything is echoed", |_| {
             sent += peer.write(&text[sent..]).unwrap_or(0);
             match peer.read(&mut buffer) {
-                Ok(count) => heard.extend_from_slice(&buffer[..count]),
+                Ok(count) => received.extend_from_slice(&buffer[..count]),
                 Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
             }
-            heard.len() == text.len()
+            received.len() == text.len()
         });
-        assert!(heard == text, "another echo");
+        assert!(received == text, "the echo differs");
     }
 
-    /// Timers, jobs, connections old and new: everything goes on.
+    /// Checks that timers, jobs, and connections old and new still work.
     fn is_unharmed(&mut self, old: &mut net::TcpStream) {
         let (ticks, jobs) = (self.state.ticks, self.state.jobs);
         work::run(
             &mut self.lp,
             || 6 * 7,
-            |_, state, answer| {
-                state.jobs += answer? / 42;
+            |_, state, result| {
+                state.jobs += result? / 42;
                 Ok(())
             },
         )
@@ -109,11 +109,11 @@ impl World {
         let (stream, mut new) = self.connect();
         self.echoes(&mut new);
         stream.close(&mut self.lp);
-        self.until("jobs and timers go on", |state| state.ticks >= ticks + 3 && state.jobs == jobs + 1);
+        self.run_until("a job and three ticks", |state| state.ticks >= ticks + 3 && state.jobs == jobs + 1);
     }
 }
 
-/// The sockets that a process has, by inode, and its epolls.
+/// The sockets (by inode) and epoll instances that a process has.
 fn sockets(pid: u32) -> BTreeSet<String> {
     let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let names = links.filter_map(|link| fs::read_link(link.unwrap().path()).ok());
@@ -121,21 +121,21 @@ fn sockets(pid: u32) -> BTreeSet<String> {
     names.filter(|name| name.starts_with("socket:") || name.contains("eventpoll")).collect()
 }
 
-/// Whether the peer has been told of the end.
-fn ended(peer: &mut net::TcpStream) -> bool {
+/// Returns whether the peer has received EOF or a reset.
+fn has_ended(peer: &mut net::TcpStream) -> bool {
     match peer.read(&mut [0; 16]) {
         Ok(count) => count == 0,
         Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
     }
 }
 
-/// Another program, until its test is over.
+/// Another program, killed when the test is over.
 struct Sleeper(Child);
 
 impl Sleeper {
     fn start() -> Sleeper {
         let mut command = Command::new("sleep");
-        // Or whoever reads what this process prints would wait for it.
+        // Without this process's output: a reader of that would wait for the child's copy to be closed.
         let command = command.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Sleeper(command.spawn().unwrap())
     }
@@ -148,31 +148,31 @@ impl Drop for Sleeper {
     }
 }
 
-/// A child that runs another program has none of the loop's descriptors.
-fn a_program_is_started(world: &mut World) {
+/// A child that execs another program has none of the loop's descriptors.
+fn exec(server: &mut EchoServer) {
     let inherited = sockets(std::process::id());
-    let (_, mut old) = world.connect();
-    let (stream, mut peer) = world.connect();
+    let (_, mut old) = server.connect();
+    let (stream, mut peer) = server.connect();
     let ours: BTreeSet<String> = &sockets(std::process::id()) - &inherited;
-    assert!(ours.len() >= 4, "two connections have four sockets: {ours:?}");
+    assert!(ours.len() >= 4, "two connections are four sockets: {ours:?}");
     let mut child = Sleeper::start();
-    assert!(sockets(child.0.id()).is_disjoint(&ours), "the child has some of ours");
-    stream.close(&mut world.lp);
-    world.until("the peer is told of the end, though the child is there", |_| ended(&mut peer));
+    assert!(sockets(child.0.id()).is_disjoint(&ours), "the child has inherited descriptors");
+    stream.close(&mut server.lp);
+    server.run_until("the peer receives EOF while the child runs", |_| has_ended(&mut peer));
     assert!(child.0.try_wait().unwrap().is_none());
-    world.is_unharmed(&mut old);
+    server.is_unharmed(&mut old);
 }
 
-/// A copy of the process that does nothing until the pipe is closed, and then ends.
-fn copy() -> (libc::pid_t, OwnedFd) {
+/// Forks. The child does nothing until the pipe is closed, and then exits.
+fn fork() -> (libc::pid_t, OwnedFd) {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-    // SAFETY: the child calls nothing but `close`, `read` and `_exit`, which may be called when other threads held
-    // whatever they held at the fork. Its ends of the pipe are open, and the buffer has a byte.
+    // SAFETY: the child calls nothing but `close`, `read` and `_exit`, which are async-signal-safe, so no
+    // lock that another thread held at the fork matters.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {
         let mut byte = 0_u8;
-        // SAFETY: as above.
+        // SAFETY: as above; `read` writes one byte, to `byte`.
         unsafe {
             libc::close(writer.as_raw_fd());
             libc::read(reader.as_raw_fd(), (&raw mut byte).cast(), 1);
@@ -184,53 +184,53 @@ fn copy() -> (libc::pid_t, OwnedFd) {
 
 fn wait_for(pid: libc::pid_t) {
     let mut status = 0;
-    // SAFETY: the child is this process's, and `status` has room for the answer.
+    // SAFETY: the call writes to `status` only.
     assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
     assert_eq!(status, 0);
 }
 
-/// A copy shares the sockets and the epoll. While it is there and does nothing, the loop goes on as ever; only
-/// an end is told to nobody, for the system counts the copy's descriptor.
-fn a_copy_is_made(world: &mut World) {
-    let (_, mut old) = world.connect();
-    let (stream, mut peer) = world.connect();
-    let (pid, pipe) = copy();
-    world.is_unharmed(&mut old);
+/// A forked child shares the sockets and the epoll instance. While it does nothing, the loop works as before;
+/// only closing a connection sends no FIN, because the child still has the descriptor.
+fn fork_without_exec(server: &mut EchoServer) {
+    let (_, mut old) = server.connect();
+    let (stream, mut peer) = server.connect();
+    let (pid, pipe) = fork();
+    server.is_unharmed(&mut old);
 
-    stream.close(&mut world.lp);
+    stream.close(&mut server.lp);
     peer.write_all(b"is anybody there?").unwrap();
-    // The copy still has a socket with something to read. An epoll that still watched it would say so for ever.
-    let (turns, ticks) = (world.lp.metrics().turns, world.state.ticks);
-    world.until("some ticks pass", |state| state.ticks >= ticks + 50);
-    let turns = world.lp.metrics().turns - turns;
-    assert!(turns < 50 * 20, "{turns} turns for 50 ticks: it spins");
-    assert!(!ended(&mut peer), "the copy has the connection, too");
+    // The child's socket is readable. An epoll instance that still watched it would report it on every wait.
+    let (turns, ticks) = (server.lp.metrics().turns, server.state.ticks);
+    server.run_until("50 ticks pass", |state| state.ticks >= ticks + 50);
+    let turns = server.lp.metrics().turns - turns;
+    assert!(turns < 50 * 20, "{turns} turns for 50 ticks: the loop spins");
+    assert!(!has_ended(&mut peer), "EOF although the child has the connection, too");
 
     drop(pipe);
     wait_for(pid);
-    world.until("the peer is told of the end when the copy is gone", |_| ended(&mut peer));
-    world.is_unharmed(&mut old);
+    server.run_until("the peer receives EOF when the child is gone", |_| has_ended(&mut peer));
+    server.is_unharmed(&mut old);
 }
 
 pub(crate) fn forking() {
-    let rounds: u32 = wish("ROUNDS");
-    let mut world = World::new();
+    let rounds: u32 = parameter("ROUNDS");
+    let mut server = EchoServer::new();
     for _ in 0..rounds {
-        a_program_is_started(&mut world);
-        a_copy_is_made(&mut world);
-        world.state.streams.drain(..).for_each(|stream| stream.close(&mut world.lp));
+        exec(&mut server);
+        fork_without_exec(&mut server);
+        server.state.streams.drain(..).for_each(|stream| stream.close(&mut server.lp));
     }
-    world.lp.verify();
-    println!("done: {rounds} programs started and {rounds} copies made with connections open");
+    server.lp.verify();
+    println!("done: {rounds} times fork and exec, {rounds} times fork alone, with connections open");
 }
 
 #[test]
-fn a_fork_takes_nothing_along_and_harms_nothing() {
-    say("fork", run(part("fork").env("ROUNDS", "5")));
+fn a_fork_inherits_no_descriptor_and_harms_no_connection() {
+    report("fork", run(subprocess("fork").env("ROUNDS", "5")));
 }
 
 #[test]
-#[ignore = "the long form"]
-fn five_hundred_forks_take_nothing_along_and_harm_nothing() {
-    say("fork", run(part("fork").env("ROUNDS", "500")));
+#[ignore = "long form"]
+fn hundreds_of_forks_inherit_no_descriptor_and_harm_no_connection() {
+    report("fork", run(subprocess("fork").env("ROUNDS", "500")));
 }

@@ -1,6 +1,6 @@
-//! A storm of signals: a timer for each thread, every 100 µs, and a handler that lets no call go on (no
-//! `SA_RESTART`). Whatever can say EINTR does; nothing of it may reach a callback.
-#![allow(unsafe_code, reason = "timers for single threads are the C library's")]
+//! Constant signals: each thread gets one every 100 µs from a timer of its own, and the handler is installed
+//! without `SA_RESTART`. Every system call that can return EINTR does, and no callback may see it.
+#![allow(unsafe_code, reason = "timers that signal one thread are C functions")]
 
 use std::{
     cell::Cell,
@@ -20,31 +20,33 @@ use ringback::{
 };
 
 use crate::{
-    parts::{part, run, say, wish},
     random::Bytes,
     server::GUARD,
+    subprocess::{parameter, report, run, subprocess},
 };
 
-const EVERY: Duration = Duration::from_micros(100);
+const PERIOD: Duration = Duration::from_micros(100);
 
 static SIGNALS: AtomicU64 = AtomicU64::new(0);
 
-extern "C" fn count(_: libc::c_int) {
+extern "C" fn count_signal(_: libc::c_int) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A signal every 100 µs, for each thread that there is.
-fn storm() -> usize {
-    // SAFETY: all zeroes is a valid `sigaction`; the handler touches nothing but an atomic.
+/// Starts a timer for each thread of the process. Returns the number of threads.
+fn start_signals() -> usize {
+    // SAFETY: all zeroes is a valid `sigaction`; the handler is async-signal-safe, since it only uses an
+    // atomic.
     unsafe {
         let mut action: libc::sigaction = mem::zeroed();
-        action.sa_sigaction = count as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        action.sa_sigaction = count_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
         assert_eq!(libc::sigaction(libc::SIGALRM, &action, ptr::null_mut()), 0);
     }
     let mut threads = 0;
     for task in std::fs::read_dir("/proc/self/task").unwrap() {
         let task: i32 = task.unwrap().file_name().to_str().unwrap().parse().unwrap();
-        // SAFETY: all zeroes is a valid `sigevent`, and all that is named lives through the calls.
+        // SAFETY: all zeroes is a valid value of each of these structs, and the pointers are valid for the
+        // calls.
         unsafe {
             let mut event: libc::sigevent = mem::zeroed();
             event.sigev_notify = libc::SIGEV_THREAD_ID;
@@ -53,7 +55,7 @@ fn storm() -> usize {
             let mut timer: libc::timer_t = mem::zeroed();
             assert_eq!(libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer), 0);
             let mut times: libc::itimerspec = mem::zeroed();
-            times.it_interval.tv_nsec = EVERY.as_nanos() as _;
+            times.it_interval.tv_nsec = PERIOD.as_nanos() as _;
             times.it_value = times.it_interval;
             assert_eq!(libc::timer_settime(timer, 0, &times, ptr::null_mut()), 0);
         }
@@ -62,14 +64,14 @@ fn storm() -> usize {
     threads
 }
 
-/// Whether a call of this thread that waits says EINTR by now: or this were no storm.
-fn is_interrupted() {
+/// Waits until a blocking call of this thread returns EINTR: otherwise this test would prove nothing.
+fn wait_for_eintr() {
     let begun = Instant::now();
     loop {
         let long = rustix::event::Timespec { tv_sec: 30, tv_nsec: 0 };
         match rustix::event::poll(&mut [], Some(&long)) {
             Err(rustix::io::Errno::INTR) => return,
-            answer => assert!(begun.elapsed() < GUARD, "poll: {answer:?}"),
+            other => assert!(begun.elapsed() < GUARD, "poll: {other:?}"),
         }
     }
 }
@@ -82,18 +84,18 @@ struct Tally {
     closed: usize,
 }
 
-pub(crate) fn in_the_storm() {
-    let rounds: u64 = wish("ROUNDS");
+pub(crate) fn under_signals() {
+    let rounds: u64 = parameter("ROUNDS");
     let mut lp = Loop::<Tally>::new().unwrap();
     let mut tally = Tally::default();
     lp.on_failure(|_, _, failure| panic!("{failure}"));
-    // So that all threads are there.
+    // Start all worker threads.
     for _ in 0..16 {
         work::run(&mut lp, || thread::sleep(Duration::from_millis(5)), |_, _, done| done).unwrap();
     }
     lp.run(&mut tally).unwrap();
-    let threads = storm();
-    is_interrupted();
+    let threads = start_signals();
+    wait_for_eintr();
     let before = SIGNALS.load(Ordering::Relaxed);
 
     let dir = tempfile::tempdir().unwrap();
@@ -103,12 +105,7 @@ pub(crate) fn in_the_storm() {
         files(&mut lp, path, Rc::clone(&bytes), number, rounds).unwrap();
     }
     jobs(&mut lp, rounds * 20).unwrap();
-    let tick = Timer::every(&mut lp, Duration::from_micros(500), |_, tally: &mut Tally| {
-        tally.ticks += 1;
-        Ok(())
-    })
-    .unwrap();
-    tick.unref(&mut lp).unwrap();
+    tick(&mut lp, before);
     const PEERS: usize = 4;
     let addr = echo(&mut lp, PEERS);
     let total = rounds << 20;
@@ -125,15 +122,34 @@ pub(crate) fn in_the_storm() {
     peers.into_iter().for_each(|peer| peer.join().unwrap());
     let signals = SIGNALS.load(Ordering::Relaxed) - before;
     assert_eq!((tally.files, tally.jobs, tally.closed), (4 * rounds, rounds * 20, PEERS));
-    assert!(signals > 1000 && tally.ticks > 10, "{signals} signals, {} ticks", tally.ticks);
+    assert!(signals > SIGNALS_MIN && tally.ticks > TICKS_MIN, "{signals} signals, {} ticks", tally.ticks);
     println!(
-        "done: {signals} signals to {threads} threads in {:.1?}: {} MiB echoed, {} files of 1 MiB and {} jobs, {} ticks, {turns} turns, no EINTR",
+        "done: {signals} signals to {threads} threads in {:.1?}: {} MiB echoed, {} files of 1 MiB and {} \
+         jobs, {} ticks, {turns} turns, no EINTR",
         begun.elapsed(),
         (total * PEERS as u64) >> 20,
         tally.files,
         tally.jobs,
         tally.ticks
     );
+}
+
+/// The fewest ticks and signals that make a test.
+const TICKS_MIN: u64 = 10;
+const SIGNALS_MIN: u64 = 1000;
+
+/// Starts a timer that keeps the loop alive until there were enough ticks and signals, however fast the
+/// machine is.
+fn tick(lp: &mut Loop<Tally>, signals_before: u64) {
+    let timer = Timer::new(lp).unwrap();
+    timer.set_period(lp, Some(Duration::from_micros(500))).unwrap();
+    timer
+        .start(lp, Duration::from_micros(500), move |lp, tally: &mut Tally| {
+            tally.ticks += 1;
+            let signals = SIGNALS.load(Ordering::Relaxed) - signals_before;
+            if tally.ticks > TICKS_MIN && signals > SIGNALS_MIN { timer.unref(lp) } else { Ok(()) }
+        })
+        .unwrap();
 }
 
 fn echo(lp: &mut Loop<Tally>, peers: usize) -> net::SocketAddr {
@@ -159,21 +175,21 @@ fn echo(lp: &mut Loop<Tally>, peers: usize) -> net::SocketAddr {
     listener.local_addr(lp).unwrap()
 }
 
-/// Says so many bytes and hears them again.
+/// Sends so many bytes and checks the echo.
 fn peer(addr: net::SocketAddr, id: u64, total: u64) {
     let mut stream = net::TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(GUARD)).unwrap();
-    let mut mouth = stream.try_clone().unwrap();
+    let mut writer = stream.try_clone().unwrap();
     let bytes = Bytes::new();
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut sent = 0;
             while sent < total {
                 let piece = bytes.at(id, sent, 50_000.min((total - sent) as usize));
-                mouth.write_all(piece).unwrap();
+                writer.write_all(piece).unwrap();
                 sent += piece.len() as u64;
             }
-            mouth.shutdown(net::Shutdown::Write).unwrap();
+            writer.shutdown(net::Shutdown::Write).unwrap();
         });
         let (mut buffer, mut received) = (vec![0; 64 << 10], 0);
         loop {
@@ -188,7 +204,7 @@ fn peer(addr: net::SocketAddr, id: u64, total: u64) {
     });
 }
 
-/// Writes a file in two ways, reads it in two ways, and again.
+/// Writes a file in two ways and reads it in two ways, `rounds` times.
 fn files(
     lp: &mut Loop<Tally>,
     path: std::path::PathBuf,
@@ -231,14 +247,14 @@ fn files(
     .map(drop)
 }
 
-/// One job after the other, each of which computes for a while.
+/// Runs jobs that compute for a while, one after the other.
 fn jobs(lp: &mut Loop<Tally>, left: u64) -> Result {
     if left == 0 {
         return Ok(());
     }
     let job = move || (0..20_000_u64).fold(left, |sum, number| sum.wrapping_mul(31).wrapping_add(number));
-    work::run(lp, job, move |lp, tally, answer| {
-        assert_eq!(answer?, job());
+    work::run(lp, job, move |lp, tally, result| {
+        assert_eq!(result?, job());
         tally.jobs += 1;
         jobs(lp, left - 1)
     })
@@ -246,12 +262,12 @@ fn jobs(lp: &mut Loop<Tally>, left: u64) -> Result {
 }
 
 #[test]
-fn a_storm_of_signals_interrupts_nothing_that_a_callback_sees() {
-    say("EINTR", run(part("interrupt").env("ROUNDS", "8")));
+fn no_callback_sees_eintr_under_constant_signals() {
+    report("EINTR", run(subprocess("interrupt").env("ROUNDS", "8")));
 }
 
 #[test]
-#[ignore = "the long form"]
-fn a_long_storm_of_signals_interrupts_nothing_that_a_callback_sees() {
-    say("EINTR", run(part("interrupt").env("ROUNDS", "400")));
+#[ignore = "long form"]
+fn no_callback_sees_eintr_under_constant_signals_at_length() {
+    report("EINTR", run(subprocess("interrupt").env("ROUNDS", "400")));
 }

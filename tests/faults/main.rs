@@ -1,29 +1,30 @@
-//! Real faults: what a system and its peers do to a program, done to the examples as they are built and to loops in
-//! processes of their own, and what must hold after each.
+//! Real faults: what the system and its peers can do to a program, and what must hold afterwards. They are
+//! done to the examples as they are built, and to loops in processes of their own.
 //!
 //! ```text
-//! cargo test                                           # builds the examples, and has the short form of this
-//! SEED=123 cargo test --test faults                    # the same again, as far as the system plays along
+//! cargo test                                   # builds the examples and runs the short form of these tests
+//! SEED=123 cargo test --test faults            # the same random choices again, as far as the system allows
 //! cargo build --release --examples
-//! cargo test --release --test faults -- --ignored --nocapture     # the long form; MINUTES=n, else 2
+//! cargo test --release --test faults -- --ignored --nocapture     # the long form; MINUTES=n, 2 by default
 //! ```
 //!
-//! Each says on the standard error what was tried and what it came to. There are no assertions on times, but for
-//! guards against waiting for ever: delays are compared with those of the same run, before the fault.
+//! Each test prints on stderr what it tried and what came of it. No test asserts an absolute time, except as
+//! a guard against hanging: latencies are compared with those measured in the same run, before the fault.
 #![cfg(target_os = "linux")]
 
+mod churn;
 mod clock;
-mod crowd;
-mod descriptors;
+mod fd_exhaustion;
+mod fd_limit;
 mod fork;
 mod interrupt;
-mod kill;
 mod malformed;
 mod memory;
-mod parts;
+mod probe;
+mod sigkill;
+mod sigstop;
 mod slow;
-mod stopped;
-mod witness;
+mod subprocess;
 
 #[allow(dead_code, reason = "shared with tests/stress, which needs all of it")]
 #[path = "../stress/client.rs"]

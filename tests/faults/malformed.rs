@@ -1,4 +1,4 @@
-//! Requests that are none: to an HTTP server and to a chat, whole and in pieces, behind good ones and before them.
+//! Malformed input for an HTTP server and a chat: whole and in pieces, behind good requests and before them.
 
 use std::{
     io::{BufRead, BufReader, ErrorKind, Read, Write},
@@ -8,19 +8,20 @@ use std::{
 };
 
 use crate::{
-    parts::{many_descriptors, minutes, say},
+    probe::{HTTP, Probe},
     random::{Random, seed},
     server::{GUARD, Server},
-    witness::{HTTP, Witness},
+    subprocess::{SetOnDrop, long_form, raise_fd_limit, report},
 };
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: me\r\n\r\n";
 const HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nHost: me\r\n\r\n";
 const NOPE: &[u8] = b"GET /nope HTTP/1.1\r\nHost: me\r\n\r\n";
 
-/// What has brought servers down, or apart from their proxies. Behind each stands a good request, which must not
-/// be answered: whoever sends such things is not listened to any longer.
-const NASTIES: &[(&[u8], u16)] = &[
+/// Requests that have crashed servers, or that servers and proxies have parsed differently, with the status
+/// expected. A good request follows each of them and must not be answered: the server stops reading after
+/// such a request.
+const CLASSICS: &[(&[u8], u16)] = &[
     (b"\0\0\0\0\0\0\0\0\r\n\r\n", 400),
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
     (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
@@ -60,7 +61,7 @@ fn connect(addr: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends it in a few pieces and ends this side, as far as the server wants to hear of it.
+/// Sends the bytes in a few pieces and shuts down the write side. The server may stop reading at any time.
 fn send(stream: &mut TcpStream, bytes: &[u8], random: &mut Random) {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -73,24 +74,25 @@ fn send(stream: &mut TcpStream, bytes: &[u8], random: &mut Random) {
     let _ = stream.shutdown(Shutdown::Write);
 }
 
-/// Everything that comes until the end; a reset is one, too.
+/// Reads until EOF or a reset.
 fn receive(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
         Err(error) if error.kind() != ErrorKind::ConnectionReset => {
-            panic!("neither answered nor closed: {error}")
+            panic!("neither a response nor EOF: {error}")
         }
         _ => bytes,
     }
 }
 
-/// Takes the next answer off: its status, and whether the connection goes on. It must be a right one.
-fn answer(bytes: &mut &[u8], to_head: bool) -> Option<(u16, bool)> {
+/// Splits off the next response, which must be well-formed. Returns its status, and whether the connection is
+/// kept alive.
+fn next_response(bytes: &mut &[u8], to_head: bool) -> Option<(u16, bool)> {
     if bytes.is_empty() {
         return None;
     }
     let all = *bytes;
-    let wrong = || format!("no answer: {:?}", String::from_utf8_lossy(all));
+    let wrong = || format!("no response: {:?}", String::from_utf8_lossy(all));
     let end =
         all.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or_else(|| panic!("{}", wrong())) + 4;
     let head = std::str::from_utf8(&all[..end]).unwrap();
@@ -104,19 +106,19 @@ fn answer(bytes: &mut &[u8], to_head: bool) -> Option<(u16, bool)> {
     Some((status, field("Connection: ").unwrap() == "keep-alive"))
 }
 
-/// Some good requests, and what they are answered.
-fn good(random: &mut Random) -> (Vec<u8>, Vec<(u16, bool)>) {
-    let (mut bytes, mut answers) = (Vec::new(), Vec::new());
+/// Some good requests, with the expected status of each, and whether it is a HEAD.
+fn good_requests(random: &mut Random) -> (Vec<u8>, Vec<(u16, bool)>) {
+    let (mut bytes, mut expected) = (Vec::new(), Vec::new());
     for _ in 0..random.below(4) {
         let (request, status, is_head) =
             [(GET, 200, false), (NOPE, 404, false), (HEAD, 200, true)][random.below(3)];
         bytes.extend_from_slice(request);
-        answers.push((status, is_head));
+        expected.push((status, is_head));
     }
-    (bytes, answers)
+    (bytes, expected)
 }
 
-/// A good request with a few things done to it.
+/// A good request with a few mutations.
 fn mutated(random: &mut Random) -> Vec<u8> {
     const BITS: &[&[u8]] = &[
         b"\0",
@@ -141,27 +143,28 @@ fn mutated(random: &mut Random) -> Vec<u8> {
     let mut bytes =
         [GET, HEAD, NOPE, b"POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc"][random.below(4)].to_vec();
     for _ in 0..random.between(1, 4) {
-        let place = random.below(bytes.len() + 1);
+        let at = random.below(bytes.len() + 1);
         match random.below(7) {
-            0 if place < bytes.len() => bytes[place] ^= 1 << random.below(8),
-            1 => bytes.truncate(place.max(1)),
-            2 => drop(bytes.drain(place..(place + random.size(16)).min(bytes.len()))),
-            3 => bytes.extend_from_within(place..),
-            4 => drop(bytes.splice(place..place, (0..random.size(200)).map(|_| b'A'))),
-            5 if random.one_in(8) => drop(bytes.splice(place..place, (0..random.size(20_000)).map(|_| b'B'))),
+            0 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
+            1 => bytes.truncate(at.max(1)),
+            2 => drop(bytes.drain(at..(at + random.size(16)).min(bytes.len()))),
+            3 => bytes.extend_from_within(at..),
+            4 => drop(bytes.splice(at..at, (0..random.size(200)).map(|_| b'A'))),
+            5 if random.one_in(8) => drop(bytes.splice(at..at, (0..random.size(20_000)).map(|_| b'B'))),
             6 if random.one_in(8) => {
                 let many = random.between(1, 80);
-                drop(bytes.splice(place..place, b"X: y\r\n".repeat(many)));
+                drop(bytes.splice(at..at, b"X: y\r\n".repeat(many)));
             }
-            _ => drop(bytes.splice(place..place, random.pick(BITS).unwrap().iter().copied())),
+            _ => drop(bytes.splice(at..at, random.pick(BITS).unwrap().iter().copied())),
         }
     }
     bytes
 }
 
-/// One connection. Says how many bad requests were refused by an answer.
-fn ask(addr: SocketAddr, random: &mut Random, bad: &[u8], status: Option<u16>) -> usize {
-    let (mut bytes, expected) = good(random);
+/// One connection: good requests, a bad one, and another good one. Returns how many bad requests got an error
+/// response.
+fn exchange(addr: SocketAddr, random: &mut Random, bad: &[u8], status: Option<u16>) -> usize {
+    let (mut bytes, expected) = good_requests(random);
     bytes.extend_from_slice(bad);
     bytes.extend_from_slice(GET);
     let mut stream = connect(addr);
@@ -169,78 +172,79 @@ fn ask(addr: SocketAddr, random: &mut Random, bad: &[u8], status: Option<u16>) -
     let received = receive(&mut stream);
     let (mut rest, what) = (&received[..], String::from_utf8_lossy(&bytes));
     for (status, is_head) in expected {
-        assert_eq!(answer(&mut rest, is_head), Some((status, true)), "{what:?}");
+        assert_eq!(next_response(&mut rest, is_head), Some((status, true)), "{what:?}");
     }
     let mut refused = 0;
     if let Some(status) = status {
-        assert_eq!(answer(&mut rest, false), Some((status, false)), "{what:?}");
-        assert!(rest.is_empty(), "and nothing after it: {what:?}");
+        assert_eq!(next_response(&mut rest, false), Some((status, false)), "{what:?}");
+        assert!(rest.is_empty(), "a response after the last one: {what:?}");
         refused = usize::from(status >= 400);
     }
-    // What a mutation means is for the server to say, as long as it answers in whole. One that became a HEAD has
-    // an answer without a body, so only its beginning can be judged.
+    // The server decides what a mutation means, but its responses must be well-formed. A mutation may have
+    // become a HEAD, whose response has no body: then only its beginning is checked.
     while !rest.is_empty() && !bad.windows(4).any(|four| four == b"HEAD") {
-        let (status, keeps) = answer(&mut rest, false).unwrap();
+        let (status, kept_alive) = next_response(&mut rest, false).unwrap();
         refused += usize::from(status >= 400 && status != 404);
-        assert!(keeps || rest.is_empty(), "an answer after the last one: {what:?}");
+        assert!(kept_alive || rest.is_empty(), "a response after the last one: {what:?}");
     }
     assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 "), "{what:?}");
     refused
 }
 
-fn nonsense_to_http(connections: usize, at_least: std::time::Duration) {
-    many_descriptors();
+fn malformed_http(connections: usize, at_least: std::time::Duration) {
+    raise_fd_limit();
     let seed = seed("malformed http");
     let server = Server::example("http_hello");
     let (memory, descriptors) = (server.memory(), server.descriptors());
     let mut random = Random::new(seed);
-    for &(bad, status) in NASTIES {
+    for &(bad, status) in CLASSICS {
         for _ in 0..4 {
-            ask(server.addr, &mut random, bad, Some(status));
+            exchange(server.addr, &mut random, bad, Some(status));
         }
     }
-    let witness = Witness::start(server.addr, HTTP);
-    witness.fault();
+    let probe = Probe::start(server.addr, HTTP);
+    probe.begin_fault();
     let begun = std::time::Instant::now();
-    let (asked, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (sent, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         for thread in 0..4 {
-            let (asked, refused) = (&asked, &refused);
+            let (sent, refused) = (&sent, &refused);
             scope.spawn(move || {
                 let mut random = Random::new(seed * 4 + thread);
-                while asked.fetch_add(1, Ordering::SeqCst) < connections || begun.elapsed() < at_least {
+                while sent.fetch_add(1, Ordering::SeqCst) < connections || begun.elapsed() < at_least {
                     let bad = mutated(&mut random);
-                    refused.fetch_add(ask(server.addr, &mut random, &bad, None), Ordering::SeqCst);
+                    refused.fetch_add(exchange(server.addr, &mut random, &bad, None), Ordering::SeqCst);
                 }
             });
         }
     });
-    let (asked, refused) = (asked.into_inner(), refused.into_inner());
-    assert!(refused * 4 > asked, "most of them were good: {refused} of {asked} refused");
-    let delays = witness.finish();
+    let (sent, refused) = (sent.into_inner(), refused.into_inner());
+    assert!(refused * 4 > sent, "most mutations are harmless: {refused} of {sent} refused");
+    let latency = probe.finish();
     server.comes_back_to(descriptors);
     let after = server.memory();
     assert!(after < memory + 8192, "{after} KiB are left of {memory} at first");
     server.finish();
-    say(
+    report(
         "malformed",
         format!(
-            "http_hello: {} classics and {asked} mutations in as many connections in {:.1?}, {refused} refused, the others closed or good; memory {memory}, {after} KiB; seed {seed}; {delays}",
-            NASTIES.len(),
+            "http_hello: {} classics and {sent} mutations in as many connections in {:.1?}, {refused} \
+             refused, the others closed or harmless; memory {memory}, {after} KiB; seed {seed}; {latency}",
+            CLASSICS.len(),
             begun.elapsed(),
         ),
     );
 }
 
 #[test]
-fn malformed_requests_are_answered_or_closed_and_good_ones_are_right() {
-    nonsense_to_http(10_000, std::time::Duration::ZERO);
+fn malformed_requests_affect_no_good_ones() {
+    malformed_http(10_000, std::time::Duration::ZERO);
 }
 
 #[test]
-#[ignore = "the long form"]
-fn malformed_requests_are_answered_or_closed_and_good_ones_are_right_for_minutes() {
-    nonsense_to_http(10_000, minutes());
+#[ignore = "long form"]
+fn malformed_requests_affect_no_good_ones_for_minutes() {
+    malformed_http(10_000, long_form());
 }
 
 // ---- chat
@@ -260,24 +264,24 @@ fn noise(random: &mut Random) -> Vec<u8> {
     line
 }
 
-/// Noisy people come and go; each says some lines, and hears what it likes.
-fn make_noise(addr: SocketAddr, random: &mut Random, lines: usize) {
+/// One visit: sends some lines and reads until it is cut off, or until EOF.
+fn visit(addr: SocketAddr, random: &mut Random, lines: usize) {
     let mut stream = connect(addr);
     let bytes: Vec<u8> = (0..lines).flat_map(|_| noise(random)).collect();
-    let mut ears = stream.try_clone().unwrap();
+    let mut reader = stream.try_clone().unwrap();
     thread::scope(|scope| {
         scope.spawn(move || {
-            // Reads to the end, or is cut off in the middle: both are the end of it.
-            drop(std::io::copy(&mut ears, &mut std::io::sink()));
+            // The server may cut it off at any time.
+            drop(std::io::copy(&mut reader, &mut std::io::sink()));
         });
         send(&mut stream, &bytes, random);
     });
 }
 
-/// Says ticks, one after the other, until it is over; how many.
-fn tick(stream: &TcpStream, over: &AtomicBool) -> u64 {
+/// Sends numbered lines until `stop` is set, at least a hundred. Returns how many.
+fn send_ticks(stream: &TcpStream, stop: &AtomicBool) -> u64 {
     let mut ticks = 0;
-    while !over.load(Ordering::SeqCst) || ticks < 100 {
+    while !stop.load(Ordering::SeqCst) || ticks < 100 {
         writeln!(&mut &*stream, "tick {ticks}").unwrap();
         ticks += 1;
         thread::sleep(std::time::Duration::from_millis(2));
@@ -286,17 +290,18 @@ fn tick(stream: &TcpStream, over: &AtomicBool) -> u64 {
     ticks
 }
 
-/// Hears them all, in order, among whatever else is said.
-fn hear(stream: TcpStream) -> (u64, u64) {
+/// Checks that the numbered lines arrive once and in order, among all others. Returns how many of them, and
+/// lines in all.
+fn receive_ticks(stream: TcpStream) -> (u64, u64) {
     let (mut ticks, mut lines) = (0, 0);
     for line in BufReader::new(stream).split(b'\n') {
-        let line = String::from_utf8(line.unwrap()).expect("what is passed on is text");
-        assert!(!line.chars().any(char::is_control), "control characters are passed on: {line:?}");
+        let line = String::from_utf8(line.unwrap()).expect("the chat relays only text");
+        assert!(!line.chars().any(char::is_control), "the chat relays control characters: {line:?}");
         lines += 1;
         match line.strip_prefix("ann: ") {
             Some("that is all") => break,
-            Some(said) => {
-                assert_eq!(said, format!("tick {ticks}"), "lost, doubled or moved");
+            Some(text) => {
+                assert_eq!(text, format!("tick {ticks}"), "a line is lost, doubled or moved");
                 ticks += 1;
             }
             None => {}
@@ -305,64 +310,66 @@ fn hear(stream: TcpStream) -> (u64, u64) {
     (ticks, lines)
 }
 
-fn nonsense_to_a_chat(visits: usize, lines: usize) {
-    many_descriptors();
+fn malformed_chat(visits: usize, lines: usize) {
+    raise_fd_limit();
     let seed = seed("malformed chat");
     let server = Server::example("chat");
     let (memory, descriptors) = (server.memory(), server.descriptors());
     let bob = connect(server.addr);
     let mut ann = connect(server.addr);
     ann.write_all(b"/nick ann\n").unwrap();
-    // Nobody may speak as she does before she has her name.
-    let mut ears = BufReader::new(ann.try_clone().unwrap());
+    // Before she has the name, a visitor could take it and send lines as hers.
+    let mut ann_reads = BufReader::new(ann.try_clone().unwrap());
     let mut line = String::new();
     while !line.contains("is now ann") {
         line.clear();
-        assert!(ears.read_line(&mut line).unwrap() > 0);
+        assert!(ann_reads.read_line(&mut line).unwrap() > 0, "EOF before ann has her name");
     }
-    let over = AtomicBool::new(false);
-    let (ticked, (ticks, heard)) = thread::scope(|scope| {
-        let hearing = scope.spawn(|| hear(bob));
-        let ticking = scope.spawn(|| tick(&ann, &over));
-        scope.spawn(move || drop(std::io::copy(&mut ears, &mut std::io::sink())));
-        let makers: Vec<_> = (0..8)
+    let stop = AtomicBool::new(false);
+    let (sent, (ticks, lines_received)) = thread::scope(|scope| {
+        let set_stop = SetOnDrop(&stop);
+        let receiving = scope.spawn(|| receive_ticks(bob));
+        let sending = scope.spawn(|| send_ticks(&ann, &stop));
+        scope.spawn(move || drop(std::io::copy(&mut ann_reads, &mut std::io::sink())));
+        let visitors: Vec<_> = (0..8)
             .map(|thread| {
                 scope.spawn(move || {
                     let mut random = Random::new(seed * 8 + thread);
-                    (0..visits / 8).for_each(|_| make_noise(server.addr, &mut random, lines));
+                    (0..visits / 8).for_each(|_| visit(server.addr, &mut random, lines));
                 })
             })
             .collect();
-        makers.into_iter().for_each(|maker| maker.join().unwrap());
-        over.store(true, Ordering::SeqCst);
-        let ticked = ticking.join().unwrap();
-        let heard = hearing.join().unwrap();
+        visitors.into_iter().for_each(|visitor| visitor.join().unwrap());
+        drop(set_stop);
+        let sent = sending.join().unwrap();
+        let received = receiving.join().unwrap();
         ann.shutdown(Shutdown::Both).unwrap();
-        (ticked, heard)
+        (sent, received)
     });
-    assert_eq!(ticks, ticked);
+    assert_eq!(ticks, sent);
     drop(ann);
     server.comes_back_to(descriptors);
     let after = server.memory();
     assert!(after < memory + 16_384, "{after} KiB are left of {memory} at first");
     let complaints = server.complaints().len();
     server.finish();
-    say(
+    report(
         "malformed",
         format!(
-            "chat: {visits} visitors with {} lines of nonsense, {complaints} of them cut off; {ticks} lines heard once and in order among {heard}; memory {memory}, {after} KiB; seed {seed}",
+            "chat: {visits} visitors with {} lines of noise, {complaints} of them cut off; {ticks} lines \
+             received once and in order among {lines_received}; memory {memory}, {after} KiB; seed {seed}",
             visits * lines
         ),
     );
 }
 
 #[test]
-fn nonsense_in_a_chat_loses_doubles_or_moves_nobodys_lines() {
-    nonsense_to_a_chat(400, 50);
+fn noise_in_a_chat_loses_or_moves_no_line() {
+    malformed_chat(400, 50);
 }
 
 #[test]
-#[ignore = "the long form"]
-fn nonsense_in_a_chat_loses_doubles_or_moves_nobodys_lines_at_length() {
-    nonsense_to_a_chat(8000, 100);
+#[ignore = "long form"]
+fn noise_in_a_chat_loses_or_moves_no_line_at_length() {
+    malformed_chat(8000, 100);
 }

@@ -1,61 +1,71 @@
-//! Servers that may have little memory, and clients that ask and never read.
+//! Servers with little memory, and clients that send and never read.
 
 use std::{
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     os::unix::process::ExitStatusExt,
     thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
-    net::{AddressFamily, SocketType, connect, socket, sockopt::set_socket_recv_buffer_size},
+    net::{
+        AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt::set_socket_recv_buffer_size,
+    },
     process::{Resource, Rlimit, Signal, prlimit},
 };
 
 use crate::{
-    parts::{many_descriptors, say},
+    probe::{ECHO, HTTP, Probe},
     server::{GUARD, Server, eventually},
-    witness::{ECHO, HTTP, Witness},
+    subprocess::{raise_fd_limit, report},
 };
 
-/// How many clients do not read, and how much more memory the server may have than it has.
+/// How many clients never read.
 const GREEDY: usize = 60;
-const MORE: u64 = 24 << 20;
+/// By how many bytes a server may grow.
+const HEADROOM: u64 = 24 << 20;
 
-/// A server, and the limit it got: so much more than it has.
-fn server(example: &str, more: u64) -> Server {
-    many_descriptors();
+/// Starts an example whose address space may grow by `headroom` bytes.
+fn server(example: &str, headroom: u64) -> Server {
+    raise_fd_limit();
     let server = Server::example(example);
-    let bytes = ((server.address_space() as u64) << 10) + more;
+    let bytes = ((server.address_space() as u64) << 10) + headroom;
     let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
     prlimit(Some(server.pid()), Resource::As, limit).unwrap();
     server
 }
 
-/// A client for whom the system takes little: on its side no more than a few KiB, on the other some packets.
-fn narrow(addr: SocketAddr, packet: u32) -> TcpStream {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+/// A client with small buffers in the system: a few KiB on its side, some segments on the server's.
+fn narrow(addr: SocketAddr, segment: u32) -> TcpStream {
+    // Closed on exec: a copy in another test's server would keep the connection open.
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
     set_socket_recv_buffer_size(&socket, 4096).unwrap();
-    socket2::SockRef::from(&socket).set_tcp_mss(packet).unwrap();
+    socket2::SockRef::from(&socket).set_tcp_mss(segment).unwrap();
     connect(&socket, &addr).unwrap();
     TcpStream::from(socket)
 }
 
-/// Each says this again and again, until nobody takes any more, for a while. Gives how much was taken.
-fn greedy(addr: SocketAddr, text: &[u8], most: usize) -> (Vec<TcpStream>, usize) {
+/// Clients that send `text` again and again, each at most `most` bytes, and never read. After each round in
+/// which the system took nothing, `is_over` gets the number of such rounds in a row. Returns the clients and
+/// the bytes sent.
+fn greedy(
+    addr: SocketAddr,
+    text: &[u8],
+    most: usize,
+    mut is_over: impl FnMut(usize) -> bool,
+) -> (Vec<TcpStream>, usize) {
     let mut clients: Vec<TcpStream> = (0..GREEDY).map(|_| narrow(addr, 16_000)).collect();
     clients.iter().for_each(|client| client.set_nonblocking(true).unwrap());
     let text = text.repeat((64 << 10) / text.len());
-    let mut said = vec![0; GREEDY];
-    // Round after round, until the system has taken nothing from anybody for a hundred of them.
-    let mut idle = 0;
-    while idle < 100 {
-        idle += 1;
-        for (client, said) in clients.iter_mut().zip(&mut said) {
-            match client.write(&text[*said % text.len()..]) {
-                Ok(count) if *said < most => (*said, idle) = (*said + count, 0),
-                Ok(_) => {}
-                // Somebody was cut off: as it may be.
+    let mut sent = vec![0; GREEDY];
+    let (mut idle_rounds, begun) = (0, Instant::now());
+    loop {
+        idle_rounds += 1;
+        for (client, sent) in clients.iter_mut().zip(&mut sent).filter(|(_, sent)| **sent < most) {
+            match client.write(&text[*sent % text.len()..]) {
+                Ok(count) => (*sent, idle_rounds) = (*sent + count, 0),
+                // The server may cut a client off.
                 Err(error) => assert!(
                     matches!(
                         error.kind(),
@@ -65,77 +75,76 @@ fn greedy(addr: SocketAddr, text: &[u8], most: usize) -> (Vec<TcpStream>, usize)
                 ),
             }
         }
-        thread::sleep(std::time::Duration::from_millis(2));
+        if idle_rounds > 0 && is_over(idle_rounds) {
+            return (clients, sent.iter().sum());
+        }
+        assert!(begun.elapsed() < GUARD, "the greedy clients are not done within {GUARD:?}");
     }
-    (clients, said.iter().sum())
 }
 
-fn nobody_reads(example: &'static str, protocol: (&'static [u8], &'static [u8])) {
-    let server = server(example, MORE);
+fn clients_never_read(example: &'static str, protocol: (&'static [u8], &'static [u8])) {
+    let server = server(example, HEADROOM);
     let (memory, descriptors) = (server.memory(), server.descriptors());
-    let witness = Witness::start(server.addr, protocol);
-    witness.fault();
-    let (clients, taken) = greedy(server.addr, protocol.0, 1 << 20);
-    assert!(taken as u64 > 2 * MORE, "{taken} bytes are no fault for {MORE}");
-    witness.sees(50);
+    let probe = Probe::start(server.addr, protocol);
+    probe.begin_fault();
+    // Until the server has taken nothing for 100 round trips of the probe, and so for at least 100 turns of
+    // its loop.
+    let (clients, sent) = greedy(server.addr, protocol.0, 1 << 20, |idle_rounds| {
+        probe.wait_for_trips(50);
+        idle_rounds > 2
+    });
+    assert!(sent as u64 > 2 * HEADROOM, "{sent} bytes are no fault for {HEADROOM}");
+    probe.wait_for_trips(50);
     let peak = server.memory();
     drop(clients);
-    let delays = witness.finish();
+    let latency = probe.finish();
     server.comes_back_to(descriptors);
     let after = server.memory();
-    // What an allocator keeps, but not in proportion to what was there.
+    // An allocator keeps some memory, but not in proportion to the peak.
     assert!(after < memory + (peak - memory) / 2 + 8192, "memory: {memory}, {peak}, {after} KiB");
     server.finish();
-    say(
+    report(
         "memory",
         format!(
-            "{example} with {} MiB more: {GREEDY} clients that say {} MiB and never read; memory {memory}, {peak}, {after} KiB; {delays}",
-            MORE >> 20,
-            taken >> 20
+            "{example} with {} MiB more: {GREEDY} clients that send {} MiB and never read; memory {memory}, \
+             {peak}, {after} KiB; {latency}",
+            HEADROOM >> 20,
+            sent >> 20
         ),
     );
 }
 
 #[test]
-fn an_echo_server_of_little_memory_outlives_those_who_never_read() {
-    nobody_reads("echo_tcp", ECHO);
+fn an_echo_server_survives_clients_that_never_read() {
+    clients_never_read("echo_tcp", ECHO);
 }
 
 #[test]
-fn an_http_server_of_little_memory_outlives_those_who_never_read() {
-    nobody_reads("http_hello", HTTP);
+fn an_http_server_survives_clients_that_never_read() {
+    clients_never_read("http_hello", HTTP);
 }
 
-/// Reads what it is told until there is a line with this in it.
-fn hears(client: &mut impl BufRead, said: &str) -> String {
+/// Reads lines until one contains `text`.
+fn read_until(client: &mut impl BufRead, text: &str) -> String {
     let mut line = String::new();
-    while !line.contains(said) {
+    while !line.contains(text) {
         line.clear();
-        assert!(client.read_line(&mut line).unwrap() > 0, "the end came first");
+        assert!(client.read_line(&mut line).unwrap() > 0, "EOF before {text:?}");
     }
     line
 }
 
-#[test]
-fn a_chat_of_little_memory_drops_those_who_never_read() {
-    // One is heard at 100 KiB a second: the chat sees to that.
-    const TALKERS: usize = 8;
-    const LINES: usize = 300;
-    let server = server("chat", MORE);
-    let (memory, descriptors) = (server.memory(), server.descriptors());
-    let bob = TcpStream::connect(server.addr).unwrap();
-    bob.set_read_timeout(Some(GUARD)).unwrap();
-    let mut mouth = bob.try_clone().unwrap();
-    let mut bob = BufReader::new(bob);
+/// Clients that write lines of 1 KiB and also read. One that reads everything must hear them all.
+fn talk(server: &Server, bob: &mut impl BufRead) -> usize {
+    // The chat takes 100 KiB a second from each.
     let talkers: Vec<TcpStream> = (0..TALKERS).map(|_| TcpStream::connect(server.addr).unwrap()).collect();
-    // Should this test fail, they shall not wait for ever.
+    // A guard: if this test fails, their threads must not wait without end.
     talkers.iter().for_each(|talker| talker.set_read_timeout(Some(GUARD)).unwrap());
-    let idlers: Vec<TcpStream> = (0..GREEDY).map(|_| narrow(server.addr, 1000)).collect();
     let line = [&[b'x'; 1023][..], b"\n"].concat();
     let mut peak = 0;
     thread::scope(|scope| {
         for talker in &talkers {
-            // They hear each other, until they leave amid what is said.
+            // Until the shutdown below, in the middle of what others write.
             scope.spawn(|| drop(std::io::copy(&mut &*talker, &mut std::io::sink())));
             scope.spawn(|| {
                 (0..LINES).for_each(|_| (&mut &*talker).write_all(&line).unwrap());
@@ -143,57 +152,77 @@ fn a_chat_of_little_memory_drops_those_who_never_read() {
             });
         }
         for _ in 0..TALKERS {
-            hears(&mut bob, ": that is all");
+            read_until(bob, ": that is all");
             peak = peak.max(server.memory());
         }
         talkers.iter().for_each(|talker| talker.shutdown(std::net::Shutdown::Both).unwrap());
     });
+    peak
+}
+
+const TALKERS: usize = 8;
+const LINES: usize = 300;
+
+#[test]
+fn a_chat_drops_clients_that_never_read() {
+    let server = server("chat", HEADROOM);
+    let (memory, descriptors) = (server.memory(), server.descriptors());
+    let bob = TcpStream::connect(server.addr).unwrap();
+    bob.set_read_timeout(Some(GUARD)).unwrap();
+    let mut bob_writes = bob.try_clone().unwrap();
+    let mut bob = BufReader::new(bob);
+    let idlers: Vec<TcpStream> = (0..GREEDY).map(|_| narrow(server.addr, 1000)).collect();
+    let peak = talk(&server, &mut bob);
     let cut_off = server.complaints().iter().filter(|line| line.contains("the queue holds")).count();
-    assert_eq!(cut_off, GREEDY, "each idler is dropped, and nobody else");
-    // The talkers leave as they like; then nobody else is there.
-    eventually("they are gone", || {
-        mouth.write_all(b"/who\n").unwrap();
-        (hears(&mut bob, "* here are ").trim_end() == "* here are [\"guest1\"]").then_some(())
+    assert_eq!(cut_off, GREEDY, "the chat drops the idlers and no other client");
+    eventually("the talkers have left", || {
+        bob_writes.write_all(b"/who\n").unwrap();
+        (read_until(&mut bob, "* here are ").trim_end() == "* here are [\"guest1\"]").then_some(())
     });
-    drop((mouth, bob, idlers, talkers));
+    drop((bob_writes, bob, idlers));
     server.comes_back_to(descriptors);
     let after = server.memory();
     server.finish();
-    say(
+    report(
         "memory",
         format!(
-            "chat with {} MiB more: {GREEDY} who never read {} KiB each, all dropped, and one who has heard it all; memory {memory}, {peak}, {after} KiB",
-            MORE >> 20,
+            "chat with {} MiB more: {GREEDY} clients that never read {} KiB each, all dropped, and one that \
+             has read all; memory {memory}, {peak}, {after} KiB",
+            HEADROOM >> 20,
             TALKERS * LINES
         ),
     );
 }
 
-/// What the documentation says of the last resort: the process ends, and its peers know at once.
-#[test]
-fn a_server_that_can_allocate_nothing_more_is_aborted_and_its_peers_know() {
-    let mut server = server("echo_tcp", 1 << 20);
-    let (clients, _) = greedy(server.addr, ECHO.0, 4 << 20);
-    let status = eventually("it is aborted", || server.process.try_wait().unwrap());
-    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{status}");
-    for mut client in clients {
-        client.set_nonblocking(false).unwrap();
-        client.set_read_timeout(Some(GUARD)).unwrap();
-        // Whatever was on its way, and then the end.
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            match client.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) => {
-                    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-                    break;
-                }
-            }
+/// Reads what was in transit, and then EOF or a reset.
+fn read_to_the_end(mut client: TcpStream) {
+    client.set_nonblocking(false).unwrap();
+    client.set_read_timeout(Some(GUARD)).unwrap();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match client.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => return assert_eq!(error.kind(), ErrorKind::ConnectionReset),
         }
     }
-    let complaints = server.complaints();
-    let last = complaints.iter().find(|line| line.starts_with("memory allocation of"));
-    let last = last.unwrap_or_else(|| panic!("{complaints:?}"));
-    say("memory", format!("echo_tcp with 1 MiB more: aborted ({last}), and its peers know"));
+}
+
+/// What the documentation promises as the last resort: the process aborts, and its peers notice at once.
+#[test]
+fn a_server_out_of_memory_aborts_and_its_peers_notice() {
+    let mut server = server("echo_tcp", 1 << 20);
+    let mut status = None;
+    let (clients, _) = greedy(server.addr, ECHO.0, 4 << 20, |_| {
+        thread::sleep(Duration::from_millis(2));
+        status = server.process.try_wait().unwrap();
+        status.is_some()
+    });
+    let status = status.unwrap();
+    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{status}");
+    clients.into_iter().for_each(read_to_the_end);
+    let last = eventually("the server says why", || {
+        server.complaints().into_iter().find(|line| line.starts_with("memory allocation of"))
+    });
+    report("memory", format!("echo_tcp with 1 MiB more: aborted ({last}), and its peers noticed"));
 }

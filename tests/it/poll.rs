@@ -1,4 +1,4 @@
-//! Watching descriptors of the application's.
+//! Readiness of the application's own descriptors.
 
 use std::{
     io::{Read, Write},
@@ -10,7 +10,7 @@ use ringback::{Poll, poll::Interest};
 use crate::world::*;
 
 #[test]
-fn readiness_is_told_as_long_as_it_is_true() {
+fn readiness_is_reported_as_long_as_it_lasts() {
     let mut lp = world();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"abc").unwrap();
@@ -29,7 +29,7 @@ fn readiness_is_told_as_long_as_it_is_true() {
 }
 
 #[test]
-fn interest_can_be_changed_within_the_callback() {
+fn a_callback_can_change_its_own_interest() {
     let mut lp = world();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let poll = Poll::new(&mut lp, &ours).unwrap();
@@ -48,7 +48,7 @@ fn interest_can_be_changed_within_the_callback() {
 }
 
 #[test]
-fn a_peer_that_goes_away_is_told() {
+fn a_closed_peer_is_reported_as_a_disconnect() {
     let mut lp = world();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let poll = Poll::new(&mut lp, &ours).unwrap();
@@ -63,7 +63,7 @@ fn a_peer_that_goes_away_is_told() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_told_as_writable_and_in_error() {
+fn a_pipe_without_a_reader_is_writable_and_in_error() {
     let mut lp = world();
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     let poll = Poll::new(&mut lp, &writer).unwrap();
@@ -78,7 +78,7 @@ fn a_pipe_that_nobody_reads_is_told_as_writable_and_in_error() {
 }
 
 #[test]
-fn a_regular_file_cannot_be_waited_for() {
+fn a_regular_file_cannot_be_polled() {
     let mut lp = world();
     let file = std::fs::File::open("Cargo.toml").unwrap();
     let poll = Poll::new(&mut lp, &file).unwrap();
@@ -91,7 +91,7 @@ fn a_regular_file_cannot_be_waited_for() {
 }
 
 #[test]
-fn the_applications_descriptor_may_be_closed_at_any_time() {
+fn the_application_may_close_its_descriptor_at_any_time() {
     let mut lp = world();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let poll = Poll::new(&mut lp, &ours).unwrap();
@@ -124,7 +124,7 @@ fn several_polls_may_watch_one_descriptor() {
 }
 
 #[test]
-fn a_stopped_poll_tells_nothing_even_if_its_peer_is_gone_and_the_loop_does_not_spin() {
+fn a_stopped_poll_with_a_closed_peer_does_not_spin() {
     let mut lp = world();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let poll = Poll::new(&mut lp, &ours).unwrap();

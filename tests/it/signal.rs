@@ -1,8 +1,15 @@
-//! Signals. Each test has a signal of its own, for they share the process.
+//! Signals. Each test uses a signal of its own, because they share the process.
 
-use rustix::process::{Signal as Number, getpid, kill_process};
+use std::{
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+};
 
 use ringback::{Loop, Signal};
+use rustix::process::{Signal as Number, getpid, kill_process};
 
 use crate::world::*;
 
@@ -11,12 +18,12 @@ fn kill(number: Number) {
 }
 
 #[test]
-fn every_watcher_in_every_loop_and_thread_is_told() {
+fn every_watcher_in_every_loop_and_thread_is_called() {
     let number = Number::USR1;
     let threads: Vec<_> = (0..3)
         .map(|_| {
-            let (ready, is_ready) = std::sync::mpsc::channel();
-            let thread = std::thread::spawn(move || {
+            let (ready, is_ready) = mpsc::channel();
+            let thread = thread::spawn(move || {
                 let mut lp = world();
                 for name in ["one", "two"] {
                     let signal = Signal::new(&mut lp).unwrap();
@@ -42,7 +49,7 @@ fn every_watcher_in_every_loop_and_thread_is_told() {
 }
 
 #[test]
-fn a_signal_that_is_watched_once_is_stopped_before_the_callback() {
+fn a_watcher_started_once_is_stopped_before_its_callback() {
     let mut lp = world();
     let signal = Signal::new(&mut lp).unwrap();
     signal
@@ -56,7 +63,7 @@ fn a_signal_that_is_watched_once_is_stopped_before_the_callback() {
     assert_eq!(run_through(&mut lp).unwrap(), ["once"]);
 }
 
-/// What the process does at a signal, from the system: whether it is caught.
+/// Returns whether the process catches a signal, according to the system.
 #[cfg(target_os = "linux")]
 fn caught(number: Number) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -66,7 +73,7 @@ fn caught(number: Number) -> bool {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_last_watcher_gives_the_signal_back() {
+fn the_last_watcher_restores_the_previous_action() {
     let number = Number::URG;
     assert!(!caught(number));
     let mut one = world();
@@ -77,7 +84,7 @@ fn the_last_watcher_gives_the_signal_back() {
     assert!(caught(number));
     first.stop(&mut one).unwrap();
     second.close(&mut one);
-    assert!(caught(number), "the other loop watches it");
+    assert!(caught(number), "the other loop still watches it");
     third.stop(&mut two).unwrap();
     assert!(!caught(number));
     third.start(&mut two, number.as_raw(), |_, _, _| Ok(())).unwrap();
@@ -111,7 +118,7 @@ fn a_watcher_can_change_to_another_signal() {
 }
 
 #[test]
-fn a_signal_that_is_stopped_by_another_watcher_of_the_same_delivery_is_not_told() {
+fn a_watcher_closed_by_another_watcher_is_not_called() {
     let mut lp = world();
     let number = Number::IO.as_raw();
     let one = Signal::new(&mut lp).unwrap();
@@ -127,16 +134,27 @@ fn a_signal_that_is_stopped_by_another_watcher_of_the_same_delivery_is_not_told(
     assert_eq!(run(&mut lp), ["one"]);
 }
 
+/// Sets a flag when it is dropped, also by a panic: otherwise the scope would wait for its thread without
+/// end.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
-fn loops_come_and_go_while_signals_rain() {
+fn loops_may_come_and_go_under_constant_signals() {
     let number = Number::CONT;
-    let done = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        // So that the default never applies in between.
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let set_stop = SetOnDrop(&stop);
+        // Keeps the handler installed between the loops.
         let mut keeper = world();
         Signal::on(&mut keeper, number.as_raw(), |_, _, _| Ok(())).unwrap();
-        let rain = scope.spawn(|| {
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
                 kill(number);
             }
         });
@@ -146,12 +164,11 @@ fn loops_come_and_go_while_signals_rain() {
             signal
                 .start(&mut lp, number.as_raw(), move |lp, log, _| {
                     signal.close(lp);
-                    note(log, "wet")
+                    note(log, "called")
                 })
                 .unwrap();
-            assert_eq!(run(&mut lp), ["wet"]);
+            assert_eq!(run(&mut lp), ["called"]);
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-        rain.join().unwrap();
+        drop(set_stop);
     });
 }

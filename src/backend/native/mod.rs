@@ -37,7 +37,7 @@ use self::{
     signal::Signals,
     tuning::{COMPLETIONS_BUSY_MIN, FILE_JOBS_SHARED_MIN, NOTIFICATION_SPINS},
     wait::{
-        Waiter,
+        Selector,
         busy_poll::BusyPoll,
         registrations::{Change, Registrations},
     },
@@ -58,12 +58,12 @@ use crate::{handle::Key, time::Nanos};
 
 /// The system, to one loop.
 pub(crate) struct Backend {
-    // Before `waiter`, whose drop ends every registration: a pool's threads and bells touch none.
+    // Before `selector`, whose drop ends every registration: a pool's threads and bells touch none.
     /// Made for the first job that needs a worker.
     pool: Option<Pool>,
     workers: usize,
     clock: Clock,
-    waiter: Waiter,
+    selector: Selector,
     interests: Registrations,
     notify_queue: Arc<NotifyQueue>,
     signals: Option<Signals>,
@@ -76,14 +76,14 @@ pub(crate) struct Backend {
 
 impl Backend {
     pub(crate) fn new(workers: usize, busy_poll: Nanos) -> io::Result<Backend> {
-        let mut waiter = Waiter::new()?;
+        let mut selector = Selector::new()?;
         let notify_queue = Arc::new(NotifyQueue::new(WakeFd::new()?));
-        waiter.watch_alarm(notify_queue.wake_fd().as_fd(), Key::WAKE_FD)?;
+        selector.watch_wake_fd(notify_queue.wake_fd().as_fd(), Key::WAKE_FD)?;
         Ok(Backend {
             pool: None,
             workers,
             clock: Clock::start(),
-            waiter,
+            selector,
             interests: Registrations::default(),
             notify_queue,
             signals: None,
@@ -171,7 +171,7 @@ impl Backend {
         }
         let rest = timeout.map(|timeout| timeout.saturating_sub(spent));
         let waited = if came { Ok(()) } else { self.sleep(rest, &mut ready) };
-        self.busy.waited(self.clock.now() - begun);
+        self.busy.record_wait(self.clock.now() - begun);
         waited
     }
 
@@ -204,14 +204,14 @@ impl Backend {
         timeout: Option<Nanos>,
         ready: &mut impl FnMut(Key, Readiness),
     ) -> io::Result<()> {
-        let mut alarmed = false;
-        let waited = self.waiter.wait(timeout, |key, readiness| match key {
-            Key::WAKE_FD => alarmed = true,
+        let mut woken = false;
+        let waited = self.selector.select(timeout, |key, readiness| match key {
+            Key::WAKE_FD => woken = true,
             _ => ready(key, readiness),
         });
         // At once, not in its turn: the system says it once, and a batch may be broken off.
-        if alarmed {
-            self.waiter.hush(self.notify_queue.wake_fd());
+        if woken {
+            self.selector.drain_wake(self.notify_queue.wake_fd());
             self.notify_queue.acknowledge_wake();
         }
         waited
@@ -225,10 +225,8 @@ impl Backend {
     /// Installs what changed, so that the loop's descriptor is readable when something is ready.
     pub(crate) fn apply_registrations(&mut self) {
         while let Some((fd, change)) = self.interests.next_change() {
-            // SAFETY: whoever closes a descriptor calls `forget` first, so one with a change is open.
-            let source = unsafe { BorrowedFd::borrow_raw(fd) };
-            if let Err(error) = self.waiter.apply(source, change) {
-                let key = self.interests.refused(fd);
+            if let Err(error) = self.selector.apply(fd, change) {
+                let key = self.interests.registration_failed(fd);
                 self.refused.push((Key(key), error));
             }
         }
@@ -241,12 +239,12 @@ impl Backend {
 
     /// Whom to tell about a source, and about what. Reaches the system with the next `wait`.
     pub(crate) fn watch(&mut self, socket: &Socket, key: Key, interest: Interest) {
-        self.interests.want(socket.as_fd().as_raw_fd(), key.0, interest);
+        self.interests.set(socket.as_fd().as_raw_fd(), key.0, interest);
     }
 
     /// The same for a descriptor of the application's.
     pub(crate) fn watch_descriptor(&mut self, source: BorrowedFd<'_>, key: Key, interest: Interest) {
-        self.interests.want(source.as_raw_fd(), key.0, interest);
+        self.interests.set(source.as_raw_fd(), key.0, interest);
     }
 
     /// Whether the system refused one.
@@ -262,7 +260,7 @@ impl Backend {
         interest: Interest,
     ) -> io::Result<()> {
         let waiting = self.refused.len();
-        self.interests.want(source.as_raw_fd(), key.0, interest);
+        self.interests.set(source.as_raw_fd(), key.0, interest);
         self.apply_registrations();
         match self.refused.iter().skip(waiting).position(|(refused, _)| *refused == key) {
             Some(place) => Err(self.refused.remove(waiting + place).1),
@@ -279,7 +277,7 @@ impl Backend {
     pub(crate) fn forget_descriptor(&mut self, fd: BorrowedFd<'_>) {
         if self.interests.forget(fd.as_raw_fd()) {
             // It was watched a moment ago, so the system can only agree.
-            let _ = self.waiter.apply(fd, Change::Delete);
+            let _ = self.selector.apply(fd.as_raw_fd(), Change::Delete);
         }
     }
 
@@ -388,7 +386,7 @@ impl Backend {
 
 impl AsFd for Backend {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.waiter.as_fd()
+        self.selector.as_fd()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sockets.
+//! The system's sockets.
 
 mod socket;
 mod unix;

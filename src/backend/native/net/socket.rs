@@ -1,6 +1,7 @@
-//! Sockets: one system call an operation, and what each answer means.
+//! Sockets: one system call an operation, and what each result means.
 //!
-//! Every socket is non-blocking and closed on exec. No write raises SIGPIPE. `Ok(None)` is "not now".
+//! Every socket is non-blocking and closed on exec. No write raises SIGPIPE. `Ok(None)` means that the
+//! operation would block.
 
 use std::{
     io::{self, IoSlice},
@@ -13,7 +14,9 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, SockRef, TcpKeepalive, Type};
+use socket2::{Domain, SockRef, TcpKeepalive};
+
+use super::super::sys::set_nonblocking;
 
 use super::unix;
 use crate::backend::SocketOptions;
@@ -22,7 +25,7 @@ use crate::backend::SocketOptions;
 #[derive(Debug)]
 pub(crate) struct Socket(OwnedFd);
 
-/// How a listening socket is made.
+/// The options that must be set before a socket listens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ListenConfig {
     pub(crate) backlog: i32,
@@ -30,31 +33,78 @@ pub(crate) struct ListenConfig {
     pub(crate) only_v6: bool,
 }
 
-/// One `sendmsg` takes no more pieces than this; the rest goes with the next.
+/// The most pieces that one `sendmsg` gets. Those beyond are left for the next.
 pub(crate) const PIECES_MAX: usize = 64;
 
-#[cfg(any(
-    target_os = "macos",
-    target_os = "ios",
-    target_os = "tvos",
-    target_os = "watchos",
-    target_os = "visionos"
-))]
-const SEND_FLAGS: i32 = 0; // SO_NOSIGPIPE is set on the socket instead.
-#[cfg(not(any(
-    target_os = "macos",
-    target_os = "ios",
-    target_os = "tvos",
-    target_os = "watchos",
-    target_os = "visionos"
-)))]
-const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
+/// Most systems have flags that make a new socket non-blocking and closed on exec, and a write raise no
+/// SIGPIPE.
+#[cfg(not(target_vendor = "apple"))]
+mod flags {
+    use std::{
+        io,
+        os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        ptr,
+    };
+
+    use socket2::{Domain, Type};
+
+    use super::super::super::sys::cvt;
+
+    pub(super) const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
+
+    pub(super) fn stream(domain: Domain) -> io::Result<OwnedFd> {
+        // socket2 adds `SOCK_CLOEXEC`.
+        Ok(socket2::Socket::new(domain, Type::STREAM.nonblocking(), None)?.into())
+    }
+
+    pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        // SAFETY: null pointers ask for no address.
+        let fd = unsafe { libc::accept4(listener.as_raw_fd(), ptr::null_mut(), ptr::null_mut(), flags) };
+        // SAFETY: the descriptor is new and has no other owner.
+        Ok(unsafe { OwnedFd::from_raw_fd(cvt(fd)?) })
+    }
+
+    pub(super) fn adopt(_: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Apple's systems have options instead, set once there is a socket. socket2 sets `FD_CLOEXEC` and
+/// `SO_NOSIGPIPE` on those that it makes.
+#[cfg(target_vendor = "apple")]
+mod flags {
+    use std::{
+        io,
+        os::fd::{BorrowedFd, OwnedFd},
+    };
+
+    use socket2::{Domain, SockRef, Type};
+
+    pub(super) const SEND_FLAGS: i32 = 0;
+
+    pub(super) fn stream(domain: Domain) -> io::Result<OwnedFd> {
+        let socket = socket2::Socket::new(domain, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    }
+
+    pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        let (socket, _) = SockRef::from(&listener).accept()?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    }
+
+    pub(super) fn adopt(socket: BorrowedFd<'_>) -> io::Result<()> {
+        SockRef::from(&socket).set_nosigpipe(true)
+    }
+}
 
 impl Socket {
-    /// A socket that listens.
+    /// Creates a socket that listens.
     pub(crate) fn listen(addr: SocketAddr, config: ListenConfig) -> io::Result<Socket> {
         let socket = Socket::stream(addr)?;
-        // Or a server cannot be started again while connections of the one before linger.
+        // Otherwise a server cannot restart while connections of its predecessor are in TIME_WAIT.
         socket.sock().set_reuse_address(true)?;
         if config.reuse_port {
             socket.sock().set_reuse_port(true)?;
@@ -67,7 +117,7 @@ impl Socket {
         Ok(socket)
     }
 
-    /// A socket that is connecting, or connected already.
+    /// Creates a socket and connects it. `true` means connected already, `false` connecting.
     pub(crate) fn connect(addr: SocketAddr) -> io::Result<(Socket, io::Result<bool>)> {
         let socket = Socket::stream(addr)?;
         let connected = match socket.sock().connect(&addr.into()) {
@@ -79,25 +129,18 @@ impl Socket {
     }
 
     fn stream(addr: SocketAddr) -> io::Result<Socket> {
-        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-        let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
-        #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-        let socket = {
-            let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
-            socket.set_nonblocking(true)?;
-            socket
-        };
-        // Writes are gathered before they leave, so Nagle's waiting for more has no use. Sockets that are
-        // accepted inherit it from the one that listens.
-        socket.set_tcp_nodelay(true)?;
-        Ok(Socket(socket.into()))
+        let socket = Socket(flags::stream(Domain::for_address(addr))?);
+        // Writes are coalesced before they are sent, so Nagle's algorithm would only delay them. Accepted
+        // sockets inherit the option from the listening one.
+        socket.sock().set_tcp_nodelay(true)?;
+        Ok(socket)
     }
 
     pub(crate) fn options(&self) -> &dyn SocketOptions {
         self
     }
 
-    /// How connecting went, once the socket is writable.
+    /// Returns how connecting ended, once the socket is writable.
     pub(crate) fn finish_connect(&self) -> io::Result<()> {
         match self.sock().take_error()? {
             Some(error) => Err(error),
@@ -107,8 +150,8 @@ impl Socket {
 
     pub(crate) fn accept(&self) -> io::Result<Option<Socket>> {
         loop {
-            match self.accept_once() {
-                Ok(socket) => return Ok(Some(socket)),
+            match flags::accept(self.0.as_fd()) {
+                Ok(fd) => return Ok(Some(Socket(fd))),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(error),
@@ -116,85 +159,54 @@ impl Socket {
         }
     }
 
-    #[cfg(not(any(
-        target_os = "macos",
-        target_os = "ios",
-        target_os = "tvos",
-        target_os = "watchos",
-        target_os = "visionos"
-    )))]
-    fn accept_once(&self) -> io::Result<Socket> {
-        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // SAFETY: null asks for no address; the descriptor is open, being borrowed.
-        let fd =
-            unsafe { libc::accept4(self.0.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), flags) };
-        let fd = super::super::sys::cvt(fd)?;
-        // SAFETY: the descriptor is new and has no other owner.
-        Ok(Socket(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }))
-    }
-
-    #[cfg(any(
-        target_os = "macos",
-        target_os = "ios",
-        target_os = "tvos",
-        target_os = "watchos",
-        target_os = "visionos"
-    ))]
-    fn accept_once(&self) -> io::Result<Socket> {
-        let (socket, _) = self.sock().accept()?;
-        socket.set_nonblocking(true)?;
-        Ok(Socket(socket.into()))
-    }
-
-    /// Receives into `buffer`. `Some(0)` is the end.
+    /// Receives into `buffer`. `Some(0)` is EOF.
     #[inline]
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        // SAFETY: `buffer` has room for as many bytes as are asked for; the descriptor is open.
+        // SAFETY: the kernel writes at most `buffer.len()` bytes to `buffer`.
         let count = unsafe { libc::recv(self.0.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-        now_or_later(count)
+        transferred(count)
     }
 
-    /// Sends as much of several pieces, in order, as fits now.
+    /// Sends the pieces in order, as many bytes as the socket takes without blocking.
     pub(crate) fn send(&self, pieces: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
         if let [piece] = pieces {
             // `sendmsg` costs a fifth more.
-            // SAFETY: `piece` has as many bytes to read as are named; the descriptor is open.
-            let count =
-                unsafe { libc::send(self.0.as_raw_fd(), piece.as_ptr().cast(), piece.len(), SEND_FLAGS) };
-            return now_or_later(count);
+            // SAFETY: the kernel reads `piece.len()` bytes of `piece`.
+            let count = unsafe {
+                libc::send(self.0.as_raw_fd(), piece.as_ptr().cast(), piece.len(), flags::SEND_FLAGS)
+            };
+            return transferred(count);
         }
-        // SAFETY: all zeroes is a valid message without address, control data or pieces.
+        // SAFETY: all zeroes is a valid `msghdr`: no address, no control data, no pieces.
         let mut message: libc::msghdr = unsafe { mem::zeroed() };
-        // IoSlice is an iovec by its own promise. `sendmsg` only reads.
+        // `IoSlice` guarantees the layout of `iovec`. `sendmsg` writes to neither, whatever its type says.
         message.msg_iov = pieces.as_ptr().cast_mut().cast();
         message.msg_iovlen = pieces.len().min(PIECES_MAX) as _;
-        // SAFETY: `message` and the pieces it names live through the call; the descriptor is open.
-        let count = unsafe { libc::sendmsg(self.0.as_raw_fd(), &message, SEND_FLAGS) };
-        now_or_later(count)
+        // SAFETY: `message` points to `msg_iovlen` pieces or more, which are valid for the call.
+        let count = unsafe { libc::sendmsg(self.0.as_raw_fd(), &message, flags::SEND_FLAGS) };
+        transferred(count)
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts down the write side: the peer reads EOF.
     pub(crate) fn shut_down(&self) -> io::Result<()> {
         self.sock().shutdown(std::net::Shutdown::Write)
     }
 
-    /// Takes a socket of the application's, and makes it non-blocking.
+    /// The address family, by the local address: not every system has an option for it.
+    fn domain(&self) -> io::Result<Domain> {
+        Ok(self.sock().local_addr()?.domain())
+    }
+
+    /// Takes over a socket of the application, and makes it non-blocking.
     pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Socket> {
-        super::super::sys::set_nonblocking(fd.as_fd(), true)?;
-        #[cfg(any(
-            target_os = "macos",
-            target_os = "ios",
-            target_os = "tvos",
-            target_os = "watchos",
-            target_os = "visionos"
-        ))]
-        SockRef::from(&fd).set_nosigpipe(true)?;
+        set_nonblocking(fd.as_fd(), true)?;
+        flags::adopt(fd.as_fd())?;
         Ok(Socket(fd))
     }
 
-    /// Gives the socket away, blocking, as the standard library's are.
+    /// Returns the socket to the application, blocking, as those of the standard library are.
     pub(crate) fn release(self) -> io::Result<OwnedFd> {
-        super::super::sys::set_nonblocking(self.0.as_fd(), false)?;
+        set_nonblocking(self.0.as_fd(), false)?;
         Ok(self.0)
     }
 
@@ -217,11 +229,11 @@ impl SocketOptions for Socket {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.sock().local_addr()?)
+        internet_addr(self.sock().local_addr()?)
     }
 
     fn peer_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.sock().peer_addr()?)
+        internet_addr(self.sock().peer_addr()?)
     }
 
     fn set_nodelay(&self, on: bool) -> io::Result<()> {
@@ -277,14 +289,14 @@ impl SocketOptions for Socket {
 
     /// Hops, by the name that the socket's family has for them.
     fn set_ttl(&self, hops: u32) -> io::Result<()> {
-        match self.sock().domain_of()? {
+        match self.domain()? {
             Domain::IPV6 => self.sock().set_unicast_hops_v6(hops),
             _ => self.sock().set_ttl_v4(hops),
         }
     }
 
     fn ttl(&self) -> io::Result<u32> {
-        match self.sock().domain_of()? {
+        match self.domain()? {
             Domain::IPV6 => self.sock().unicast_hops_v6(),
             _ => self.sock().ttl_v4(),
         }
@@ -297,35 +309,25 @@ impl AsFd for Socket {
     }
 }
 
-trait DomainOf {
-    fn domain_of(&self) -> io::Result<Domain>;
-}
-
-impl DomainOf for SockRef<'_> {
-    /// By the local address, because not every system can be asked directly.
-    fn domain_of(&self) -> io::Result<Domain> {
-        Ok(self.local_addr()?.domain())
-    }
-}
-
 fn unix_addr(addr: socket2::SockAddr) -> io::Result<UnixAddr> {
     addr.as_unix().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-fn internet(addr: socket2::SockAddr) -> io::Result<SocketAddr> {
+fn internet_addr(addr: socket2::SockAddr) -> io::Result<SocketAddr> {
     addr.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
+/// Converts what `recv` or `send` returned.
 #[inline]
-fn now_or_later(count: isize) -> io::Result<Option<usize>> {
-    if count >= 0 { Ok(Some(count as usize)) } else { why_not_now() }
+fn transferred(count: isize) -> io::Result<Option<usize>> {
+    if count >= 0 { Ok(Some(count as usize)) } else { not_transferred() }
 }
 
 #[cold]
-fn why_not_now() -> io::Result<Option<usize>> {
+fn not_transferred() -> io::Result<Option<usize>> {
     let error = io::Error::last_os_error();
     match error.kind() {
-        // EINTR cannot last on a call that does not block; the socket will still be ready next time.
+        // A signal interrupted the call. The socket is still ready, and the next wait reports it again.
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
         _ => Err(error),
     }
@@ -334,9 +336,10 @@ fn why_not_now() -> io::Result<Option<usize>> {
 /// What an error of `accept` means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AcceptError {
-    /// One connection failed before it was accepted. The next may be well.
+    /// One connection failed before it was accepted. The next may succeed.
     Connection,
-    /// Nothing can be accepted for now: no descriptors, no memory, or something is wrong here.
+    /// Nothing can be accepted for now: the process is out of descriptors or memory, or the socket is in
+    /// error.
     Listener,
 }
 

@@ -9,7 +9,10 @@ use std::{
     io,
     os::{
         fd::{AsRawFd, BorrowedFd},
-        unix::{fs::MetadataExt, net::SocketAddr as UnixAddr},
+        unix::{
+            fs::{FileTypeExt, MetadataExt},
+            net::SocketAddr as UnixAddr,
+        },
     },
     path::{Path, PathBuf},
 };
@@ -93,7 +96,7 @@ fn to_sock_addr(addr: &UnixAddr) -> io::Result<SockAddr> {
 /// Binds a socket to a path that is taken, if nothing listens there. `error` is what binding returned before.
 fn replace_stale(socket: &Socket, path: &Path, name: &SockAddr, error: io::Error) -> io::Result<()> {
     let _lock = lock_directory(path);
-    if !is_stale(name)? {
+    if !is_stale(path, name)? {
         return Err(error);
     }
     fs::remove_file(path)?;
@@ -104,7 +107,12 @@ fn replace_stale(socket: &Socket, path: &Path, name: &SockAddr, error: io::Error
 ///
 /// A datagram socket cannot connect to a stream socket. The system says so (EPROTOTYPE) if that is bound, listening or
 /// not, and refuses if it is gone. So the probe is no connection that the listener would have to accept.
-fn is_stale(name: &SockAddr) -> io::Result<bool> {
+///
+/// A file that is no socket refuses in the same way, and is never stale.
+fn is_stale(path: &Path, name: &SockAddr) -> io::Result<bool> {
+    if !fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Ok(false);
+    }
     let probe = socket2::Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     Ok(probe.connect(name).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }

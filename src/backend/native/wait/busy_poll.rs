@@ -1,34 +1,36 @@
-//! Polling for a while before blocking: a core is spent so that the next event is seen at once.
+//! Busy polling: polls for a while before blocking. An event that arrives meanwhile is seen without a context
+//! switch, at the cost of processor time.
 //!
-//! Only where it pays: when it has been in vain, the loop blocks, until a wait was short again. So a loop that has
-//! nothing to do sleeps, whatever it was told.
+//! After a wait that was longer than polling could cover, the loop blocks at once until a wait is short
+//! again. An idle loop therefore sleeps, whatever the limit is.
 
 use crate::time::Nanos;
 
 #[derive(Debug, Default)]
 pub(crate) struct BusyPoll {
-    /// Zero for never.
+    /// Zero turns it off.
     limit: Nanos,
-    in_vain: bool,
+    /// The last wait was too long for polling to pay.
+    paused: bool,
 }
 
 impl BusyPoll {
     pub(crate) fn new(limit: Nanos) -> BusyPoll {
-        BusyPoll { limit, in_vain: false }
-    }
-
-    /// How long to poll before this wait.
-    pub(crate) fn limit(&self, timeout: Option<Nanos>) -> Nanos {
-        if self.in_vain { 0 } else { timeout.map_or(self.limit, |timeout| timeout.min(self.limit)) }
-    }
-
-    /// A wait took this long, polling or not. To be woken takes a while by itself, hence the factor.
-    pub(crate) fn waited(&mut self, nanos: Nanos) {
-        self.in_vain = nanos > self.limit.saturating_mul(2);
+        BusyPoll { limit, paused: false }
     }
 
     pub(crate) fn is_off(&self) -> bool {
         self.limit == 0
+    }
+
+    /// Returns how long to poll before blocking, never beyond the timeout.
+    pub(crate) fn limit(&self, timeout: Option<Nanos>) -> Nanos {
+        if self.paused { 0 } else { timeout.map_or(self.limit, |timeout| timeout.min(self.limit)) }
+    }
+
+    /// Records how long a wait took, polling or not. A wake-up takes a while itself, hence the factor of two.
+    pub(crate) fn record_wait(&mut self, nanos: Nanos) {
+        self.paused = nanos > self.limit.saturating_mul(2);
     }
 }
 
@@ -37,17 +39,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn polling_stops_when_it_was_in_vain_and_begins_again_after_a_short_wait() {
+    fn polling_pauses_after_a_long_wait_and_resumes_after_a_short_one() {
         let mut busy = BusyPoll::new(50);
         assert_eq!(busy.limit(None), 50);
-        busy.waited(1000);
+        busy.record_wait(1000);
         assert_eq!(busy.limit(None), 0);
-        busy.waited(80);
+        busy.record_wait(80);
         assert_eq!(busy.limit(None), 50);
     }
 
     #[test]
-    fn polling_does_not_go_on_beyond_a_deadline() {
+    fn polling_ends_at_the_timeout() {
         assert_eq!(BusyPoll::new(50).limit(Some(7)), 7);
         assert!(BusyPoll::default().is_off());
     }

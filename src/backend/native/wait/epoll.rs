@@ -1,18 +1,19 @@
 //! Waiting with epoll: one system call a turn.
 //!
-//! What epoll gets wrong, so that the code needs no excuse:
-//! a) Errors and hang-ups are reported whatever the interest, so a source that nobody reads would
-//!    spin. Interest in nothing therefore means deletion.
-//! b) The registration belongs to the open file, not to the descriptor. A duplicate elsewhere (a
-//!    forked child, for a moment) keeps it alive after `close`, so it is deleted before.
-//! c) Its events carry 64 bits of ours and nothing else: a serial number is in them, and the table
-//!    decides whether the event is stale.
-//! d) `epoll_wait` counts milliseconds. `epoll_pwait2` takes nanoseconds but is missing before Linux
-//!    5.11 and behind some filters: then milliseconds, rounded up, because never early matters more.
+//! epoll's defects, and what is done about each:
+//! a) It reports errors and hang-ups regardless of the interest, so a paused source would spin. Interest in
+//!    nothing therefore deletes the registration.
+//! b) A registration belongs to the open file description, not to the descriptor. A duplicate elsewhere (in a
+//!    forked child, until it execs) keeps it alive after `close`. So it is deleted before the descriptor is
+//!    closed.
+//! c) An event carries 64 bits of ours and nothing else. They contain a serial number, and the table of
+//!    handles recognizes a stale event by it.
+//! d) `epoll_wait` counts milliseconds. `epoll_pwait2` takes nanoseconds, but Linux before 5.11 lacks it and
+//!    some seccomp filters refuse it. Then milliseconds are used, rounded up: a timer must not fire early.
 
 use std::{
     io, mem,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     ptr,
 };
 
@@ -26,55 +27,59 @@ use crate::{
     time::Nanos,
 };
 
-/// Events taken from the kernel at once. What does not fit is reported by the next wait.
+/// The most events that one call takes from the kernel. It reports the others by the next call.
 const BATCH: usize = 1024;
 
 #[derive(Debug)]
-pub(crate) struct Waiter {
+pub(crate) struct Selector {
     epoll: OwnedFd,
     events: Vec<libc::epoll_event>,
-    /// Whether `epoll_pwait2` answers.
+    /// Whether `epoll_pwait2` is available.
     nanoseconds: bool,
 }
 
-impl Waiter {
-    pub(crate) fn new() -> io::Result<Waiter> {
-        // SAFETY: takes no pointer. The descriptor is new and has no other owner.
+impl Selector {
+    pub(crate) fn new() -> io::Result<Selector> {
+        // SAFETY: `epoll_create1` takes no pointer, and the descriptor it returns is new and has no other
+        // owner.
         let epoll = unsafe { OwnedFd::from_raw_fd(cvt(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) };
-        // Where a pointer has 32 bits the C library and the kernel may disagree about a timespec.
-        Ok(Waiter {
+        // On 32-bit targets the C library's timespec may differ from the kernel's.
+        Ok(Selector {
             epoll,
             events: Vec::with_capacity(BATCH),
             nanoseconds: cfg!(target_pointer_width = "64"),
         })
     }
 
-    pub(crate) fn apply(&mut self, fd: BorrowedFd<'_>, change: Change) -> io::Result<()> {
+    /// Changes what is registered for a descriptor.
+    pub(crate) fn apply(&mut self, fd: RawFd, change: Change) -> io::Result<()> {
         let (operation, key, interest) = match change {
             Change::Add { key, interest } => (libc::EPOLL_CTL_ADD, key, interest),
             Change::Modify { key, interest } => (libc::EPOLL_CTL_MOD, key, interest),
             Change::Delete => (libc::EPOLL_CTL_DEL, 0, Interest::NONE),
         };
         let mut event = libc::epoll_event { events: to_epoll(interest), u64: key };
-        // SAFETY: `event` lives through the call; both descriptors are open, being borrowed.
-        cvt(unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd.as_raw_fd(), &mut event) })?;
-        Ok(())
+        self.control(operation, fd, &mut event)
     }
 
-    /// Watches the alarm: for edges, so that it says each ring once and need not be read.
-    pub(crate) fn watch_alarm(&mut self, alarm: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+    /// Registers the wake fd, edge-triggered: each wake-up is reported once, and the fd need not be read.
+    pub(crate) fn watch_wake_fd(&mut self, wake_fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
         let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: key.0 };
-        let epoll = self.epoll.as_raw_fd();
-        // SAFETY: `event` lives through the call; both descriptors are open, being borrowed.
-        cvt(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, alarm.as_raw_fd(), &mut event) })?;
+        self.control(libc::EPOLL_CTL_ADD, wake_fd.as_raw_fd(), &mut event)
+    }
+
+    fn control(&self, operation: i32, fd: RawFd, event: &mut libc::epoll_event) -> io::Result<()> {
+        // SAFETY: `event` is valid for the call, and the kernel keeps no pointer to it. A number that is no
+        // open descriptor is an error.
+        cvt(unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, event) })?;
         Ok(())
     }
 
-    /// The alarm has been heard.
-    pub(crate) fn hush(&self, _: &WakeFd) {}
+    /// Makes the wake fd unreadable again: nothing to do, since its edge was consumed by the wait.
+    pub(crate) fn drain_wake(&self, _: &WakeFd) {}
 
-    /// Waits until something is ready or `timeout` has passed; `None` waits for ever.
-    pub(crate) fn wait(
+    /// Blocks until something is ready or `timeout` has passed; `None` blocks without a limit.
+    pub(crate) fn select(
         &mut self,
         timeout: Option<Nanos>,
         mut ready: impl FnMut(Key, Readiness),
@@ -93,11 +98,12 @@ impl Waiter {
             Some(nanos) => self.wait_milliseconds(round_up(nanos)),
         };
         let count = match count {
-            // A signal came. The loop goes round, and finds it.
+            // A signal arrived. If the loop watches it, `Signals` is readable at the next wait.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             other => other?,
         };
-        // SAFETY: the kernel wrote `count` entries, at most the capacity it was told.
+        // SAFETY: the kernel has initialized the first `count` entries, and `count` is at most `BATCH`, the
+        // capacity.
         unsafe { self.events.set_len(count) };
         for event in &self.events {
             ready(Key(event.u64), from_epoll(event.events));
@@ -107,7 +113,7 @@ impl Waiter {
 
     fn wait_milliseconds(&mut self, timeout: i32) -> io::Result<usize> {
         let (events, room) = self.room();
-        // SAFETY: `events` has room for `room` entries, and the kernel writes at most that many.
+        // SAFETY: `events` has a capacity of `room` entries, and the kernel writes at most that many.
         let count = unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), events, room, timeout) };
         Ok(cvt(count)? as usize)
     }
@@ -118,8 +124,9 @@ impl Waiter {
         let mut timeout: libc::timespec = unsafe { mem::zeroed() };
         timeout.tv_sec = (nanos / 1_000_000_000) as _;
         timeout.tv_nsec = (nanos % 1_000_000_000) as _;
-        // By number, because not every C library has it. The null mask leaves signals alone.
-        // SAFETY: `events` as above; `timeout` lives through the call; the mask is null.
+        // By number, because not every C library has the function. The null mask leaves the signal mask
+        // unchanged. SAFETY: `events` has a capacity of `room` entries, and the kernel writes at most that
+        // many; `timeout` is valid for the call; a null mask is allowed.
         let count = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,
@@ -139,7 +146,7 @@ impl Waiter {
     }
 }
 
-impl AsFd for Waiter {
+impl AsFd for Selector {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }
@@ -150,7 +157,7 @@ fn round_up(nanos: Nanos) -> i32 {
 }
 
 fn to_epoll(interest: Interest) -> u32 {
-    let flag = |wish, flag: i32| if interest.has(wish) { flag as u32 } else { 0 };
+    let flag = |bit, flag: i32| if interest.has(bit) { flag as u32 } else { 0 };
     flag(Interest::READ, libc::EPOLLIN)
         | flag(Interest::WRITE, libc::EPOLLOUT)
         | flag(Interest::PRIORITY, libc::EPOLLPRI)

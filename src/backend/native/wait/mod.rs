@@ -1,15 +1,15 @@
-//! Waiting for the system: which descriptors it watches, and the call that waits.
+//! Waiting for the system: the set of registered descriptors, and the call that blocks.
 
 pub(super) mod busy_poll;
 pub(super) mod registrations;
 
-// The fast wait where there is epoll, the portable one elsewhere; `--cfg ringback_portable` takes the
-// portable one everywhere, so that it can be tested here.
+// epoll where there is one, the `polling` crate elsewhere. `--cfg ringback_portable` selects `polling`
+// everywhere, so that it can be tested on Linux.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(ringback_portable)))]
 #[path = "epoll.rs"]
-mod waiter;
-#[cfg(any(not(any(target_os = "linux", target_os = "android")), ringback_portable))]
+mod selector;
+#[cfg(not(all(any(target_os = "linux", target_os = "android"), not(ringback_portable))))]
 #[path = "portable.rs"]
-mod waiter;
+mod selector;
 
-pub(super) use waiter::Waiter;
+pub(super) use selector::Selector;

@@ -1,11 +1,12 @@
-//! Waiting with the `polling` crate: kqueue, event ports, poll(2), and epoll when asked for.
+//! Waiting with the `polling` crate: kqueue, event ports, poll(2), and epoll in tests.
 //!
-//! Its key is the descriptor, and ours is looked up before any callback runs, because its keys have
-//! the width of a pointer. Its own `notify` is not used: on kqueue it never resets.
+//! Its keys have the width of a pointer, which may be 32 bits. So the descriptor is its key, and ours is
+//! looked up by it as soon as the wait returns. Its own `notify` is not used: on kqueue it never resets (in
+//! version 3.11).
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     time::Duration,
 };
 
@@ -18,55 +19,61 @@ use crate::{
     time::Nanos,
 };
 
-pub(crate) struct Waiter {
+pub(crate) struct Selector {
     poller: Poller,
     events: Events,
+    /// By descriptor.
     keys: Vec<u64>,
 }
 
-impl std::fmt::Debug for Waiter {
+impl std::fmt::Debug for Selector {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Waiter").field("poller", &self.poller).finish_non_exhaustive()
+        out.debug_struct("Selector").field("poller", &self.poller).finish_non_exhaustive()
     }
 }
 
-impl Waiter {
-    pub(crate) fn new() -> io::Result<Waiter> {
-        Ok(Waiter { poller: Poller::new()?, events: Events::new(), keys: Vec::new() })
+impl Selector {
+    pub(crate) fn new() -> io::Result<Selector> {
+        Ok(Selector { poller: Poller::new()?, events: Events::new(), keys: Vec::new() })
     }
 
-    pub(crate) fn apply(&mut self, fd: BorrowedFd<'_>, change: Change) -> io::Result<()> {
-        let number = fd.as_raw_fd() as usize;
+    /// Changes what is registered for a descriptor.
+    pub(crate) fn apply(&mut self, fd: RawFd, change: Change) -> io::Result<()> {
+        let number = fd as usize;
+        // SAFETY: `fd` is open. It is the wake fd, borrowed by the caller, or in `Registrations`, and then
+        // its owner calls `Backend::forget` before it closes it. The borrow ends with this function.
+        let source = unsafe { BorrowedFd::borrow_raw(fd) };
         match change {
             Change::Add { key, interest } => {
                 if number >= self.keys.len() {
                     self.keys.resize(number + 1, 0);
                 }
                 self.keys[number] = key;
-                // SAFETY: the source is deleted before it is closed: `Backend::forget` comes before
-                // every close, and the poller is dropped with all that it watches.
-                unsafe { self.poller.add_with_mode(&fd, to_polling(number, interest), PollMode::Level) }
+                // SAFETY: the source is deleted before it is closed, because its owner calls
+                // `Backend::forget` first. The wake fd is closed after the poller: `Backend` drops this
+                // selector before its `NotifyQueue`.
+                unsafe { self.poller.add_with_mode(fd, to_polling(number, interest), PollMode::Level) }
             }
             Change::Modify { key, interest } => {
                 self.keys[number] = key;
-                self.poller.modify_with_mode(fd, to_polling(number, interest), PollMode::Level)
+                self.poller.modify_with_mode(source, to_polling(number, interest), PollMode::Level)
             }
-            Change::Delete => self.poller.delete(fd),
+            Change::Delete => self.poller.delete(source),
         }
     }
 
-    /// Watches the alarm.
-    pub(crate) fn watch_alarm(&mut self, alarm: BorrowedFd<'_>, key: Key) -> io::Result<()> {
-        self.apply(alarm, Change::Add { key: key.0, interest: Interest::READ })
+    /// Registers the wake fd.
+    pub(crate) fn watch_wake_fd(&mut self, wake_fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+        self.apply(wake_fd.as_raw_fd(), Change::Add { key: key.0, interest: Interest::READ })
     }
 
-    /// The alarm has been heard.
-    pub(crate) fn hush(&self, alarm: &WakeFd) {
-        alarm.drain();
+    /// Makes the wake fd unreadable again.
+    pub(crate) fn drain_wake(&self, wake_fd: &WakeFd) {
+        wake_fd.drain();
     }
 
-    /// Waits until something is ready or `timeout` has passed; `None` waits for ever.
-    pub(crate) fn wait(
+    /// Blocks until something is ready or `timeout` has passed; `None` blocks without a limit.
+    pub(crate) fn select(
         &mut self,
         timeout: Option<Nanos>,
         mut ready: impl FnMut(Key, Readiness),
@@ -83,7 +90,7 @@ impl Waiter {
     }
 }
 
-impl AsFd for Waiter {
+impl AsFd for Selector {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.poller.as_fd()
     }

@@ -1,6 +1,10 @@
-//! What the system should watch against what it watches: the difference, once a turn.
+//! Which descriptors should be registered with the system, and which are: the difference is applied once a
+//! turn.
 //!
-//! Indexed by descriptor, as the kernel is. A stop and a start within one turn cost nothing.
+//! Indexed by descriptor, like the kernel's own table. A stop and a start within one turn cost no system
+//! call.
+
+use std::os::fd::RawFd;
 
 use crate::backend::Interest;
 
@@ -13,7 +17,7 @@ struct Source {
     listed: bool,
 }
 
-/// What to tell the system about a descriptor.
+/// What to change in the system's registration of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     Add { key: u64, interest: Interest },
@@ -23,17 +27,19 @@ pub(crate) enum Change {
 
 /// All descriptors.
 ///
-/// 1. `wanted != installed` only of those that are `listed`, and those are in `changed`, once.
-/// 2. `installed` is the number of those that the system watches.
+/// 1. A source with `wanted != installed` is `listed`.
+/// 2. A source is `listed` if and only if its descriptor is in `changed`, and then it is there once.
+/// 3. `installed` is the number of sources that are registered with the system.
 #[derive(Debug, Default)]
 pub(crate) struct Registrations {
     sources: Vec<Source>,
-    changed: Vec<i32>,
+    changed: Vec<RawFd>,
     installed: usize,
 }
 
 impl Registrations {
-    pub(crate) fn want(&mut self, fd: i32, key: u64, interest: Interest) {
+    /// Sets what a descriptor should be registered for. The next changes make it so.
+    pub(crate) fn set(&mut self, fd: RawFd, key: u64, interest: Interest) {
         let index = fd as usize;
         if index >= self.sources.len() {
             if interest == Interest::NONE {
@@ -50,18 +56,18 @@ impl Registrations {
         }
     }
 
-    /// The descriptor is about to be closed. Says whether the system watches it.
-    pub(crate) fn forget(&mut self, fd: i32) -> bool {
+    /// Forgets a descriptor that is about to be closed. Returns whether it is registered with the system.
+    pub(crate) fn forget(&mut self, fd: RawFd) -> bool {
         let Some(source) = self.sources.get_mut(fd as usize) else { return false };
-        let watched = source.installed != Interest::NONE;
-        self.installed -= usize::from(watched);
-        // `listed` stays: the entry in `changed` is passed over when its turn comes.
+        let registered = source.installed != Interest::NONE;
+        self.installed -= usize::from(registered);
+        // `listed` stays: `next_change` skips the entry in `changed`.
         *source = Source { listed: source.listed, ..Source::default() };
-        watched
+        registered
     }
 
-    /// The next difference. It counts as made once it is taken.
-    pub(crate) fn next_change(&mut self) -> Option<(i32, Change)> {
+    /// Takes the next change, which from then on counts as applied.
+    pub(crate) fn next_change(&mut self) -> Option<(RawFd, Change)> {
         while let Some(fd) = self.changed.pop() {
             let source = &mut self.sources[fd as usize];
             source.listed = false;
@@ -85,8 +91,9 @@ impl Registrations {
         None
     }
 
-    /// The system refused the change: it watches nothing, and nothing is wanted. Gives the key.
-    pub(crate) fn refused(&mut self, fd: i32) -> u64 {
+    /// Records that the system refused a change: the descriptor is not registered, and no longer should be.
+    /// Returns its key.
+    pub(crate) fn registration_failed(&mut self, fd: RawFd) -> u64 {
         let source = &mut self.sources[fd as usize];
         self.installed -= usize::from(source.installed != Interest::NONE);
         source.installed = Interest::NONE;
@@ -94,7 +101,7 @@ impl Registrations {
         source.key
     }
 
-    /// Whether the system watches nothing.
+    /// Returns whether no descriptor is registered with the system.
     pub(crate) fn is_empty(&self) -> bool {
         self.installed == 0
     }
@@ -102,10 +109,10 @@ impl Registrations {
     /// Panics unless the invariants hold.
     pub(crate) fn verify(&self) {
         let installed = self.sources.iter().filter(|source| source.installed != Interest::NONE).count();
-        assert_eq!(installed, self.installed, "what the system watches is counted");
+        assert_eq!(installed, self.installed, "registered descriptors are counted");
         for (fd, source) in self.sources.iter().enumerate() {
             assert!(source.wanted == source.installed || source.listed, "a change of interest is listed");
-            let listed = self.changed.iter().filter(|&&changed| changed == fd as i32).count();
+            let listed = self.changed.iter().filter(|&&changed| changed == fd as RawFd).count();
             assert_eq!(listed, usize::from(source.listed), "a descriptor is listed once");
         }
     }
@@ -115,44 +122,44 @@ impl Registrations {
 mod tests {
     use super::*;
 
-    fn changes(interests: &mut Registrations) -> Vec<(i32, Change)> {
-        interests.verify();
-        let mut changes: Vec<_> = std::iter::from_fn(|| interests.next_change()).collect();
-        interests.verify();
+    fn changes(registrations: &mut Registrations) -> Vec<(RawFd, Change)> {
+        registrations.verify();
+        let mut changes: Vec<_> = std::iter::from_fn(|| registrations.next_change()).collect();
+        registrations.verify();
         changes.reverse();
         changes
     }
 
     #[test]
-    fn a_stop_and_a_start_within_a_turn_cost_nothing() {
-        let mut interests = Registrations::default();
-        interests.want(4, 1, Interest::READ);
-        assert_eq!(changes(&mut interests), [(4, Change::Add { key: 1, interest: Interest::READ })]);
-        interests.want(4, 1, Interest::NONE);
-        interests.want(4, 1, Interest::READ);
-        assert_eq!(changes(&mut interests), []);
+    fn a_stop_and_a_start_within_a_turn_change_nothing() {
+        let mut registrations = Registrations::default();
+        registrations.set(4, 1, Interest::READ);
+        assert_eq!(changes(&mut registrations), [(4, Change::Add { key: 1, interest: Interest::READ })]);
+        registrations.set(4, 1, Interest::NONE);
+        registrations.set(4, 1, Interest::READ);
+        assert_eq!(changes(&mut registrations), []);
     }
 
     #[test]
-    fn only_the_last_wish_of_a_turn_reaches_the_system() {
-        let mut interests = Registrations::default();
-        interests.want(4, 1, Interest::READ);
-        changes(&mut interests);
-        interests.want(4, 1, Interest::WRITE);
-        interests.want(4, 1, Interest(3));
-        assert_eq!(changes(&mut interests), [(4, Change::Modify { key: 1, interest: Interest(3) })]);
-        interests.want(4, 1, Interest::NONE);
-        assert_eq!(changes(&mut interests), [(4, Change::Delete)]);
+    fn only_the_last_interest_of_a_turn_is_applied() {
+        let mut registrations = Registrations::default();
+        registrations.set(4, 1, Interest::READ);
+        changes(&mut registrations);
+        registrations.set(4, 1, Interest::WRITE);
+        registrations.set(4, 1, Interest(3));
+        assert_eq!(changes(&mut registrations), [(4, Change::Modify { key: 1, interest: Interest(3) })]);
+        registrations.set(4, 1, Interest::NONE);
+        assert_eq!(changes(&mut registrations), [(4, Change::Delete)]);
     }
 
     #[test]
-    fn a_descriptor_that_is_used_again_within_a_turn_starts_afresh() {
-        let mut interests = Registrations::default();
-        interests.want(4, 1, Interest::READ);
-        changes(&mut interests);
-        interests.want(4, 1, Interest(3));
-        assert!(interests.forget(4));
-        interests.want(4, 2, Interest::READ);
-        assert_eq!(changes(&mut interests), [(4, Change::Add { key: 2, interest: Interest::READ })]);
+    fn a_reused_descriptor_is_registered_again() {
+        let mut registrations = Registrations::default();
+        registrations.set(4, 1, Interest::READ);
+        changes(&mut registrations);
+        registrations.set(4, 1, Interest(3));
+        assert!(registrations.forget(4));
+        registrations.set(4, 2, Interest::READ);
+        assert_eq!(changes(&mut registrations), [(4, Change::Add { key: 2, interest: Interest::READ })]);
     }
 }

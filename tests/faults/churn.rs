@@ -1,14 +1,14 @@
-//! A crowd that comes and goes as it likes: connections that end, reset, half-close, or leave in the middle of
-//! a write, and among them some that must have every byte back.
+//! Connection churn: connections that close, reset, half-close or disappear in the middle of a write, and
+//! among them some that must receive every byte.
 
 use std::time::{Duration, Instant};
 
 use crate::{
     client::{self, Manner, Plan},
-    parts::{many_descriptors, minutes, say},
+    probe::{ECHO, Probe},
     random::seed,
     server::{GUARD, Server},
-    witness::{ECHO, Witness},
+    subprocess::{long_form, raise_fd_limit, report},
 };
 
 const MANNERS: &[Manner] = &[
@@ -24,12 +24,13 @@ const MANNERS: &[Manner] = &[
     Manner::Visits,
 ];
 
-fn crowds(rounds: usize, total: usize, at_once: usize, at_least: Duration) {
-    many_descriptors();
-    let seed = seed("crowd");
+/// Runs at least so many rounds of `total` connections, and at least for so long.
+fn churn(rounds: usize, total: usize, at_once: usize, at_least: Duration) {
+    raise_fd_limit();
+    let seed = seed("churn");
     let server = Server::example("echo_tcp");
     let descriptors = server.descriptors();
-    let witness = Witness::start(server.addr, ECHO);
+    let probe = Probe::start(server.addr, ECHO);
     let plan = Plan {
         addr: server.addr,
         total,
@@ -39,7 +40,7 @@ fn crowds(rounds: usize, total: usize, at_once: usize, at_least: Duration) {
         manners: MANNERS,
         patience: GUARD,
     };
-    witness.fault();
+    probe.begin_fault();
     let begun = Instant::now();
     let (mut memory, mut connections, mut complete, mut bytes, mut most) = (Vec::new(), 0, 0, 0, 0);
     while memory.len() < rounds || begun.elapsed() < at_least {
@@ -51,28 +52,30 @@ fn crowds(rounds: usize, total: usize, at_once: usize, at_least: Duration) {
         memory.push(server.memory());
     }
     let lasted = begun.elapsed();
-    assert!(complete * 4 > connections, "the survivors are too few: {complete} of {connections}");
-    let delays = witness.finish();
+    assert!(complete * 4 > connections, "too few connections complete: {complete} of {connections}");
+    let latency = probe.finish();
     server.comes_back_to(descriptors);
     let (first, last) = (memory[0], memory[memory.len() - 1]);
     assert!(last <= first + first / 4 + 2048, "memory grows: {memory:?} KiB");
     server.finish();
-    say(
-        "crowd",
+    report(
+        "churn",
         format!(
-            "{connections} connections in {lasted:.1?}, {at_once} at once; {complete} complete, {} MiB both ways; descriptors {descriptors}, {most}, {descriptors}; memory {first} KiB after the first {total}, {last} after the last; seed {seed}; {delays}",
+            "{connections} connections in {lasted:.1?}, {at_once} at once; {complete} complete, {} MiB both \
+             ways; descriptors {descriptors}, {most}, {descriptors}; memory {first} KiB after the first \
+             {total}, {last} after the last; seed {seed}; {latency}",
             bytes >> 20
         ),
     );
 }
 
 #[test]
-fn ten_thousand_connections_come_and_go_and_nothing_is_left() {
-    crowds(4, 2500, 250, Duration::ZERO);
+fn connection_churn_leaks_nothing() {
+    churn(4, 2500, 250, Duration::ZERO);
 }
 
 #[test]
-#[ignore = "the long form"]
-fn a_crowd_comes_and_goes_for_minutes_and_nothing_is_left() {
-    crowds(4, 10_000, 1000, minutes());
+#[ignore = "long form"]
+fn minutes_of_connection_churn_leak_nothing() {
+    churn(4, 10_000, 1000, long_form());
 }

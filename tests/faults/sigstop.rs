@@ -1,5 +1,5 @@
-//! A peer that stands still (SIGSTOP) in front of a sender who has gigabytes for it and takes no notice: the queue's
-//! limit is all that holds it.
+//! A peer that is stopped (SIGSTOP) while a sender has gigabytes for it and writes regardless: only the limit
+//! of the send queue bounds what is buffered.
 
 use std::{
     collections::BTreeMap,
@@ -15,21 +15,22 @@ use ringback::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    parts::{part, say, stand_still, wish},
+    probe::{ECHO, Probe},
     random::{Bytes, Random, seed},
     server::{GUARD, Server, eventually},
-    witness::{ECHO, Witness},
+    subprocess::{parameter, report, stop_self, subprocess},
 };
 
+/// Of the send queue, in bytes.
 const LIMIT: usize = 4 << 20;
-/// One write.
+/// Bytes of one write.
 const PIECE: usize = 64 << 10;
-/// Writes in a row, so that one peer who takes everything does not hold up the others.
+/// Writes in a row, so that a peer that takes everything does not starve the others.
 const WRITES: usize = 32;
 
-/// What the first byte of a connection asks for: bytes, or figures. Anything else is an echo.
+/// What the first byte of a connection requests: all bytes, or the counters. Anything else is echoed.
 const BULK: u8 = 0;
-const FIGURES: u8 = 1;
+const COUNTERS: u8 = 1;
 
 struct Sender {
     bytes: Bytes,
@@ -40,7 +41,7 @@ struct Sender {
     refused: u64,
 }
 
-/// Sends to whoever asks, as fast as it can and until it is refused.
+/// A server that sends as fast as it can, until a write is refused.
 pub(crate) fn sender() {
     let mut lp = Loop::new().unwrap();
     lp.on_failure(|_, _, failure| panic!("{failure}"));
@@ -54,7 +55,7 @@ pub(crate) fn sender() {
                     sender.sent.insert(conn, 0);
                     fill(lp, sender, conn)
                 }
-                Event::Data(&mut [FIGURES]) => {
+                Event::Data(&mut [COUNTERS]) => {
                     let Sender { queued, queued_max, refused, .. } = sender;
                     conn.write(lp, format!("{queued} {queued_max} {refused}\n"))
                 }
@@ -69,7 +70,7 @@ pub(crate) fn sender() {
         })
         .unwrap();
     println!("listening on {}", listener.local_addr(&mut lp).unwrap());
-    let (total, sent) = (wish("TOTAL"), BTreeMap::new());
+    let (total, sent) = (parameter("TOTAL"), BTreeMap::new());
     lp.run(&mut Sender { bytes: Bytes::new(), total, sent, queued: 0, queued_max: 0, refused: 0 }).unwrap();
 }
 
@@ -81,14 +82,14 @@ fn fill(lp: &mut Loop<Sender>, sender: &mut Sender, conn: TcpStream) -> Result {
             sender.sent.remove(&conn);
             return conn.finish(lp);
         }
-        let answer = conn.write(lp, piece);
+        let written = conn.write(lp, piece);
         sender.queued = conn.queued(lp);
         sender.queued_max = sender.queued_max.max(sender.queued);
-        match answer {
+        match written {
             Ok(()) => *sent += piece.len() as u64,
             Err(Error::QueueFull { .. }) => {
                 sender.refused += 1;
-                return Ok(()); // It is told when there is room again.
+                return Ok(()); // `Drained` follows.
             }
             Err(error) => return Err(error),
         }
@@ -97,22 +98,22 @@ fn fill(lp: &mut Loop<Sender>, sender: &mut Sender, conn: TcpStream) -> Result {
     Ok(())
 }
 
-/// Asks for everything, stands still at a few places, and looks at every byte.
+/// A client that requests everything, stops itself at a few random positions, and checks every byte.
 pub(crate) fn reader() {
-    let (total, stops, bytes): (u64, usize, _) = (wish("TOTAL"), wish("STOPS"), Bytes::new());
-    let mut random = Random::new(wish("SEED"));
-    // Not so late that what is left would fit into what the system holds.
+    let (total, stops, bytes): (u64, usize, _) = (parameter("TOTAL"), parameter("STOPS"), Bytes::new());
+    let mut random = Random::new(parameter("SEED"));
+    // Early enough that the rest does not fit into the system's buffers.
     let last = total - total / 4;
-    let mut places: Vec<u64> = (0..stops).map(|_| random.next() % last).collect();
-    places.sort();
-    let mut stream = net::TcpStream::connect(wish::<String>("ADDR")).unwrap();
+    let mut positions: Vec<u64> = (0..stops).map(|_| random.next() % last).collect();
+    positions.sort();
+    let mut stream = net::TcpStream::connect(parameter::<String>("ADDR")).unwrap();
     stream.set_read_timeout(Some(GUARD)).unwrap();
     stream.write_all(&[BULK]).unwrap();
     let (mut buffer, mut received) = (vec![0; 256 << 10], 0);
-    let mut places = places.into_iter().peekable();
+    let mut positions = positions.into_iter().peekable();
     loop {
-        while places.next_if(|&place| place <= received).is_some() {
-            stand_still();
+        while positions.next_if(|&position| position <= received).is_some() {
+            stop_self();
         }
         let count = stream.read(&mut buffer).unwrap();
         if count == 0 {
@@ -121,23 +122,23 @@ pub(crate) fn reader() {
         assert!(bytes.check(0, received, &buffer[..count]), "a wrong byte after {received}");
         received += count as u64;
     }
-    assert_eq!(received, total, "the end came before the last byte");
+    assert_eq!(received, total, "EOF before the last byte");
     println!("done: {received} bytes");
 }
 
-struct Figures {
+struct Counters {
     queued: usize,
     queued_max: usize,
     refused: u64,
 }
 
-fn ask(figures: &mut BufReader<net::TcpStream>) -> Figures {
-    figures.get_mut().write_all(&[FIGURES]).unwrap();
+fn counters(control: &mut BufReader<net::TcpStream>) -> Counters {
+    control.get_mut().write_all(&[COUNTERS]).unwrap();
     let mut line = String::new();
-    figures.read_line(&mut line).unwrap();
+    control.read_line(&mut line).unwrap();
     let mut numbers = line.split_whitespace().map(|number| number.parse::<u64>().unwrap());
     let mut next = || numbers.next().unwrap();
-    Figures { queued: next() as usize, queued_max: next() as usize, refused: next() }
+    Counters { queued: next() as usize, queued_max: next() as usize, refused: next() }
 }
 
 pub(crate) fn is_stopped(pid: Pid) -> bool {
@@ -145,32 +146,32 @@ pub(crate) fn is_stopped(pid: Pid) -> bool {
     stat.rsplit_once(") ").unwrap().1.starts_with('T')
 }
 
-fn one_that_stops(total: u64, stops: usize) {
-    let seed = seed("stopped");
-    let server = Server::start(part("stopped: sender").env("TOTAL", total.to_string()));
-    let witness = Witness::start(server.addr, ECHO);
+fn peer_that_stops(total: u64, stops: usize) {
+    let seed = seed("sigstop");
+    let server = Server::start(subprocess("sigstop: sender").env("TOTAL", total.to_string()));
+    let probe = Probe::start(server.addr, ECHO);
     let (memory, descriptors) = (server.memory(), server.descriptors());
-    let figures = net::TcpStream::connect(server.addr).unwrap();
-    figures.set_read_timeout(Some(GUARD)).unwrap();
-    let mut figures = BufReader::new(figures);
-    let mut command = part("stopped: reader");
+    let control = net::TcpStream::connect(server.addr).unwrap();
+    control.set_read_timeout(Some(GUARD)).unwrap();
+    let mut control = BufReader::new(control);
+    let mut command = subprocess("sigstop: reader");
     command.env("ADDR", server.addr.to_string()).env("TOTAL", total.to_string());
     command.env("STOPS", stops.to_string()).env("SEED", seed.to_string());
     let mut reader = command.stdout(Stdio::piped()).spawn().unwrap();
     let pid = Pid::from_child(&reader);
-    witness.fault();
+    probe.begin_fault();
 
     let mut peak = 0;
     for _ in 0..stops {
         eventually("the reader stops", || {
-            assert!(reader.try_wait().unwrap().is_none(), "it has ended");
+            assert!(reader.try_wait().unwrap().is_none(), "the reader has ended");
             is_stopped(pid).then_some(())
         });
-        // Until nothing goes out any more and nothing more comes in, while others are served.
+        // Until the queue neither grows nor shrinks, while others are served.
         eventually("the queue is full", || {
-            let before = ask(&mut figures);
-            witness.sees(50);
-            let now = ask(&mut figures);
+            let before = counters(&mut control);
+            probe.wait_for_trips(50);
+            let now = counters(&mut control);
             (now.queued > LIMIT / 2 && (now.queued, now.refused) == (before.queued, before.refused))
                 .then_some(())
         });
@@ -179,19 +180,20 @@ fn one_that_stops(total: u64, stops: usize) {
     }
     let output = reader.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    let end = ask(&mut figures);
-    assert!(end.queued_max > LIMIT && end.refused > 0, "the limit was never reached");
+    let end = counters(&mut control);
+    assert!(end.queued_max > LIMIT && end.refused > 0, "the queue never reached its limit");
     assert!(end.queued_max <= LIMIT + PIECE, "{} bytes were queued", end.queued_max);
     assert!(peak < memory + (LIMIT >> 10) * 2 + 4096, "{peak} KiB, of {memory} at first");
-    let delays = witness.finish();
-    drop(figures);
-    server.comes_back_to(descriptors - 1); // The witness has left, too.
+    let latency = probe.finish();
+    drop(control);
+    server.comes_back_to(descriptors - 1); // The probe has left, too.
     let after = server.memory();
     assert!(after < memory + 4096, "{after} KiB are left of {memory} at first");
-    say(
+    report(
         "SIGSTOP",
         format!(
-            "{} MiB to a peer stopped {stops} times, each byte once; queue at most {} KiB of {} KiB, {} writes refused; memory {memory}, {peak}, {after} KiB; seed {seed}; {delays}",
+            "{} MiB to a peer stopped {stops} times, each byte once; queue at most {} KiB of {} KiB, {} \
+             writes refused; memory {memory}, {peak}, {after} KiB; seed {seed}; {latency}",
             total >> 20,
             end.queued_max >> 10,
             LIMIT >> 10,
@@ -201,12 +203,12 @@ fn one_that_stops(total: u64, stops: usize) {
 }
 
 #[test]
-fn a_stopped_peer_fills_the_queue_to_its_limit_and_then_gets_every_byte_once() {
-    one_that_stops(200 << 20, 4);
+fn a_stopped_peer_fills_no_queue_beyond_its_limit() {
+    peer_that_stops(200 << 20, 4);
 }
 
 #[test]
-#[ignore = "the long form"]
-fn a_stopped_peer_fills_the_queue_to_its_limit_and_then_gets_gigabytes_of_it() {
-    one_that_stops(6 << 30, 40);
+#[ignore = "long form"]
+fn a_stopped_peer_of_gigabytes_fills_no_queue_beyond_its_limit() {
+    peer_that_stops(6 << 30, 40);
 }
