@@ -3,8 +3,7 @@
 //!     cargo run --release --example chat 127.0.0.1:7001
 //!     nc 127.0.0.1 7001
 //!
-//! `/nick NAME` changes a name, `/who` lists the names, `/quit` leaves. A client that does not read is
-//! disconnected once 256 KiB are queued for it, so the others never wait for it.
+//! `/nick NAME` changes a name, `/who` lists names, `/quit` leaves. A client that does not read is cut off.
 
 mod common;
 
@@ -96,6 +95,6 @@ pub(crate) fn serve(lp: &mut Loop<Chat>, addr: &str) -> Result<TcpListener> {
 fn main() -> Result {
     let mut lp = Options::new().read_buffer(LINE_MAX).build()?;
     let listener = serve(&mut lp, &common::addr_or("127.0.0.1:7001"))?;
-    let addr = listener.local_addr(&mut lp)?;
-    common::run_server(&mut lp, &mut Chat::default(), addr)
+    let (mut chat, addr) = (Chat::default(), listener.local_addr(&mut lp)?);
+    common::run_server(&mut lp, &mut chat, addr)
 }

@@ -5,7 +5,7 @@
 
 use std::{
     any::Any,
-    fmt, io,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -124,9 +124,4 @@ pub(crate) enum Submitted {
     Finished(Result<Job, Error>),
     /// It waits for a worker. The ticket cancels it until a worker starts it.
     Queued(u64),
-}
-
-/// What a file system cannot do says so by this error.
-pub(crate) fn unsupported(op: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, format!("{op} is not supported here"))
 }

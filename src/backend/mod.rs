@@ -24,6 +24,7 @@ pub(crate) mod files;
 pub(crate) mod job;
 mod options;
 mod readiness;
+mod unsupported;
 
 #[allow(unsafe_code)]
 mod native;

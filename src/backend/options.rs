@@ -4,7 +4,7 @@
 
 use std::{io, net::SocketAddr, os::unix::net::SocketAddr as UnixAddr, time::Duration};
 
-use super::job::unsupported;
+use super::unsupported::unsupported;
 
 /// What can be asked of a socket, and set. A socket that lacks an option refuses it as
 /// [`Unsupported`](io::ErrorKind::Unsupported).

@@ -15,17 +15,9 @@ use super::{
     turn::Phase,
 };
 use crate::{
-    backend::{
-        Backend, Notifier, Readiness,
-        job::{Done, Job, Submitted},
-    },
+    backend::{Backend, Notifier, Readiness, job::Job},
     error::{Error, Result},
-    handle::{
-        Callee, Handle, Key, Kind, Request,
-        flags::Flags,
-        request::{RequestState, Requests, Stage},
-        table::Table,
-    },
+    handle::{Callee, Handle, Key, Request, flags::Flags, request::Requests, table::Table},
     queue::{deadlines::Deadlines, rounds::Rounds},
     time::{Nanos, nanos},
 };
@@ -296,7 +288,7 @@ impl Core {
         self.close_if_quiet(handle);
     }
 
-    fn close_if_quiet(&mut self, handle: Handle) {
+    pub(super) fn close_if_quiet(&mut self, handle: Handle) {
         let Some(slot) = self.table.get(handle) else { return };
         if slot.flags().closing && slot.requests == 0 && kinds::finish_close(self, handle) {
             self.closing.push_back(handle);
@@ -407,121 +399,6 @@ impl Core {
             let Some(slot) = self.table.get(handle) else { return };
             let (kind, started_at) = (slot.body.kind(), slot.started_at);
             self.backend.trace_call(Callee { handle: Some(handle), kind, started_at });
-        }
-    }
-
-    // ---- requests
-
-    /// Makes a request. The close of its owner waits for it.
-    pub(crate) fn request(
-        &mut self,
-        owner: Option<Handle>,
-        kind: Kind,
-        op: &'static str,
-        started_at: &'static Location<'static>,
-    ) -> Request {
-        if let Some(slot) = owner.and_then(|owner| self.table.get_mut(owner)) {
-            slot.requests += 1;
-        }
-        self.requests.insert(owner, kind, op, started_at)
-    }
-
-    /// Marks a request of the loop's own: its completion calls no callback.
-    pub(crate) fn set_internal(&mut self, request: Request) {
-        if let Some(state) = self.requests.get_mut(request) {
-            state.internal = true;
-        }
-    }
-
-    /// Whether a request waits in the workers' queue, or is with a worker.
-    pub(crate) fn is_queued(&self, request: Request) -> bool {
-        self.requests.get(request).is_some_and(|state| matches!(state.stage, Stage::Queued(_)))
-    }
-
-    /// Whether a request is not complete, or its callback has not been called.
-    pub(crate) fn is_pending(&self, request: Request) -> bool {
-        self.requests.get(request).is_some()
-    }
-
-    /// Removes a request that is complete, or was never made: its owner waits for one less.
-    pub(super) fn finish(&mut self, request: Request) -> Option<RequestState> {
-        let state = self.requests.remove(request)?;
-        if let Some(owner) = state.owner {
-            if let Some(slot) = self.table.get_mut(owner) {
-                slot.requests -= 1;
-            }
-            self.close_if_quiet(owner);
-        }
-        Some(state)
-    }
-
-    /// Completes a request: its callback is called in the next deferred phase.
-    pub(crate) fn complete(&mut self, request: Request, result: Result) {
-        self.complete_with(request, result.map(|()| None));
-    }
-
-    fn complete_with(&mut self, request: Request, result: Result<Option<Job>>) {
-        if let Some(state) = self.requests.get_mut(request) {
-            state.stage = Stage::Completed;
-            self.deferred.push_back(Deferred::Completed(request, result));
-        }
-    }
-
-    /// Gives a job to the backend.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] if a worker thread is needed and none can be started. Then there is no request.
-    pub(crate) fn submit(&mut self, request: Request, job: Job) -> Result {
-        let token = u64::from(request.index) | (request.serial.get() << 32);
-        match self.backend.submit(token, job, self.deferred.len()) {
-            Ok(Submitted::Finished(result)) => self.complete_with(request, result.map(Some)),
-            Ok(Submitted::Queued(ticket)) => {
-                if let Some(state) = self.requests.get_mut(request) {
-                    state.stage = Stage::Queued(ticket);
-                }
-            }
-            Err(error) => {
-                self.finish(request);
-                return Err(Error::system("start a worker thread", error));
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the jobs that are done: their callbacks are called in the next deferred phase.
-    pub(super) fn reap_completions(&mut self) {
-        let Core { backend, requests, deferred, .. } = self;
-        backend.drain_completions(|Done { token, result }| {
-            if let Some(request) = requests.complete(token as u32, (token >> 32) as u32) {
-                deferred.push_back(Deferred::Completed(request, result.map(Some)));
-            }
-        });
-    }
-
-    /// Cancels a request that has not been started.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::AlreadyStarted`]; [`Error::Closed`] if it is complete; [`Error::WrongLoop`].
-    pub(crate) fn cancel(&mut self, request: Request) -> Result {
-        let lp = self.lp;
-        let Some(state) = self.requests.get_mut(request) else {
-            let op = "cancel";
-            return Err(if request.lp == lp { Error::Closed { op } } else { Error::WrongLoop { op } });
-        };
-        let op = state.op;
-        match state.stage {
-            Stage::Queued(ticket) if self.backend.cancel(ticket) => {
-                self.complete(request, Err(Error::Canceled { op }));
-                Ok(())
-            }
-            // It is listed, but only to be called. Dispatch looks at the mark.
-            Stage::Completed if state.kind == Kind::Deferred && !state.canceled => {
-                state.canceled = true;
-                Ok(())
-            }
-            _ => Err(Error::AlreadyStarted { op: "cancel" }),
         }
     }
 

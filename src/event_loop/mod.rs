@@ -7,6 +7,7 @@ mod inspect;
 mod kinds;
 mod metrics;
 mod options;
+mod requests;
 mod turn;
 mod typed;
 mod verify;

@@ -1,14 +1,6 @@
 //! Options: of sockets, as methods of typed handles, and of listeners that are to be made.
 
-use std::panic::Location;
-
-use super::{TcpListener, ToAddr, ToUnixAddr, UnixListener, listener};
-use crate::{
-    Loop,
-    backend::ListenConfig,
-    error::{Error, Result},
-    handle::Kind,
-};
+use crate::backend::ListenConfig;
 
 /// Declares methods that ask or set an option of a stream's socket, at once, whatever it is doing.
 macro_rules! socket_options {
@@ -29,7 +21,7 @@ macro_rules! socket_options {
 
 pub(super) use socket_options;
 
-/// Options of making a listener; [`TcpListener::bind`] has the defaults.
+/// Options of making a listener; [`TcpListener::bind`](super::TcpListener::bind) has the defaults.
 ///
 /// ```
 /// # let mut lp = ringback::Loop::<()>::new()?;
@@ -40,8 +32,8 @@ pub(super) use socket_options;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ListenOptions {
-    config: ListenConfig,
-    max_connections: Option<usize>,
+    pub(super) config: ListenConfig,
+    pub(super) max_connections: Option<usize>,
 }
 
 impl Default for ListenOptions {
@@ -80,36 +72,5 @@ impl ListenOptions {
     pub fn max_connections(mut self, max: usize) -> ListenOptions {
         self.max_connections = Some(max);
         self
-    }
-
-    /// Makes the listener. See [`TcpListener::bind`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] if `addr` is no address; [`Error::System`] if the system refuses it, for example because it
-    /// is in use.
-    #[track_caller]
-    pub fn bind<S>(self, lp: &mut Loop<S>, addr: impl ToAddr) -> Result<TcpListener> {
-        let addr = addr.to_addr()?;
-        let socket = lp.core.backend().listen(addr, self.config);
-        let socket = socket.map_err(|error| Error::system_on("listen on", addr, error))?;
-        let state =
-            listener::State::new((socket, None), Kind::TcpListener, Kind::TcpStream, self.max_connections);
-        Ok(TcpListener(lp.core.insert(state, Location::caller())))
-    }
-
-    /// Makes a listener on a Unix socket. See [`UnixListener::bind`]. `reuse_port` and `only_v6` mean nothing to it.
-    ///
-    /// # Errors
-    ///
-    /// As [`UnixListener::bind`].
-    #[track_caller]
-    pub fn bind_unix<S>(self, lp: &mut Loop<S>, addr: impl ToUnixAddr) -> Result<UnixListener> {
-        let addr = addr.to_unix_addr()?;
-        let socket = lp.core.backend().listen_unix(&addr, self.config.backlog);
-        let socket =
-            socket.map_err(|error| Error::system_on("listen on", super::unix::describe(&addr), error))?;
-        let state = listener::State::new(socket, Kind::UnixListener, Kind::UnixStream, self.max_connections);
-        Ok(UnixListener(lp.core.insert(state, Location::caller())))
     }
 }

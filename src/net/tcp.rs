@@ -121,6 +121,24 @@ impl TcpListener {
     }
 }
 
+impl ListenOptions {
+    /// Makes the listener. See [`TcpListener::bind`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if `addr` is no address; [`Error::System`] if the system refuses it, for example because it
+    /// is in use.
+    #[track_caller]
+    pub fn bind<S>(self, lp: &mut Loop<S>, addr: impl ToAddr) -> Result<TcpListener> {
+        let addr = addr.to_addr()?;
+        let socket = lp.core.backend().listen(addr, self.config);
+        let socket = socket.map_err(|error| Error::system_on("listen on", addr, error))?;
+        let state =
+            listener::State::new((socket, None), Kind::TcpListener, Kind::TcpStream, self.max_connections);
+        Ok(TcpListener(lp.core.insert(state, Location::caller())))
+    }
+}
+
 impl TcpStream {
     /// Connects. `callback` gets the stream once it is connected, or the error, in a deferred phase.
     ///

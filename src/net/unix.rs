@@ -194,6 +194,22 @@ impl UnixListener {
     }
 }
 
+impl ListenOptions {
+    /// Makes a listener on a Unix socket. See [`UnixListener::bind`]. `reuse_port` and `only_v6` mean nothing to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`UnixListener::bind`].
+    #[track_caller]
+    pub fn bind_unix<S>(self, lp: &mut Loop<S>, addr: impl ToUnixAddr) -> Result<UnixListener> {
+        let addr = addr.to_unix_addr()?;
+        let socket = lp.core.backend().listen_unix(&addr, self.config.backlog);
+        let socket = socket.map_err(|error| Error::system_on("listen on", describe(&addr), error))?;
+        let state = listener::State::new(socket, Kind::UnixListener, Kind::UnixStream, self.max_connections);
+        Ok(UnixListener(lp.core.insert(state, Location::caller())))
+    }
+}
+
 impl UnixStream {
     /// Connects. `callback` gets the stream once it is connected, or the error, in a deferred phase.
     ///

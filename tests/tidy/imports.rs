@@ -72,8 +72,12 @@ impl Crate {
                     path_attribute = Some(code[at + 2].text.trim_matches('"').to_owned());
                 }
                 "mod" if are(code, at + 2, &[";"]) => {
-                    let child = child_file(sources, file, next, path_attribute.take());
-                    self.add_file(sources, [&module[..], &[next.into()]].concat(), &child);
+                    // What loom puts in the place of a file, or beside it, is not part of the crate.
+                    let path = path_attribute.take().filter(|path| !path.contains("tests/"));
+                    if next != "models" {
+                        let child = child_file(sources, file, next, path);
+                        self.add_file(sources, [&module[..], &[next.into()]].concat(), &child);
+                    }
                 }
                 "mod" if are(code, at + 2, &["{"]) => {
                     let end = matching(code, at + 2);

@@ -226,11 +226,19 @@ fn layers_name_only_what_is_below_them() {
 
 #[test]
 fn the_loop_and_its_kinds_are_the_only_cycle() {
-    let cycles = imports::cycles(&imports::graph(&sources()));
+    let graph = imports::graph(&sources());
+    let cycles = imports::cycles(&graph);
     let expected: Vec<BTreeSet<String>> =
         KNOTS.iter().map(|knot| knot.iter().map(|&file| file.to_owned()).collect()).collect();
     let listed: Vec<String> =
         cycles.iter().map(|cycle| format!("{} files: {cycle:#?}", cycle.len())).collect();
+    for c in &cycles {
+        for f in c {
+            for o in graph[f].iter().filter(|o| c.contains(*o)) {
+                println!("EDGE {f} -> {o}");
+            }
+        }
+    }
     assert!(cycles == expected, "the cycles are:\n{}", listed.join("\n"));
 }
 

@@ -3,19 +3,19 @@
 use std::{fs, io};
 
 use super::{
-    super::{native, sim},
-    not_here,
+    super::{native::Descriptor as SystemFile, sim::OpenFile},
+    forward::not_here,
 };
 
 #[derive(Debug)]
 pub(crate) enum Descriptor {
-    System(native::Descriptor),
-    World(sim::OpenFile),
+    System(SystemFile),
+    World(OpenFile),
 }
 
 impl Descriptor {
     pub(crate) fn from_file(file: fs::File) -> Descriptor {
-        Descriptor::System(native::Descriptor::from_file(file))
+        Descriptor::System(SystemFile::from_file(file))
     }
 
     pub(crate) fn is_append(&self) -> io::Result<bool> {
@@ -33,14 +33,14 @@ impl Descriptor {
     }
 
     /// A worker of the system does jobs on files of the system.
-    pub(crate) fn of_system(&self) -> &native::Descriptor {
+    pub(crate) fn of_system(&self) -> &SystemFile {
         match self {
             Descriptor::System(file) => file,
             Descriptor::World(_) => unreachable!("a world does the jobs on its files itself"),
         }
     }
 
-    pub(crate) fn into_system(self) -> native::Descriptor {
+    pub(crate) fn into_system(self) -> SystemFile {
         match self {
             Descriptor::System(file) => file,
             Descriptor::World(_) => unreachable!("a world does the jobs on its files itself"),
@@ -48,7 +48,7 @@ impl Descriptor {
     }
 }
 
-impl native::Descriptor {
+impl SystemFile {
     /// What jobs name files by.
     pub(crate) fn for_jobs(self) -> Descriptor {
         Descriptor::System(self)

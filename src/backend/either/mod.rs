@@ -2,27 +2,8 @@
 //!
 //! Only where the feature `sim` is on. Nothing is decided here, and nothing above knows which of the two it has.
 
-/// The same call for both.
-macro_rules! each {
-    ($(fn $name:ident($($argument:ident: $type:ty),*) $(-> $answer:ty)?;)*) => {$(
-        pub(crate) fn $name(&self $(, $argument: $type)*) $(-> $answer)? {
-            match self {
-                Self::System(it) => it.$name($($argument),*),
-                Self::World(it) => it.$name($($argument),*),
-            }
-        }
-    )*};
-    (mut $(fn $name:ident($($argument:ident: $type:ty),*) $(-> $answer:ty)?;)*) => {$(
-        pub(crate) fn $name(&mut self $(, $argument: $type)*) $(-> $answer)? {
-            match self {
-                Self::System(it) => it.$name($($argument),*),
-                Self::World(it) => it.$name($($argument),*),
-            }
-        }
-    )*};
-}
-
 mod descriptor;
+mod forward;
 mod socket;
 
 use std::{
@@ -34,6 +15,7 @@ use std::{
     },
 };
 
+use self::forward::{each, not_here};
 pub(crate) use self::{
     descriptor::Descriptor,
     socket::{Socket, SocketFile},
@@ -47,11 +29,6 @@ use crate::{
     handle::{Callee, Key},
     time::Nanos,
 };
-
-/// What only the system can do.
-fn not_here(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, format!("a simulated world has no {what}"))
-}
 
 // ---- the backend of a loop
 

@@ -2,17 +2,19 @@
 
 use std::{io, os::fd::OwnedFd};
 
-use crate::backend::SocketOptions;
-
 use super::{
-    super::{native, sim},
-    not_here,
+    super::{
+        SocketOptions,
+        native::{Socket as SystemSocket, SocketFile as SystemFile},
+        sim::{Socket as WorldSocket, SocketFile as WorldFile},
+    },
+    forward::{each, not_here},
 };
 
 #[derive(Debug)]
 pub(crate) enum Socket {
-    System(native::Socket),
-    World(sim::Socket),
+    System(SystemSocket),
+    World(WorldSocket),
 }
 
 impl Socket {
@@ -49,6 +51,6 @@ impl Socket {
 #[derive(Debug)]
 #[expect(dead_code, reason = "held to be dropped, which removes the file")]
 pub(crate) enum SocketFile {
-    System(native::SocketFile),
-    World(sim::SocketFile),
+    System(SystemFile),
+    World(WorldFile),
 }

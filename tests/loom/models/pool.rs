@@ -27,13 +27,13 @@ thread_local! {
 struct Closure<F>(Option<F>);
 
 impl<F: FnOnce() + Send> Task for Closure<F> {
-    fn perform(&mut self) {
+    fn run(&mut self) {
         RUNNING.set(RUNNING.get() + 1);
         self.0.take().expect("a closure is called once")();
         RUNNING.set(RUNNING.get() - 1);
     }
 
-    fn give(&mut self, _: &mut dyn Any) {}
+    fn take(&mut self, _: &mut dyn Any) {}
 }
 
 fn job(closure: impl FnOnce() + Send + 'static) -> Job {

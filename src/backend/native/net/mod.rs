@@ -1,5 +1,6 @@
 //! The system's sockets.
 
+mod credentials;
 mod socket;
 mod unix;
 

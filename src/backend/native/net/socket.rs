@@ -18,7 +18,7 @@ use socket2::{Domain, SockRef, TcpKeepalive};
 
 use super::super::sys::set_nonblocking;
 
-use super::unix;
+use super::credentials::peer_credentials;
 use crate::backend::SocketOptions;
 
 /// An owned socket.
@@ -225,7 +225,7 @@ impl SocketOptions for Socket {
     }
 
     fn peer_credentials(&self) -> io::Result<(u32, u32, Option<u32>)> {
-        unix::peer_credentials(self.0.as_fd())
+        peer_credentials(self.0.as_fd())
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

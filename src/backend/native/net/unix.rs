@@ -8,7 +8,7 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::{AsRawFd, BorrowedFd},
+        fd::AsRawFd,
         unix::{
             fs::{FileTypeExt, MetadataExt},
             net::SocketAddr as UnixAddr,
@@ -125,31 +125,4 @@ fn lock_directory(path: &Path) -> Option<File> {
     // SAFETY: takes no pointer; the descriptor is open, being owned here. Held for a few system calls.
     cvt(unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX) }).ok()?;
     Some(directory)
-}
-
-/// User, group and process at the other end of a socket.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<(u32, u32, Option<u32>)> {
-    let mut found = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: `found` has room for `len` bytes, and both live through the call; the descriptor is open, being borrowed.
-    cvt(unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut found).cast(),
-            &mut len,
-        )
-    })?;
-    Ok((found.uid, found.gid, u32::try_from(found.pid).ok().filter(|&pid| pid > 0)))
-}
-
-/// User and group at the other end of a socket.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<(u32, u32, Option<u32>)> {
-    let (mut uid, mut gid) = (0, 0);
-    // SAFETY: both have room for an id; the descriptor is open, being borrowed.
-    cvt(unsafe { libc::getpeereid(socket.as_raw_fd(), &mut uid, &mut gid) })?;
-    Ok((uid, gid, None))
 }

@@ -14,6 +14,7 @@
 //! | `worker` | what a worker does: search, run jobs, park |
 //! | `parking` | which workers search or are parked; where they block |
 //! | `job_queue`, `completions` | jobs to the workers, results to the loop, without a lock |
+//! | `shared` | what the loop and its workers share |
 //! | `node` | the allocation that carries both, reused |
 
 mod completions;
@@ -23,6 +24,7 @@ mod job_queue;
 mod models;
 mod node;
 mod parking;
+mod shared;
 mod worker;
 
 use std::io;
@@ -32,7 +34,7 @@ use self::{
     job_queue::JobQueue,
     node::Node,
     parking::{Parking, WORKERS_MAX, WorkerCounts},
-    worker::JobSlot,
+    shared::{JobSlot, Shared},
 };
 use super::{
     sync::{Arc, AtomicBool, AtomicUsize, Ordering, thread},
@@ -43,18 +45,6 @@ use crate::backend::job::{Done, Job};
 
 /// The most nodes that the loop keeps for later jobs.
 const SPARE_NODES_MAX: usize = 128;
-
-/// What the loop and its workers share.
-struct Shared {
-    queue: JobQueue<JobSlot>,
-    counts: WorkerCounts,
-    parking: Parking,
-    completions: CompletionStack<JobSlot>,
-    notifier: Notifier,
-    closed: AtomicBool,
-    spins_max: usize,
-    limit: AtomicUsize,
-}
 
 pub(crate) struct Pool {
     shared: Arc<Shared>,

@@ -1,60 +1,16 @@
 //! What a worker thread does: search for a job, run jobs while there are any, park.
-//!
-//! No other file of the pool looks into jobs or their results.
 
-use std::{io, mem};
+use std::io;
 
 use super::{
     super::{
-        fs::Blocking,
         sync::{Arc, Ordering, fence, pause, thread},
         tuning::{WORKER_MISSES_PER_RETRY, WORKER_SPINS_MIN},
     },
-    Shared,
     node::Node,
     parking::Wakeup,
+    shared::{JobSlot, Shared},
 };
-use crate::{
-    backend::job::{Done, Job},
-    error::Error,
-};
-
-/// A job on its way to a worker, or its result on the way back.
-pub(super) struct JobSlot {
-    token: u64,
-    /// A closure of the application, which may take any time; otherwise a file job.
-    pub(super) is_call: bool,
-    state: JobState,
-}
-
-enum JobState {
-    Queued(Job),
-    Completed(Result<Job, Error>),
-    /// Running, or consumed.
-    Empty,
-}
-
-impl JobSlot {
-    pub(super) const EMPTY: JobSlot = JobSlot { token: 0, is_call: false, state: JobState::Empty };
-
-    pub(super) fn new(token: u64, job: Job) -> JobSlot {
-        JobSlot { token, is_call: job.is_call(), state: JobState::Queued(job) }
-    }
-
-    fn run(&mut self) {
-        if let JobState::Queued(mut job) = mem::replace(&mut self.state, JobState::Empty) {
-            self.state = JobState::Completed(job.run(&mut Blocking).map(|()| job));
-        }
-    }
-
-    #[inline]
-    pub(super) fn take_completion(&mut self) -> Option<Done> {
-        match mem::replace(&mut self.state, JobState::Empty) {
-            JobState::Completed(result) => Some(Done { token: self.token, result }),
-            JobState::Queued(_) | JobState::Empty => None,
-        }
-    }
-}
 
 // Some take `&Arc<Shared>` as an argument: only the standard library's `Arc` can be a receiver, and the
 // models of `tests/loom` put another in its place.
