@@ -270,7 +270,7 @@ impl Run {
             })?;
         }
         // The system of one end may have given up when that end had nothing more to say or to hear: so it is not told.
-        if self.world.faults().contains_key("given up") { Ok(()) } else { all_arrived(&connections) }
+        if self.world.faults().contains_key("timed out") { Ok(()) } else { all_arrived(&connections) }
     }
 
     /// Lets everything come to its end, and looks whether something is left.

@@ -158,7 +158,7 @@ fn run_until_ends_when_it_is_so_or_when_time_is_up() {
     let error = world.run_until(10 * HOUR, |world| *world.state(host) == 50).unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("run_until at tests/sim/world.rs:"), "{text}");
-    assert!(text.ends_with(": it was not so within 36000s"), "{text}");
+    assert!(text.ends_with(": condition not met within 36000s"), "{text}");
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_test_that_does_what_no_seed_decides_is_found_out() {
             world.run()
         });
     });
-    assert!(message.starts_with("the same seed has come to something else"), "{message}");
+    assert!(message.starts_with("the same seed gave two different traces"), "{message}");
 }
 
 #[test]

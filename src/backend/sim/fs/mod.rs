@@ -234,7 +234,7 @@ impl Tree {
                 return Err(errno(fault.errno));
             }
         }
-        if random.spoils("file operation", self.fail_one_in) {
+        if random.fault("file operation", self.fail_one_in) {
             return Err(errno(libc::EIO));
         }
         Ok(())
