@@ -9,8 +9,6 @@ mod model;
 mod network;
 mod program;
 mod race;
-#[allow(dead_code)]
-#[path = "../stress/random.rs"]
 mod random;
 mod system;
 mod world;
