@@ -10,5 +10,6 @@ mod network;
 mod program;
 mod race;
 mod random;
+mod supported;
 mod system;
 mod world;
