@@ -1,4 +1,4 @@
-//! Sending values to the loop from any thread, bounded or not.
+//! Sends values to the loop from any thread, bounded or unbounded.
 //!
 //! ```
 //! use ringback::{Loop, channel};
@@ -10,33 +10,36 @@
 //! })?;
 //! let thread = std::thread::spawn(move || (1..=100).try_for_each(|number| sender.send(number)));
 //! let mut total = 0;
-//! lp.run(&mut total)?; // ends when the sender is gone and everything has arrived
-//! thread.join().unwrap().expect("the loop was there");
+//! lp.run(&mut total)?; // returns when the sender is gone and every value was delivered
+//! thread.join().unwrap().expect("the loop outlives the sender");
 //! assert_eq!(total, 5050);
 //! # Ok::<(), ringback::Error>(())
 //! ```
 
-use std::{fmt, panic::Location, rc::Rc, sync::Arc};
+use std::{fmt, panic::Location, rc::Rc};
 
 use crate::{
     Loop,
-    backend::{Inbox, Mailbox, Refused, Rejected},
+    backend::{Arc, Inbox, Mailbox, PushError},
     error::{Error, Result},
-    event_loop::kinds::Body,
-    handle::{Handle, typed_handle},
+    event_loop::{Core, HandleKind, typed_handle},
+    handle::{Handle, Kind},
 };
 
-/// Messages taken from one channel in one turn, so that a fast sender does not starve the others. They make room for
-/// as many, so this is also how far a bounded channel may hold more than its capacity.
+/// How many messages one channel delivers in one turn, so that a fast sender does not starve other handles.
+///
+/// The loop claims up to so many at once, which makes room for as many. So a bounded channel may hold this
+/// many more than its capacity.
 const MESSAGES_MAX: usize = 1024;
 
 typed_handle! {
-    /// The loop's end of a channel. Active from the start; closes itself when the last [`Sender`] is
-    /// gone and every message was delivered.
+    /// The receiving side of a channel.
+    ///
+    /// Active from the start. Closes itself when the last [`Sender`] is gone and every message was delivered.
     Channel
 }
 
-/// The other end of a channel, for any thread. Clones send to the same one.
+/// The sending side of a channel, for any thread. Clones send to the same one.
 pub struct Sender<T> {
     mailbox: Arc<Mailbox<T>>,
 }
@@ -45,37 +48,36 @@ pub struct Sender<T> {
 pub struct SendError<T> {
     /// The value, handed back.
     pub value: T,
-    /// [`Error::Disconnected`] if the channel or its loop is gone; [`Error::QueueFull`] if it holds as much as
-    /// it may.
+    /// [`Error::Disconnected`] if the channel or its loop is gone; [`Error::QueueFull`] if it is full.
     pub error: Error,
 }
 
-/// What the loop does with a channel, whatever it carries.
-trait Mail: fmt::Debug {
-    fn take(&self, most: usize) -> bool;
-    fn due(&self) -> usize;
+/// An [`Inbox`], whatever the type of its messages.
+trait AnyInbox: fmt::Debug {
+    fn claim(&self, max: usize) -> bool;
+    fn claimed_len(&self) -> usize;
     fn is_ready(&self) -> bool;
-    fn rest(&self) -> bool;
+    fn go_idle(&self) -> bool;
     fn len(&self) -> usize;
     fn senders(&self) -> usize;
     fn close(&self);
 }
 
-impl<T> Mail for Inbox<T> {
-    fn take(&self, most: usize) -> bool {
-        Inbox::take(self, most)
+impl<T> AnyInbox for Inbox<T> {
+    fn claim(&self, max: usize) -> bool {
+        Inbox::claim(self, max)
     }
 
-    fn due(&self) -> usize {
-        Inbox::due(self)
+    fn claimed_len(&self) -> usize {
+        Inbox::claimed_len(self)
     }
 
     fn is_ready(&self) -> bool {
         Inbox::is_ready(self)
     }
 
-    fn rest(&self) -> bool {
-        Inbox::rest(self)
+    fn go_idle(&self) -> bool {
+        Inbox::go_idle(self)
     }
 
     fn len(&self) -> usize {
@@ -93,24 +95,16 @@ impl<T> Mail for Inbox<T> {
 
 #[derive(Debug)]
 pub(crate) struct State {
-    mail: Rc<dyn Mail>,
+    inbox: Rc<dyn AnyInbox>,
 }
 
-impl State {
-    pub(crate) fn release(&self) {
-        self.mail.close();
-    }
-
-    pub(crate) fn describe(&self) -> String {
-        format!("{} sender(s), {} message(s) waiting", self.mail.senders(), self.mail.len())
-    }
-}
-
-/// A channel that holds up to `capacity` messages that the loop has not taken yet, at least one. The loop takes up to
-/// 1024 at a time, when their turn has come, and delivers them one by one.
+/// Makes a channel that holds up to `capacity` messages.
 ///
-/// `callback` is called with each message, in the order of sending, in the poll phase. An error that
-/// it returns closes the channel.
+/// `callback` runs for each message, in the order of sending, in the poll phase. An error that it returns
+/// closes the channel.
+///
+/// The loop takes up to 1024 messages at a time, when the channel's turn has come, and delivers them one by
+/// one. They do not count against the capacity any more.
 ///
 /// # Errors
 ///
@@ -127,10 +121,10 @@ pub fn bounded<S, T: Send + 'static>(
     Ok(make(lp, capacity, callback, Location::caller()))
 }
 
-/// A channel that holds any number of messages. Sending never waits; memory is the limit.
+/// Makes a channel that holds any number of messages. Sending never waits; memory is the limit.
 ///
-/// `callback` is called with each message, in the order of sending, in the poll phase. An error that
-/// it returns closes the channel.
+/// `callback` runs for each message, in the order of sending, in the poll phase. An error that it returns
+/// closes the channel.
 #[track_caller]
 pub fn unbounded<S, T: Send + 'static>(
     lp: &mut Loop<S>,
@@ -143,22 +137,23 @@ fn make<S, T: Send + 'static>(
     lp: &mut Loop<S>,
     capacity: usize,
     mut callback: impl FnMut(&mut Loop<S>, &mut S, T) -> Result + 'static,
-    started: &'static Location<'static>,
+    started_at: &'static Location<'static>,
 ) -> (Channel, Sender<T>) {
     let mut made = None;
-    let handle = lp.core.table.insert_with(started, |handle| {
-        let inbox = Rc::new(Inbox::new(lp.core.backend.notifier(handle.key()), capacity));
+    let state = |_, notifier| {
+        let inbox = Rc::new(Inbox::new(notifier, capacity));
         made = Some(inbox.clone());
-        Body::Channel(State { mail: inbox })
-    });
-    let inbox: Rc<Inbox<T>> = made.expect("an inbox is made with its handle");
+        State { inbox }
+    };
+    let handle = lp.core.insert_notified(state, started_at);
+    let inbox: Rc<Inbox<T>> = made.expect("the inbox is made with its handle");
     let mailbox = inbox.mailbox().clone();
     lp.core.set_active(handle, true);
     lp.set_callback_no_arg(handle, move |lp, state| {
         let mut next = inbox.next();
         while let Some(message) = next {
             callback(lp, state, message)?;
-            next = lp.call_again(handle, || inbox.next());
+            next = lp.call_repeat(handle, || inbox.next());
         }
         Ok(())
     });
@@ -166,47 +161,62 @@ fn make<S, T: Send + 'static>(
     (Channel(handle), Sender { mailbox })
 }
 
-pub(crate) fn rung<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
-    let Some(mail) = mail(lp, handle) else { return Ok(()) };
-    let abandoned = mail.take(MESSAGES_MAX);
-    while mail.is_ready() {
-        if !lp.has_callback(handle) {
-            // It went with a loop that the application has exchanged for another inside of it.
-            lp.core.close(handle);
+impl HandleKind for State {
+    type Slot = State;
+
+    fn kind(&self) -> Kind {
+        Kind::Channel
+    }
+
+    fn status(&self, _: &Core, _: Handle) -> String {
+        format!("{} sender(s), {} message(s) waiting", self.inbox.senders(), self.inbox.len())
+    }
+
+    fn release(core: &mut Core, handle: Handle) {
+        if let Some(state) = core.peek::<State>(handle) {
+            state.disconnect();
+        }
+    }
+
+    fn on_notify<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
+        let Some(inbox) = lp.core.peek::<State>(handle).map(|state| state.inbox.clone()) else {
+            return Ok(());
+        };
+        let no_senders = inbox.claim(MESSAGES_MAX);
+        while inbox.is_ready() {
+            if !lp.is_open(handle) {
+                return Ok(());
+            }
+            lp.call_no_arg(state, handle.index)?;
         }
         if !lp.is_open(handle) {
             return Ok(());
         }
-        lp.call_plainly(state, handle.index)?;
+        if inbox.claimed_len() > 0 || !inbox.go_idle() {
+            // The other messages have their turn after the other handles.
+            lp.core.notify_again(handle);
+        } else if no_senders {
+            lp.core.close(handle);
+        }
+        Ok(())
     }
-    if !lp.is_open(handle) {
-        return Ok(());
-    }
-    if mail.due() > 0 || !mail.rest() {
-        // The rest has its turn after the others.
-        lp.core.rung.push(handle.key());
-    } else if abandoned {
-        lp.core.close(handle);
-    }
-    Ok(())
-}
 
-fn mail<S>(lp: &Loop<S>, handle: Handle) -> Option<Rc<dyn Mail>> {
-    match &lp.core.table.get(handle)?.body {
-        Body::Channel(state) => Some(state.mail.clone()),
-        _ => None,
+    fn disconnect(&self) {
+        self.inbox.close();
     }
 }
 
 impl<T> Sender<T> {
-    /// Sends a value, and waits for room if the channel is full. On the loop's own thread it does not
-    /// wait, for nobody would make room: it answers [`Error::QueueFull`].
+    /// Sends a value. Waits for room if the channel is full.
+    ///
+    /// On the loop's own thread it does not wait, because only the loop makes room: it returns
+    /// [`Error::QueueFull`].
     ///
     /// # Errors
     ///
     /// [`SendError`], with the value.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        self.mailbox.send(value).map_err(rejected)
+        self.mailbox.send(value).map_err(|error| self.send_error(error))
     }
 
     /// Sends a value if there is room.
@@ -215,17 +225,18 @@ impl<T> Sender<T> {
     ///
     /// [`SendError`], with the value.
     pub fn try_send(&self, value: T) -> Result<(), SendError<T>> {
-        self.mailbox.try_send(value).map_err(rejected)
+        self.mailbox.try_send(value).map_err(|error| self.send_error(error))
     }
-}
 
-fn rejected<T>(rejected: Rejected<T>) -> SendError<T> {
-    let op = "send";
-    let error = match rejected.reason {
-        Refused::Gone => Error::Disconnected { op },
-        Refused::Full { limit } => Error::QueueFull { op, queued: limit, limit },
-    };
-    SendError { value: rejected.item, error }
+    fn send_error(&self, error: PushError<T>) -> SendError<T> {
+        let (op, limit) = ("send", self.mailbox.limit());
+        match error {
+            PushError::Full(value) => {
+                SendError { value, error: Error::QueueFull { op, queued: limit, limit } }
+            }
+            PushError::Closed(value) => SendError { value, error: Error::Disconnected { op } },
+        }
+    }
 }
 
 impl<T> Clone for Sender<T> {

@@ -1,125 +1,130 @@
-//! What can go wrong, in terms a caller can act on.
+//! What can go wrong, in terms that a caller can act on.
 //!
-//! An error names the act that failed and keeps its cause. It is either returned by the function
-//! that was asked or delivered to a callback later, never both. What a callback returns as an
-//! error becomes a [`Failure`].
+//! An error names the operation that failed and keeps the cause. It is returned by the function that was
+//! called, or delivered to a callback later, never both. An error that a callback returns becomes a
+//! [`Failure`].
 
 use std::{error, fmt, io, time::Duration};
 
-use crate::handle::Origin;
+use crate::handle::{Origin, table::NotOpen};
 
-/// The result of most functions here, and of every callback.
+/// The result of most functions of this crate, and of every callback.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
-/// Why an act did not succeed.
+/// Why an operation failed.
 ///
-/// Its `Debug` form is its `Display` form, because that is what a `main` that returns it prints.
+/// Its `Debug` output equals its `Display` output, because a `main` that returns an error prints `Debug`.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The handle is closed, or closing. Ids are copies, so this happens in correct programs.
+    /// The handle is closed, or closing. The operation did nothing.
+    ///
+    /// Ids are copies that can outlive their handle, so this happens in correct programs. Ignore it where
+    /// that is expected: see [`Error::is_closed`].
     #[error("{op}: the handle is closed")]
     Closed {
-        /// What was asked of the handle.
+        /// The operation.
         op: &'static str,
     },
 
-    /// The id belongs to another loop.
+    /// The id belongs to another loop: pass the loop that created it.
     #[error("{op}: the handle belongs to another loop")]
     WrongLoop {
-        /// What was asked of the handle.
+        /// The operation.
         op: &'static str,
     },
 
-    /// The request was cancelled, or its handle was closed before it was done.
+    /// The request was cancelled, or its handle was closed before it completed.
     #[error("{op}: cancelled")]
     Canceled {
-        /// What had been asked for.
+        /// The operation that was cancelled.
         op: &'static str,
     },
 
-    /// The time that was set for this has passed.
+    /// The operation did not finish within its time limit.
     #[error("{op}: timed out after {limit:?}")]
     TimedOut {
-        /// What took too long.
+        /// The operation.
         op: &'static str,
-        /// The time it was given.
+        /// The time limit.
         limit: Duration,
     },
 
-    /// The request has been started, or its result is on the way: it can no longer be cancelled.
+    /// The request cannot be cancelled, because it is running or its result is on the way. Its callback gets
+    /// that result.
     #[error("{op}: the request was started already")]
     AlreadyStarted {
         /// The operation.
         op: &'static str,
     },
 
-    /// The handle cannot be given away now: operations are in flight or bytes are queued. It is unchanged.
+    /// The handle cannot be converted now: operations are in flight or bytes are queued. It is unchanged; try
+    /// again when they have completed.
     #[error("{op}: in use: operations are in flight or bytes are queued")]
     InUse {
         /// The operation.
         op: &'static str,
     },
 
-    /// The queue holds more than its limit. Nothing was queued.
+    /// The queue is at its limit. Nothing was queued; wait until it has drained.
     #[error("{op}: the queue holds {queued}, its limit is {limit}")]
     QueueFull {
-        /// What was asked for.
+        /// The operation.
         op: &'static str,
         /// What the queue holds: bytes for a stream, messages for a channel.
         queued: usize,
-        /// The limit set for it, in the same unit.
+        /// The limit of the queue, in the same unit.
         limit: usize,
     },
 
-    /// `run` was called inside a callback. Return from the callback instead: the loop goes on.
+    /// `run` was called inside a callback. Return from the callback instead: the loop continues.
     #[error("{op}: the loop is already running")]
     Reentrant {
-        /// What was called.
+        /// The method that was called.
         op: &'static str,
     },
 
-    /// An argument cannot be used, or the handle is not in a state for this.
+    /// An argument is invalid, or the handle is in the wrong state for the operation.
     #[error("{op}: {reason}")]
     Invalid {
-        /// What was asked for.
+        /// The operation.
         op: &'static str,
         /// What is wrong.
         reason: String,
     },
 
-    /// The system refused.
+    /// The operating system returned an error.
     #[error("{op}{}{subject}: {source}", if .subject.is_empty() { "" } else { " " })]
     System {
-        /// What was attempted.
+        /// The operation.
         op: &'static str,
-        /// On what: a path, an address; empty if there is nothing to add.
+        /// What it was applied to: a path or an address. Empty if there is nothing to add.
         subject: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 
-    /// The closure given to a worker panicked. The worker lives on.
+    /// The closure that a worker ran panicked. The worker survives.
     #[error("{op}: panicked: {message}")]
     Panicked {
-        /// What was being done.
+        /// The operation.
         op: &'static str,
         /// The panic's message, if it was a string.
         message: String,
     },
 
-    /// The loop on the other side was dropped.
-    #[error("{op}: the loop is gone")]
+    /// The handle or the loop that should receive this is gone.
+    #[error("{op}: the receiver is gone")]
     Disconnected {
-        /// What was asked for.
+        /// The operation.
         op: &'static str,
     },
 
-    /// A callback failed and no [`on_failure`](crate::Loop::on_failure) was there to take it.
+    /// A callback failed, and the loop had no [`on_failure`](crate::Loop::on_failure) handler.
     #[error(transparent)]
     Failure(Box<Failure>),
 
-    /// An error of the application's own, from a callback.
+    /// An error of the application's own, from a callback. See [`Error::other`].
     #[error(transparent)]
     Other(Box<dyn error::Error + Send + Sync>),
 }
@@ -135,10 +140,9 @@ impl Error {
         Error::Other(error.into())
     }
 
-    /// The kind of the system's error behind this one, if there is one.
+    /// Returns the kind of the [`io::Error`] behind this error.
     ///
-    /// Looks through [`Failure`](Error::Failure), and at an [`Other`](Error::Other) that is an
-    /// [`io::Error`].
+    /// Looks into [`System`](Error::System), [`Failure`](Error::Failure) and [`Other`](Error::Other).
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
             Error::System { source, .. } => Some(source.kind()),
@@ -148,12 +152,12 @@ impl Error {
         }
     }
 
-    /// Whether this says that a handle is closed.
+    /// Returns whether this is [`Error::Closed`].
     pub fn is_closed(&self) -> bool {
         matches!(self, Error::Closed { .. })
     }
 
-    /// Whether this says that a request was cancelled.
+    /// Returns whether this is [`Error::Canceled`].
     pub fn is_canceled(&self) -> bool {
         matches!(self, Error::Canceled { .. })
     }
@@ -166,11 +170,11 @@ impl Error {
         Error::System { op, subject: String::new(), source }
     }
 
-    /// Adds what was acted on, if nothing was said of it.
-    pub(crate) fn with_subject(mut self, on: impl fmt::Display) -> Error {
+    /// Adds the subject of a [`System`](Error::System) error that has none.
+    pub(crate) fn with_subject(mut self, what: impl fmt::Display) -> Error {
         if let Error::System { subject, .. } = &mut self {
             if subject.is_empty() {
-                *subject = on.to_string();
+                *subject = what.to_string();
             }
         }
         self
@@ -191,7 +195,7 @@ macro_rules! from_foreign_errors {
     )*};
 }
 
-// The errors that `?` meets in callbacks. A blanket impl would collide with `From<Error> for Error`.
+// The errors that `?` converts in callbacks. A blanket impl would conflict with `From<Error> for Error`.
 from_foreign_errors!(
     io::Error,
     fmt::Error,
@@ -217,6 +221,15 @@ impl From<Failure> for Error {
     }
 }
 
+impl From<NotOpen> for Error {
+    fn from(reason: NotOpen) -> Error {
+        match reason {
+            NotOpen::Closed { op } => Error::Closed { op },
+            NotOpen::WrongLoop { op } => Error::WrongLoop { op },
+        }
+    }
+}
+
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         match error {
@@ -231,16 +244,16 @@ impl From<Error> for io::Error {
     }
 }
 
-/// An error that a callback returned or that nobody was there to take, and whose it was.
+/// An error that a callback returned, or one that no callback was there to receive, and where it comes from.
 ///
-/// Goes to [`Loop::on_failure`](crate::Loop::on_failure). The handle, if there is one, is being
-/// closed, but for a listener that failed to accept: that one goes on.
+/// Passed to [`Loop::on_failure`](crate::Loop::on_failure). The handle, if there is one, is closing; only a
+/// listener that failed to accept stays open.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Failure {
-    /// Whose callback it was.
+    /// The handle or request that failed.
     pub origin: Origin,
-    /// What went wrong.
+    /// The error.
     pub error: Error,
 }
 

@@ -5,27 +5,15 @@ use std::panic::Location;
 use crate::{
     Loop,
     error::Result,
-    event_loop::{core::Core, kinds::Body},
-    handle::{Handle, Kind, typed_handle},
+    event_loop::{Core, HandleKind, Phase, typed_handle},
+    handle::{Handle, Kind},
 };
 
-/// Which phase of the turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Idle = 0,
-    Prepare = 1,
-    Check = 2,
-}
-
-impl Phase {
-    pub(crate) fn kind(self) -> Kind {
-        match self {
-            Phase::Idle => Kind::Idle,
-            Phase::Prepare => Kind::Prepare,
-            Phase::Check => Kind::Check,
-        }
-    }
-}
+/// What a hook keeps in its slot: the phase that calls it.
+///
+/// 1. A hook is active if and only if it is among the hooks of its phase.
+#[derive(Debug)]
+pub(crate) struct State(Phase);
 
 macro_rules! hook {
     ($(#[$attribute:meta])* $name:ident) => {
@@ -38,7 +26,7 @@ macro_rules! hook {
             /// A hook that is not started yet.
             #[track_caller]
             pub fn new<S>(lp: &mut Loop<S>) -> Result<$name> {
-                Ok($name(lp.core.insert(Body::Hook(Phase::$name), Location::caller())))
+                Ok($name(lp.core.insert(State(Phase::$name), Location::caller())))
             }
 
             /// A hook that is started. An error that the callback returns closes it.
@@ -65,9 +53,9 @@ macro_rules! hook {
                 lp: &mut Loop<S>,
                 callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
             ) -> Result {
-                lp.core.require(self.0, "start a hook")?.started = Location::caller();
+                lp.core.set_started_at(self.0, "start a hook", Location::caller())?;
                 lp.set_callback_no_arg(self.0, callback);
-                lp.core.hooks[Phase::$name as usize].join(self.0.index);
+                lp.core.join_phase(Phase::$name, self.0);
                 lp.core.set_active(self.0, true);
                 Ok(())
             }
@@ -78,8 +66,8 @@ macro_rules! hook {
             ///
             /// [`Error::Closed`](crate::Error::Closed).
             pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
-                lp.core.require(self.0, "stop a hook")?;
-                lp.core.hooks[Phase::$name as usize].leave(self.0.index);
+                lp.core.require::<State>(self.0, "stop a hook")?;
+                lp.core.leave_phase(Phase::$name, self.0);
                 lp.core.set_active(self.0, false);
                 Ok(())
             }
@@ -121,12 +109,30 @@ hook! {
     Check
 }
 
-pub(crate) fn release(core: &mut Core, handle: Handle, phase: Phase) {
-    core.hooks[phase as usize].leave(handle.index);
-}
+impl HandleKind for State {
+    type Slot = State;
 
-pub(crate) fn verify(phase: Phase, core: &Core, handle: Handle) {
-    let active = core.table.get(handle).is_some_and(|slot| slot.flags().active);
-    let member = core.hooks[phase as usize].is_member(handle.index);
-    assert_eq!(active, member, "an active hook is in its list: {handle:?}");
+    fn kind(&self) -> Kind {
+        match self.0 {
+            Phase::Idle => Kind::Idle,
+            Phase::Prepare => Kind::Prepare,
+            Phase::Check => Kind::Check,
+        }
+    }
+
+    fn status(&self, _: &Core, _: Handle) -> String {
+        "runs every turn".into()
+    }
+
+    fn release(core: &mut Core, handle: Handle) {
+        if let Some(&State(phase)) = core.peek(handle) {
+            core.leave_phase(phase, handle);
+        }
+    }
+
+    fn verify(&self, core: &Core, handle: Handle) {
+        let active = core.flags(handle).is_some_and(|flags| flags.active);
+        let member = core.is_in_phase(self.0, handle);
+        assert_eq!(active, member, "an active hook is in its list: {handle:?}");
+    }
 }

@@ -1,28 +1,27 @@
-//! What can be written: anything that is bytes.
+//! Bytes to write, borrowed or owned.
 
 use std::{borrow::Cow, rc::Rc, sync::Arc};
 
-/// Bytes to write, borrowed or owned. Made by `Into`: every function that writes takes
-/// `impl Into<Payload>`.
+/// Bytes to write, borrowed or owned. Every function that writes takes `impl Into<Payload>`.
 ///
-/// Borrowed bytes (`&[u8]`, `&str`, …) are copied only if they cannot leave at once or are few enough
-/// to be gathered with others. Owned ones (`Vec<u8>`, `String`, `Box<[u8]>`, `Rc<[u8]>`, `Arc<[u8]>`)
-/// are never copied when large; shared ones can be queued on many streams for the price of one.
+/// Borrowed bytes (`&[u8]`, `&str`, …) are copied if they are few enough to be coalesced with others, or if
+/// they cannot be sent at once. Owned bytes (`Vec<u8>`, `String`, `Box<[u8]>`, `Rc<[u8]>`, `Arc<[u8]>`) above
+/// 2 KiB are never copied. One `Rc` or `Arc` can be queued on many streams without copying its bytes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Payload<'a> {
-    /// Somebody else's bytes.
+    /// Bytes of the caller, valid during the call.
     Borrowed(&'a [u8]),
-    /// Bytes given away.
+    /// Bytes that the caller gives away.
     Owned(Vec<u8>),
-    /// Bytes shared within the thread.
+    /// Bytes shared within one thread.
     Rc(Rc<[u8]>),
-    /// Bytes shared among threads.
+    /// Bytes shared between threads.
     Arc(Arc<[u8]>),
 }
 
 impl Payload<'_> {
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Payload::Borrowed(bytes) => bytes,

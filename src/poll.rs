@@ -14,11 +14,8 @@ use crate::{
     Loop,
     backend::{Interest as Wish, Readiness},
     error::{Error, Result},
-    event_loop::{
-        core::Core,
-        kinds::{Body, CallbackArg},
-    },
-    handle::{Handle, typed_handle},
+    event_loop::{CallbackArg, Core, HandleKind, typed_handle},
+    handle::{Handle, Kind},
 };
 
 typed_handle! {
@@ -124,15 +121,6 @@ pub(crate) struct State {
     wish: Wish,
 }
 
-impl State {
-    pub(crate) fn describe(&self) -> String {
-        match self.wish {
-            Wish::NONE => "stopped".into(),
-            _ => "waits for its descriptor".into(),
-        }
-    }
-}
-
 impl Poll {
     /// Watches `source`, once it is started.
     ///
@@ -147,11 +135,11 @@ impl Poll {
     pub fn new<S>(lp: &mut Loop<S>, source: impl AsFd) -> Result<Poll> {
         let source = lp
             .core
-            .backend
+            .backend()
             .duplicate(source.as_fd())
             .map_err(|error| Error::system("duplicate a descriptor", error))?;
-        let state = Box::new(State { source: Some(source), wish: Wish::NONE });
-        Ok(Poll(lp.core.insert(Body::Poll(state), Location::caller())))
+        let state = State { source: Some(source), wish: Wish::NONE };
+        Ok(Poll(lp.core.insert(state, Location::caller())))
     }
 
     /// Calls `callback` each turn in which the descriptor is ready for something in `interest`. Started
@@ -168,19 +156,17 @@ impl Poll {
         interest: Interest,
         mut callback: impl FnMut(&mut Loop<S>, &mut S, Result<Ready>) -> Result + 'static,
     ) -> Result {
-        let slot = lp.core.table.require(self.0, "start a poll")?;
-        slot.started = Location::caller();
-        let Body::Poll(state) = &mut slot.body else { return Err(Error::Closed { op: "start a poll" }) };
-        let Some(source) = &state.source else { return Err(Error::Closed { op: "start a poll" }) };
-        lp.core
-            .backend
-            .watch_descriptor_now(source.as_fd(), self.0.key(), interest.0)
-            .map_err(|error| Error::system("watch a descriptor", error))?;
-        state.wish = interest.0;
+        let op = "start a poll";
+        lp.core.set_started_at(self.0, op, Location::caller())?;
+        let parts = lp.core.parts::<State>(self.0).ok_or(Error::Closed { op })?;
+        let source = parts.state.source.as_ref().ok_or(Error::Closed { op })?;
+        let watched = parts.backend.watch_descriptor_now(source.as_fd(), self.0.key(), interest.0);
+        watched.map_err(|error| Error::system("watch a descriptor", error))?;
+        parts.state.wish = interest.0;
         lp.core.set_active(self.0, true);
-        lp.set_callback(self.0, move |lp, state, occurrence| match occurrence {
+        lp.set_callback(self.0, move |lp, state, arg| match arg {
             CallbackArg::Ready(ready) => callback(lp, state, Ok(ready)),
-            _ => Ok(()),
+            _ => unreachable!("a poll's callback gets readiness"),
         });
         Ok(())
     }
@@ -191,11 +177,10 @@ impl Poll {
     ///
     /// [`Error::Closed`].
     pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
-        let slot = lp.core.table.require(self.0, "stop a poll")?;
-        if let Body::Poll(state) = &mut slot.body {
-            state.wish = Wish::NONE;
-            if let Some(source) = &state.source {
-                lp.core.backend.watch_descriptor(source.as_fd(), self.0.key(), Wish::NONE);
+        lp.core.require::<State>(self.0, "stop a poll")?.wish = Wish::NONE;
+        if let Some(parts) = lp.core.parts::<State>(self.0) {
+            if let Some(source) = &parts.state.source {
+                parts.backend.watch_descriptor(source.as_fd(), self.0.key(), Wish::NONE);
             }
         }
         lp.core.set_active(self.0, false);
@@ -203,28 +188,37 @@ impl Poll {
     }
 }
 
-pub(crate) fn ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readiness: Readiness) -> Result {
-    let Ok(slot) = lp.core.require(handle, "poll") else { return Ok(()) };
-    let Body::Poll(poll) = &slot.body else { return Ok(()) };
-    let wish = poll.wish;
-    // Of what it was not asked, a descriptor tells only that it failed or was hung up. Then whatever was
-    // waited for will not block, either.
-    let broken =
-        readiness.has(Readiness::ERROR) || (readiness.has(Readiness::HANGUP) && !wish.has(Wish::HANGUP));
-    let everything = if broken { Readiness::READ.0 | Readiness::WRITE.0 } else { 0 };
-    let asked = Readiness((readiness.0 | everything) & wish.0);
-    let told = Readiness(asked.0 | (readiness.0 & (Readiness::ERROR.0 | Readiness::HANGUP.0)));
-    // Stopped by an earlier callback of this batch.
-    if wish == Wish::NONE || (asked.0 == 0 && !broken) {
-        return Ok(());
-    }
-    lp.call(state, handle, CallbackArg::Ready(Ready(told)))
-}
+impl HandleKind for State {
+    type Slot = Box<State>;
 
-pub(crate) fn release(core: &mut Core, handle: Handle) {
-    if let Ok(Body::Poll(state)) = core.table.require(handle, "close").map(|slot| &mut slot.body) {
-        if let Some(source) = state.source.take() {
-            core.backend.forget_descriptor(source.as_fd());
+    fn kind(&self) -> Kind {
+        Kind::Poll
+    }
+
+    fn status(&self, _: &Core, _: Handle) -> String {
+        if self.wish == Wish::NONE { "stopped".into() } else { "waits for its descriptor".into() }
+    }
+
+    fn release(core: &mut Core, handle: Handle) {
+        let Some(parts) = core.parts::<State>(handle) else { return };
+        if let Some(source) = parts.state.source.take() {
+            parts.backend.forget_descriptor(source.as_fd());
         }
+    }
+
+    fn on_ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readiness: Readiness) -> Result {
+        let Some(&mut State { wish, .. }) = lp.core.get::<State>(handle) else { return Ok(()) };
+        // Beyond its interest a descriptor reports only that it failed or was hung up. Then whatever was waited for
+        // will not block, either.
+        let broken =
+            readiness.has(Readiness::ERROR) || (readiness.has(Readiness::HANGUP) && !wish.has(Wish::HANGUP));
+        let everything = if broken { Readiness::READ.0 | Readiness::WRITE.0 } else { 0 };
+        let asked = Readiness((readiness.0 | everything) & wish.0);
+        let reported = Readiness(asked.0 | (readiness.0 & (Readiness::ERROR.0 | Readiness::HANGUP.0)));
+        // Stopped by an earlier callback of this batch.
+        if wish == Wish::NONE || (asked.0 == 0 && !broken) {
+            return Ok(());
+        }
+        lp.call(state, handle, CallbackArg::Ready(Ready(reported)))
     }
 }

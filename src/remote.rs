@@ -1,10 +1,10 @@
 //! Posting closures to the loop from any thread.
 
-use std::{fmt, panic::Location, sync::Arc};
+use std::{fmt, panic::Location};
 
 use crate::{
     Loop,
-    backend::Mailbox,
+    backend::{Arc, Mailbox},
     error::{Error, Result},
 };
 
@@ -16,10 +16,10 @@ pub(crate) struct Post<S> {
     pub(crate) started: &'static Location<'static>,
 }
 
-/// Posts closures to a loop, from any thread. From [`Loop::remote`].
+/// Posts closures to a loop, from any thread. Made by [`Loop::remote`].
 ///
-/// Each remote holds the loop, for it may still post: `run` returns once the last one is dropped and
-/// what it posted has run. [`unref`](Self::unref) makes one that does not.
+/// Each remote keeps the loop alive, because it may still post: `run` returns once the last remote is dropped
+/// and every posted closure has run. [`unref`](Self::unref) makes a remote that does not.
 ///
 /// ```
 /// use ringback::Loop;
@@ -38,31 +38,32 @@ pub(crate) struct Post<S> {
 /// ```
 pub struct Remote<S> {
     mailbox: Arc<Mailbox<Post<S>>>,
-    holds: bool,
+    keeps_alive: bool,
 }
 
 impl<S> Remote<S> {
     pub(crate) fn new(mailbox: Arc<Mailbox<Post<S>>>) -> Remote<S> {
         mailbox.add_sender();
-        Remote { mailbox, holds: true }
+        Remote { mailbox, keeps_alive: true }
     }
 
-    /// Runs `closure` on the loop's thread, in the poll phase of a coming turn, after those posted before.
-    /// It is run exactly once, unless the loop is dropped first. An error that it returns is a
-    /// [`Failure`](crate::Failure) of the loop.
+    /// Runs `closure` on the loop's thread, in the poll phase of a later turn, after those posted before it.
+    ///
+    /// It runs exactly once, unless the loop is dropped first. An error that it returns is a
+    /// [`Failure`](crate::Failure) of the loop. Posting never blocks.
     ///
     /// # Errors
     ///
-    /// [`Error::Disconnected`] if the loop was dropped; the closure is dropped, too.
+    /// [`Error::Disconnected`] if the loop was dropped. The closure is dropped, too.
     #[track_caller]
     pub fn post(&self, closure: impl FnOnce(&mut Loop<S>, &mut S) -> Result + Send + 'static) -> Result {
         let post = Post { closure: Box::new(closure), started: Location::caller() };
         self.mailbox.send(post).map_err(|_| Error::Disconnected { op: "post" })
     }
 
-    /// A remote that does not hold the loop: what it posts is run if the loop is still running.
+    /// Returns a remote that does not keep the loop alive. What it posts runs if the loop is still running.
     pub fn unref(mut self) -> Remote<S> {
-        if std::mem::take(&mut self.holds) {
+        if std::mem::take(&mut self.keeps_alive) {
             self.mailbox.remove_sender();
         }
         self
@@ -71,16 +72,16 @@ impl<S> Remote<S> {
 
 impl<S> Clone for Remote<S> {
     fn clone(&self) -> Remote<S> {
-        if self.holds {
+        if self.keeps_alive {
             self.mailbox.add_sender();
         }
-        Remote { mailbox: self.mailbox.clone(), holds: self.holds }
+        Remote { mailbox: self.mailbox.clone(), keeps_alive: self.keeps_alive }
     }
 }
 
 impl<S> Drop for Remote<S> {
     fn drop(&mut self) {
-        if self.holds {
+        if self.keeps_alive {
             self.mailbox.remove_sender();
         }
     }
@@ -88,6 +89,6 @@ impl<S> Drop for Remote<S> {
 
 impl<S> fmt::Debug for Remote<S> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Remote").field("holds", &self.holds).finish_non_exhaustive()
+        out.debug_struct("Remote").field("keeps_alive", &self.keeps_alive).finish_non_exhaustive()
     }
 }

@@ -10,11 +10,8 @@ use crate::{
     Loop,
     backend::signal_numbers,
     error::{Error, Result},
-    event_loop::{
-        core::Core,
-        kinds::{Body, CallbackArg},
-    },
-    handle::{Handle, typed_handle},
+    event_loop::{CallbackArg, Core, HandleKind, typed_handle},
+    handle::{Handle, Kind},
 };
 
 /// From the terminal: the user wants the program to end (Ctrl-C).
@@ -59,12 +56,8 @@ typed_handle! {
 pub(crate) struct State {
     signum: Option<i32>,
     once: bool,
-}
-
-impl State {
-    pub(crate) fn describe(&self) -> String {
-        self.signum.map_or_else(|| "stopped".into(), |signum| format!("waits for signal {signum}"))
-    }
+    /// It has arrived, and is listed to be delivered.
+    arrived: bool,
 }
 
 /// Who watches which signal in one loop, in the order of starting.
@@ -75,7 +68,7 @@ impl Signal {
     /// A watcher that is not started yet.
     #[track_caller]
     pub fn new<S>(lp: &mut Loop<S>) -> Result<Signal> {
-        Ok(Signal(lp.core.insert(Body::Signal(State::default()), Location::caller())))
+        Ok(Signal(lp.core.insert(State::default(), Location::caller())))
     }
 
     /// A watcher that is started: calls `callback` with the signal's number each time it was delivered.
@@ -134,19 +127,23 @@ impl Signal {
         mut callback: impl FnMut(&mut Loop<S>, &mut S, i32) -> Result + 'static,
     ) -> Result {
         let core = &mut lp.core;
-        core.require(self.0, "start a signal")?.started = Location::caller();
-        core.backend.watch_signal(signum).map_err(|error| Error::system_on("watch signal", signum, error))?;
-        // After the new one is installed: if it is the same, it was never without a watcher.
-        let before = state_mut(core, self.0)?.signum;
-        if before != Some(signum) {
+        core.set_started_at(self.0, "start a signal", Location::caller())?;
+        let watched = core.backend().watch_signal(signum);
+        watched.map_err(|error| Error::system_on("watch signal", signum, error))?;
+        // After the new one is watched: if it is the same, it was never without a watcher.
+        let state = core.require::<State>(self.0, "start a signal")?;
+        if state.signum == Some(signum) {
+            state.once = once;
+        } else {
             leave(core, self.0);
-            core.signals.0.entry(signum).or_default().push(self.0);
+            core.shared().signals.0.entry(signum).or_default().push(self.0);
+            *core.require::<State>(self.0, "start a signal")? =
+                State { signum: Some(signum), once, arrived: false };
         }
-        *state_mut(core, self.0)? = State { signum: Some(signum), once };
         core.set_active(self.0, true);
-        lp.set_callback(self.0, move |lp, state, occurrence| match occurrence {
+        lp.set_callback(self.0, move |lp, state, arg| match arg {
             CallbackArg::Signal(signum) => callback(lp, state, signum),
-            _ => Ok(()),
+            _ => unreachable!("a signal's callback gets signals"),
         });
         Ok(())
     }
@@ -157,71 +154,87 @@ impl Signal {
     ///
     /// [`Error::Closed`].
     pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
-        lp.core.require(self.0, "stop a signal")?;
+        lp.core.require::<State>(self.0, "stop a signal")?;
         leave(&mut lp.core, self.0);
         Ok(())
     }
 }
 
-fn state_mut(core: &mut Core, handle: Handle) -> Result<&mut State> {
-    match &mut core.require(handle, "signal")?.body {
-        Body::Signal(state) => Ok(state),
-        _ => Err(Error::Closed { op: "signal" }),
-    }
-}
-
 fn leave(core: &mut Core, handle: Handle) {
-    let Ok(Some(signum)) = state_mut(core, handle).map(|state| state.signum.take()) else { return };
-    if let Some(watchers) = core.signals.0.get_mut(&signum) {
-        watchers.retain(|&other| other != handle);
-        if watchers.is_empty() {
-            core.signals.0.remove(&signum);
-            core.backend.forget_signal(signum);
+    let Some(state) = core.get::<State>(handle) else { return };
+    state.arrived = false;
+    let Some(signum) = state.signum.take() else { return };
+    let watchers = &mut core.shared().signals.0;
+    if let Some(handles) = watchers.get_mut(&signum) {
+        handles.retain(|&other| other != handle);
+        if handles.is_empty() {
+            watchers.remove(&signum);
+            core.backend().forget_signal(signum);
         }
     }
     core.set_active(handle, false);
 }
 
-/// Signals were delivered: lists whom to tell.
+/// Signals have arrived: lists the watchers, to be called after everything else of the poll phase.
 pub(crate) fn collect(core: &mut Core) {
-    let Core { backend, signals, delivered, .. } = core;
-    backend.take_signals(|signum| {
-        let watchers = signals.0.get(&signum).into_iter().flatten();
-        delivered.extend(watchers.map(|&handle| (signum, handle)));
-    });
-}
-
-pub(crate) fn deliver<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, signum: i32) -> Result {
-    // It may have been stopped, or closed, or started for another one since it was listed.
-    let Ok(&mut State { signum: Some(watched), once }) = state_mut(&mut lp.core, handle) else {
-        return Ok(());
-    };
-    if watched != signum {
-        return Ok(());
-    }
-    if once {
-        leave(&mut lp.core, handle);
-    }
-    lp.call(state, handle, CallbackArg::Signal(signum))
-}
-
-pub(crate) fn release(core: &mut Core, handle: Handle) {
-    leave(core, handle);
-}
-
-pub(crate) fn verify(state: &State, core: &Core, handle: Handle) {
-    let active = core.table.get(handle).is_some_and(|slot| slot.flags().active);
-    assert_eq!(active, state.signum.is_some(), "an active signal has a number: {handle:?}");
-    if let Some(signum) = state.signum {
-        assert!(
-            core.signals.0.get(&signum).is_some_and(|watchers| watchers.contains(&handle)),
-            "and is listed"
-        );
+    let mut arrived = Vec::new();
+    core.backend().take_signals(|signum| arrived.push(signum));
+    for signum in arrived {
+        let watchers = core.shared().signals.0.get(&signum).cloned().unwrap_or_default();
+        for handle in watchers {
+            let listed = core.get::<State>(handle).map(|state| std::mem::replace(&mut state.arrived, true));
+            if listed == Some(false) {
+                core.deliver_last(handle);
+            }
+        }
     }
 }
 
-pub(crate) fn verify_watchers(core: &Core) {
-    for (signum, watchers) in &core.signals.0 {
-        assert!(!watchers.is_empty(), "signal {signum} is watched by somebody");
+impl Watchers {
+    /// Panics unless the invariants hold.
+    pub(crate) fn verify(&self) {
+        for (signum, watchers) in &self.0 {
+            assert!(!watchers.is_empty(), "signal {signum} has a watcher");
+        }
+    }
+}
+
+impl HandleKind for State {
+    type Slot = State;
+
+    fn kind(&self) -> Kind {
+        Kind::Signal
+    }
+
+    fn status(&self, _: &Core, _: Handle) -> String {
+        self.signum.map_or_else(|| "stopped".into(), |signum| format!("waits for signal {signum}"))
+    }
+
+    fn release(core: &mut Core, handle: Handle) {
+        leave(core, handle);
+    }
+
+    fn verify(&self, core: &Core, handle: Handle) {
+        let active = core.flags(handle).is_some_and(|flags| flags.active);
+        assert_eq!(active, self.signum.is_some(), "an active signal has a number: {handle:?}");
+        if let Some(signum) = self.signum {
+            let watchers = core.shared_ref().signals.0.get(&signum);
+            assert!(watchers.is_some_and(|watchers| watchers.contains(&handle)), "and is listed");
+        }
+    }
+
+    fn on_last<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
+        // It may have been stopped, or started for another signal, since it was listed.
+        let Some(&mut State { signum: Some(signum), once, ref mut arrived }) = lp.core.get::<State>(handle)
+        else {
+            return Ok(());
+        };
+        if !std::mem::take(arrived) {
+            return Ok(());
+        }
+        if once {
+            leave(&mut lp.core, handle);
+        }
+        lp.call(state, handle, CallbackArg::Signal(signum))
     }
 }

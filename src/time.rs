@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Nanoseconds, on the clock of one loop. 2⁶⁴ of them are 584 years.
+/// Nanoseconds on the clock of one loop. 64 bits hold 584 years.
 pub(crate) type Nanos = u64;
 
-/// A duration in nanoseconds. One too long to count never ends.
+/// Converts a duration to nanoseconds. One that is too long becomes `Nanos::MAX`, which never comes.
 pub(crate) fn nanos(duration: Duration) -> Nanos {
     Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
 }

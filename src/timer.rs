@@ -9,11 +9,8 @@ use std::{panic::Location, time::Duration};
 use crate::{
     Loop,
     error::{Error, Result},
-    event_loop::{
-        core::Core,
-        kinds::{Body, CallbackArg},
-    },
-    handle::{Handle, typed_handle},
+    event_loop::{CallbackArg, Core, HandleKind, typed_handle},
+    handle::{Handle, Kind},
     time::{Nanos, nanos},
 };
 
@@ -136,7 +133,7 @@ impl Timer {
         delay: Duration,
         callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
     ) -> Result {
-        lp.core.require(self.0, "start a timer")?.started = Location::caller();
+        lp.core.set_started_at(self.0, "start a timer", Location::caller())?;
         lp.set_callback_no_arg(self.0, callback);
         arm(&mut lp.core, self.0, delay);
         Ok(())
@@ -149,8 +146,8 @@ impl Timer {
     ///
     /// [`Error::Closed`].
     pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
-        lp.core.require(self.0, "stop a timer")?;
-        lp.core.deadlines.cancel(self.0.index);
+        lp.core.require::<State>(self.0, "stop a timer")?;
+        lp.core.clear_deadline(self.0);
         lp.core.set_active(self.0, false);
         Ok(())
     }
@@ -202,7 +199,7 @@ impl Timer {
     pub fn set_period<S>(self, lp: &mut Loop<S>, period: Option<Duration>) -> Result {
         let op = "set a timer's period";
         let period = period.map_or(Ok(0), |period| checked_period(op, period))?;
-        state_mut(&mut lp.core, self.0, op)?.period = period;
+        lp.core.require::<State>(self.0, op)?.period = period;
         Ok(())
     }
 
@@ -212,32 +209,29 @@ impl Timer {
     ///
     /// [`Error::Closed`].
     pub fn period<S>(self, lp: &mut Loop<S>) -> Result<Option<Duration>> {
-        let period = state_mut(&mut lp.core, self.0, "read a timer's period")?.period;
+        let period = lp.core.require::<State>(self.0, "read a timer's period")?.period;
         Ok((period > 0).then_some(Duration::from_nanos(period)))
     }
 
     /// How long until the timer is due, by the loop's time; zero if it is overdue, `None` if it is not
     /// started or closed.
     pub fn due_in<S>(self, lp: &Loop<S>) -> Option<Duration> {
-        lp.core.table.get(self.0)?;
-        let due = lp.core.deadlines.get(self.0.index)?;
-        Some(Duration::from_nanos(due.saturating_sub(lp.core.now)))
+        let due = lp.core.deadline_of(self.0)?;
+        Some(Duration::from_nanos(due.saturating_sub(lp.core.now())))
     }
 }
 
-fn make<S>(lp: &mut Loop<S>, state: State, started: &'static Location<'static>) -> Timer {
-    Timer(lp.core.insert(Body::Timer(state), started))
+fn make<S>(lp: &mut Loop<S>, state: State, started_at: &'static Location<'static>) -> Timer {
+    Timer(lp.core.insert(state, started_at))
 }
 
 /// Starts a timer that is open.
 fn arm(core: &mut Core, handle: Handle, delay: Duration) {
-    let deadline = core.deadline(delay);
-    let Some(slot) = core.table.get_open(handle) else { return };
-    let was_active = slot.flags().active;
-    if let Body::Timer(state) = &mut slot.body {
-        (state.delay, state.was_started) = (nanos(delay), true);
-    }
-    core.deadlines.set(handle.index, deadline);
+    let deadline = core.deadline_after(delay);
+    let Some(parts) = core.parts::<State>(handle) else { return };
+    let was_active = parts.flags.active;
+    (parts.state.delay, parts.state.was_started) = (nanos(delay), true);
+    core.set_deadline(handle, deadline);
     if !was_active {
         core.set_active(handle, true);
     }
@@ -250,49 +244,49 @@ fn checked_period(op: &'static str, period: Duration) -> Result<Nanos> {
     }
 }
 
-fn state_mut<'a>(core: &'a mut Core, handle: Handle, op: &'static str) -> Result<&'a mut State> {
-    match &mut core.require(handle, op)?.body {
-        Body::Timer(state) => Ok(state),
-        _ => Err(Error::Closed { op }),
-    }
-}
-
 fn started_before<'a>(core: &'a mut Core, handle: Handle, op: &'static str) -> Result<&'a mut State> {
-    let state = state_mut(core, handle, op)?;
+    let state = core.require::<State>(handle, op)?;
     if state.was_started { Ok(state) } else { Err(Error::invalid(op, "it was never started")) }
 }
 
-/// The deadline has passed, and is taken out of the queue.
-pub(crate) fn due<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
-    let core = &mut lp.core;
-    let Ok(&mut State { period, once, .. }) = state_mut(core, handle, "fire") else { return Ok(()) };
-    if once {
-        core.begin_closing(handle);
-        return lp.call_last(state, handle, CallbackArg::NoArg);
-    }
-    if period > 0 {
-        // Before the callback, which may then stop it, or close it.
-        core.deadlines.set(handle.index, core.now.saturating_add(period));
-    } else {
-        core.set_active(handle, false);
-    }
-    lp.call_plainly(state, handle.index)
-}
+impl HandleKind for State {
+    type Slot = State;
 
-pub(crate) fn describe(state: &State, core: &Core, handle: Handle) -> String {
-    let due = core.deadlines.get(handle.index).map(|due| Duration::from_nanos(due.saturating_sub(core.now)));
-    let repeats = match state.period {
-        0 => String::new(),
-        period => format!(", every {:?}", Duration::from_nanos(period)),
-    };
-    due.map_or_else(|| "stopped".into(), |due| format!("due in {due:?}")) + &repeats
-}
+    fn kind(&self) -> Kind {
+        Kind::Timer
+    }
 
-pub(crate) fn verify(_: &State, core: &Core, handle: Handle) {
-    let active = core.table.get(handle).is_some_and(|slot| slot.flags().active);
-    assert_eq!(
-        active,
-        core.deadlines.get(handle.index).is_some(),
-        "an active timer has a deadline: {handle:?}"
-    );
+    fn status(&self, core: &Core, handle: Handle) -> String {
+        let due = core.deadline_of(handle);
+        let due = due.map(|due| Duration::from_nanos(due.saturating_sub(core.now())));
+        let repeats = match self.period {
+            0 => String::new(),
+            period => format!(", every {:?}", Duration::from_nanos(period)),
+        };
+        due.map_or_else(|| "stopped".into(), |due| format!("due in {due:?}")) + &repeats
+    }
+
+    /// Its deadline goes with the handle.
+    fn release(_: &mut Core, _: Handle) {}
+
+    fn verify(&self, core: &Core, handle: Handle) {
+        let active = core.flags(handle).is_some_and(|flags| flags.active);
+        assert_eq!(active, core.deadline_of(handle).is_some(), "an active timer has a deadline: {handle:?}");
+    }
+
+    fn on_deadline<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
+        let core = &mut lp.core;
+        let Some(&mut State { period, once, .. }) = core.get::<State>(handle) else { return Ok(()) };
+        if once {
+            core.begin_closing(handle);
+            return lp.call_final(state, handle, CallbackArg::NoArg);
+        }
+        if period > 0 {
+            // Before the callback, which may then stop it, or close it.
+            core.set_deadline(handle, core.now().saturating_add(period));
+        } else {
+            core.set_active(handle, false);
+        }
+        lp.call_no_arg(state, handle.index)
+    }
 }

@@ -1,21 +1,21 @@
-//! Waking the loop from another thread: many wakes, one callback.
+//! Waking the loop from other threads. Wakes coalesce: any number of them makes one callback.
 
-use std::{panic::Location, sync::Arc};
+use std::panic::Location;
 
 use crate::{
     Loop,
-    backend::Notifier,
+    backend::{Arc, Notifier},
     error::{Error, Result},
-    event_loop::kinds::Body,
-    handle::{Handle, typed_handle},
+    event_loop::{Core, HandleKind, typed_handle},
+    handle::{Handle, Kind},
 };
 
 typed_handle! {
-    /// Calls back when another thread asks for it.
+    /// Runs a callback when another thread wakes it.
     ///
-    /// Active from the start until it is closed, so it holds the loop unless it is
-    /// [`unref`](Self::unref)ed. For sending something along, see [`channel`](crate::channel); for
-    /// running a closure on the loop, see [`Remote`](crate::Remote).
+    /// Active until it is closed, so it keeps the loop alive unless it is [`unref`](Self::unref)ed. To send a
+    /// value with the wake-up, use a [`channel`](crate::channel); to run a closure on the loop, a
+    /// [`Remote`](crate::Remote). Once it is closed, its methods return [`Error::Closed`].
     ///
     /// ```
     /// use ringback::{Loop, Wake};
@@ -31,72 +31,81 @@ typed_handle! {
     Wake
 }
 
-/// What other threads hold of a [`Wake`]. Clones wake the same one.
+/// Wakes the loop of a [`Wake`], from any thread. Clones wake the same one.
 #[derive(Clone, Debug)]
 pub struct Waker {
-    bell: Arc<Notifier>,
+    notifier: Arc<Notifier>,
 }
 
 #[derive(Debug)]
 pub(crate) struct State {
-    bell: Arc<Notifier>,
-}
-
-impl State {
-    pub(crate) fn release(&self) {
-        self.bell.close();
-    }
+    notifier: Arc<Notifier>,
 }
 
 impl Wake {
-    /// Calls `callback` on the loop's thread after each [`Waker::wake`], in the poll phase. Wakes that
-    /// come before it runs are one; a wake that comes while it runs, or later, makes another call.
+    /// Starts a handle whose `callback` runs on the loop's thread after each [`Waker::wake`].
     ///
-    /// An error that the callback returns closes the handle.
+    /// It runs in the poll phase. Wakes that arrive before the callback runs make one call. A wake that
+    /// arrives while it runs, or later, makes another. An error that the callback returns closes the handle.
     #[track_caller]
     pub fn new<S>(
         lp: &mut Loop<S>,
         callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
     ) -> Result<Wake> {
-        let core = &mut lp.core;
-        let bell = |handle: Handle| Body::Wake(State { bell: Arc::new(core.backend.notifier(handle.key())) });
-        let handle = core.table.insert_with(Location::caller(), bell);
-        core.set_active(handle, true);
+        let state = |_, notifier| State { notifier: Arc::new(notifier) };
+        let handle = lp.core.insert_notified(state, Location::caller());
+        lp.core.set_active(handle, true);
         lp.set_callback_no_arg(handle, callback);
         Ok(Wake(handle))
     }
 
-    /// What another thread needs to wake this.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`].
+    /// Returns what another thread needs to wake this handle.
     pub fn waker<S>(self, lp: &Loop<S>) -> Result<Waker> {
-        match lp.core.table.get(self.0) {
-            Some(slot) if !slot.flags().closing => match &slot.body {
-                Body::Wake(state) => Ok(Waker { bell: state.bell.clone() }),
-                _ => Err(Error::Closed { op: "waker" }),
-            },
-            _ => Err(Error::Closed { op: "waker" }),
-        }
+        let open = lp.core.peek::<State>(self.0).filter(|_| lp.is_open(self.0));
+        let state = open.ok_or(Error::Closed { op: "waker" })?;
+        Ok(Waker { notifier: state.notifier.clone() })
     }
 }
 
 impl Waker {
-    /// Wakes the loop: its callback runs at least once after this. From any thread, the loop's own
-    /// included; never blocks for longer than another thread's wake takes.
+    /// Wakes the loop. The callback runs at least once after this call.
+    ///
+    /// May be called from any thread, also from the loop's own. May wait for another thread that wakes the
+    /// loop, which takes some instructions; never waits for a callback.
     ///
     /// # Errors
     ///
     /// [`Error::Disconnected`] if the handle or its loop is gone.
     pub fn wake(&self) -> Result {
-        if self.bell.ring() { Ok(()) } else { Err(Error::Disconnected { op: "wake" }) }
+        if self.notifier.notify() { Ok(()) } else { Err(Error::Disconnected { op: "wake" }) }
     }
 }
 
-pub(crate) fn rung<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
-    if let Some(Body::Wake(wake)) = lp.core.table.get(handle).map(|slot| &slot.body) {
-        wake.bell.hear();
+impl HandleKind for State {
+    type Slot = State;
+
+    fn kind(&self) -> Kind {
+        Kind::Wake
     }
-    lp.call_plainly(state, handle.index)
+
+    fn status(&self, _: &Core, _: Handle) -> String {
+        "may be woken by another thread".into()
+    }
+
+    fn release(core: &mut Core, handle: Handle) {
+        if let Some(state) = core.peek::<State>(handle) {
+            state.disconnect();
+        }
+    }
+
+    fn on_notify<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
+        if let Some(wake) = lp.core.peek::<State>(handle) {
+            wake.notifier.acknowledge();
+        }
+        lp.call_no_arg(state, handle.index)
+    }
+
+    fn disconnect(&self) {
+        self.notifier.close();
+    }
 }

@@ -1,40 +1,42 @@
-//! Work that would hold up the loop, done by its worker threads.
+//! Blocking or long work, run on the loop's worker threads.
 
 use std::{any::Any, mem, panic::Location};
 
 use crate::{
     Loop,
-    backend::job::{Job, Outcome, Task},
-    error::{Error, Result},
+    backend::job::{Job, Task},
+    error::Result,
     handle::{Kind, Request},
 };
 
-/// Runs `job` on a worker thread and calls `callback` with what it returned, on the loop's thread, in
-/// the deferred phase after polling.
+/// Runs `job` on a worker thread, and then `callback` with its result on the loop's thread.
 ///
-/// Jobs are begun in the order of asking, as many at a time as the loop has
-/// [workers](crate::Options::workers). A panic in the job arrives as [`Error::Panicked`]; one that is
-/// [cancelled](Request::cancel) before it has begun, as [`Error::Canceled`]. A job in flight holds the
-/// loop. An error that the callback returns is a failure without a handle.
+/// The callback runs in the deferred phase that follows the poll phase. It gets what the job returned,
+/// [`Error::Panicked`] if the job panicked, or [`Error::Canceled`] if it was [cancelled](Request::cancel)
+/// before a worker started it. A job that runs already cannot be cancelled. An error that the callback
+/// returns becomes a [`Failure`](crate::Failure) without a handle.
+///
+/// Jobs start in the order in which they were submitted, as many at a time as the loop has
+/// [workers](crate::Options::workers). A job in flight keeps the loop alive. If the loop is dropped, jobs
+/// that have not started are dropped with it. A running job finishes, and its result is discarded.
 ///
 /// ```
 /// use ringback::{Loop, work};
 ///
 /// let mut lp = Loop::new()?;
-/// work::run(&mut lp, || (1..=20_u64).product::<u64>(), |_, answer, product| {
-///     *answer = product?;
+/// work::run(&mut lp, || (1..=20_u64).product::<u64>(), |_, product, result| {
+///     *product = result?;
 ///     Ok(())
 /// })?;
-/// let mut answer = 0;
-/// lp.run(&mut answer)?;
-/// assert_eq!(answer, 2_432_902_008_176_640_000);
+/// let mut product = 0;
+/// lp.run(&mut product)?;
+/// assert_eq!(product, 2_432_902_008_176_640_000);
 /// # Ok::<(), ringback::Error>(())
 /// ```
 ///
 /// # Errors
 ///
-/// [`Error::System`] if there is no worker thread and none can be started. Then neither closure is
-/// called.
+/// [`Error::System`] if there is no worker thread and none can be spawned. Neither closure is called then.
 #[track_caller]
 pub fn run<S, T: Send + 'static>(
     lp: &mut Loop<S>,
@@ -42,43 +44,35 @@ pub fn run<S, T: Send + 'static>(
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result<T>) -> Result + 'static,
 ) -> Result<Request> {
     let request = lp.core.request(None, Kind::Work, "work", Location::caller());
-    lp.core.submit(request, Job::Call(Box::new(Work::Asked(job))))?;
-    lp.set_completion(
-        request,
-        Box::new(move |lp, state, result| callback(lp, state, result.and_then(value))),
-    );
+    lp.core.submit(request, Job::Call(Box::new(Work::Closure(job))))?;
+    lp.set_completion(request, Box::new(move |lp, state, result| callback(lp, state, result.map(value))));
     Ok(request)
 }
 
 /// The closure, then its value.
 enum Work<F, T> {
-    Asked(F),
-    Done(T),
-    /// The closure is running, or has panicked; or the value was given away.
+    Closure(F),
+    Value(T),
+    /// The closure is running, or has panicked; or the value was taken.
     Empty,
 }
 
 impl<T: Send + 'static, F: FnOnce() -> T + Send> Task for Work<F, T> {
-    fn perform(&mut self) {
-        if let Work::Asked(job) = mem::replace(self, Work::Empty) {
-            *self = Work::Done(job());
+    fn run(&mut self) {
+        if let Work::Closure(job) = mem::replace(self, Work::Empty) {
+            *self = Work::Value(job());
         }
     }
 
-    fn give(&mut self, place: &mut dyn Any) {
+    fn take(&mut self, place: &mut dyn Any) {
         if let Some(place) = place.downcast_mut::<Option<T>>() {
-            if let Work::Done(value) = mem::replace(self, Work::Empty) {
+            if let Work::Value(value) = mem::replace(self, Work::Empty) {
                 *place = Some(value);
             }
         }
     }
 }
 
-fn value<T: 'static>(outcome: Outcome) -> Result<T> {
-    let mut place: Option<T> = None;
-    if let Outcome::Value(mut task) = outcome {
-        task.give(&mut place);
-    }
-    // Never missing: the job and the callback of a request are made together.
-    place.ok_or_else(|| Error::invalid("work", "the result is of another type"))
+fn value<T: 'static>(job: Option<Job>) -> T {
+    job.expect("work completes with its job").into_result()
 }

@@ -1,93 +1,107 @@
-//! Jobs and their outcomes: plain data that can go to a thread, to a ring, or to a world in memory.
+//! Jobs: what may block, and is done by a worker, by the loop itself if it cannot block, or by a world.
+//!
+//! A job is a closure. Its result stays where the closure was, so that one block of memory goes to the worker and
+//! back.
 
 use std::{
     any::Any,
-    io,
-    ops::Deref,
+    fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use super::Descriptor;
-use crate::{
-    error::Error,
-    fs::{Metadata, OpenOptions},
-};
+use super::files::{FileError, FileSystem};
+use crate::error::Error;
 
-/// Something that may block, to be done elsewhere.
+/// Something that may block.
 pub(crate) enum Job {
     /// A closure of the application.
     Call(Box<dyn Task>),
-    /// Open a file.
-    Open { path: PathBuf, options: OpenOptions },
-    /// Open, read to the end, close.
-    ReadAll { path: PathBuf },
-    /// Create or truncate, write everything, close.
-    WriteAll { path: PathBuf, bytes: Content },
-    /// What the system knows about a path.
-    Stat { path: PathBuf, follow: bool },
-    /// What the system knows about an open file.
-    StatFile { file: Arc<Descriptor> },
-    /// Read into the buffer's room, once, at an offset.
-    ReadAt { file: Arc<Descriptor>, buffer: Vec<u8>, offset: u64 },
-    /// Write everything at an offset.
-    WriteAt { file: Arc<Descriptor>, bytes: Content, offset: u64 },
-    /// Write everything at the end.
-    Append { file: Arc<Descriptor>, bytes: Content },
-    /// Wait until the data, and the metadata if asked for, are on the disk.
-    Sync { file: Arc<Descriptor>, data_only: bool },
-    /// Cut or extend.
-    SetLen { file: Arc<Descriptor>, len: u64 },
-    /// Close what may take time to close, and say how it went.
-    Close { file: Arc<Descriptor> },
+    /// An operation on files.
+    Files(Box<dyn FileTask>),
 }
 
-/// What is to be written: bytes that may go to another thread.
-#[derive(Debug)]
-pub(crate) enum Content {
-    Owned(Vec<u8>),
-    Shared(Arc<[u8]>),
-}
-
-impl Deref for Content {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Content::Owned(bytes) => bytes,
-            Content::Shared(bytes) => bytes,
-        }
-    }
-}
-
-/// A closure of the application, then what it returned: in one place, so that one block of memory goes to the
-/// worker and back.
+/// A closure of the application, then what it returned.
 pub(crate) trait Task: Send {
     /// Calls the closure and keeps what it returns. Once.
-    fn perform(&mut self);
+    fn run(&mut self);
 
-    /// Puts the value into `place`, which is an `Option` of its type.
-    fn give(&mut self, place: &mut dyn Any);
+    /// Moves the result into `place`, an `Option` of its type.
+    fn take(&mut self, place: &mut dyn Any);
 }
 
-impl std::fmt::Debug for dyn Task {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("Task")
+/// An operation on files, then its result.
+pub(crate) trait FileTask: Send {
+    /// The name of the operation, for errors and timelines.
+    fn op(&self) -> &'static str;
+
+    /// Whether it only reads. Then it may be tried on what is in memory first, and run again.
+    fn only_reads(&self) -> bool;
+
+    /// Runs the operation and keeps its result.
+    fn run(&mut self, fs: &mut dyn FileSystem) -> Result<(), FileError>;
+
+    /// Moves the result into `place`, an `Option` of its type.
+    fn take(&mut self, place: &mut dyn Any);
+}
+
+impl Job {
+    /// The name of the operation.
+    pub(crate) fn op(&self) -> &'static str {
+        match self {
+            Job::Call(_) => "work",
+            Job::Files(task) => task.op(),
+        }
+    }
+
+    /// Whether it is a closure of the application, which may take any time.
+    pub(crate) fn is_call(&self) -> bool {
+        matches!(self, Job::Call(_))
+    }
+
+    /// Does the job, blocking as long as it takes. A panic of the application's is caught: it cannot see anything
+    /// of the loop's, so nothing can be left half done.
+    pub(crate) fn run(&mut self, fs: &mut dyn FileSystem) -> Result<(), Error> {
+        match self {
+            Job::Call(task) => catch_unwind(AssertUnwindSafe(|| task.run()))
+                .map_err(|panic| Error::Panicked { op: "work", message: panic_message(&*panic) }),
+            Job::Files(task) => task.run(fs).map_err(|error| error.named(task.op())),
+        }
+    }
+
+    /// Does the job on what `cached` has in memory. `None` if that would block: then the job is as it was, or
+    /// further on.
+    #[cfg_attr(ringback_portable, allow(dead_code))]
+    pub(crate) fn try_run(&mut self, cached: &mut dyn FileSystem) -> Option<Result<(), Error>> {
+        let Job::Files(task) = self else { return None };
+        if !task.only_reads() {
+            return None;
+        }
+        match task.run(cached) {
+            Err(error) if error.would_block() => None,
+            result => Some(result.map_err(|error| error.named(task.op()))),
+        }
+    }
+
+    /// Returns the result of a job that is done. The caller knows its type: the job and its callback are made
+    /// together.
+    pub(crate) fn into_result<T: 'static>(mut self) -> T {
+        let mut place: Option<T> = None;
+        match &mut self {
+            Job::Call(task) => task.take(&mut place),
+            Job::Files(task) => task.take(&mut place),
+        }
+        place.expect("a job that is done holds a result of its callback's type")
     }
 }
 
-/// Calls a closure of the application's. Nothing of ours is seen by it, so nothing of ours can be left half done
-/// when it panics.
-pub(crate) fn call(mut task: Box<dyn Task>) -> Result<Outcome, Error> {
-    match catch_unwind(AssertUnwindSafe(|| task.perform())) {
-        Ok(()) => Ok(Outcome::Value(task)),
-        Err(panic) => Err(Error::Panicked { op: "work", message: said(&*panic) }),
+impl fmt::Debug for Job {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Job({})", self.op())
     }
 }
 
-/// What was said with a panic.
-pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
+/// The message of a panic, if it was a string.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
@@ -95,40 +109,24 @@ pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a value that is not a string".to_owned())
 }
 
-/// What a job's error is made of: the act, and the path if it was given one. Nothing is formatted unless it failed.
-pub(crate) fn failed_on(op: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::system_on(op, path.display(), source)
-}
-
-pub(crate) fn failed(op: &'static str) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::system(op, source)
-}
-
-/// What came of a job, or of any request.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    Done,
-    Count(usize),
-    Bytes(Vec<u8>),
-    Metadata(Metadata),
-    /// An open file, and its path.
-    File(Descriptor, PathBuf),
-    /// A task that was performed.
-    Value(Box<dyn Task>),
-}
-
 /// A finished job, on its way to the loop.
 #[derive(Debug)]
 pub(crate) struct Done {
     /// What the job was submitted as.
     pub(crate) token: u64,
-    pub(crate) result: Result<Outcome, Error>,
+    /// The job, which holds its result.
+    pub(crate) result: Result<Job, Error>,
 }
 
 /// What became of a job that was submitted.
 pub(crate) enum Submitted {
     /// It could be done without blocking, and was.
-    Finished(Result<Outcome, Error>),
-    /// It waits for a worker. The ticket can withdraw it until one takes it.
+    Finished(Result<Job, Error>),
+    /// It waits for a worker. The ticket cancels it until a worker starts it.
     Queued(u64),
+}
+
+/// What a file system cannot do says so by this error.
+pub(crate) fn unsupported(op: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, format!("{op} is not supported here"))
 }

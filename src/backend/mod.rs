@@ -20,7 +20,9 @@
 //!
 //! A backend does not know what a handle is: it keeps keys, and gives them back.
 
+pub(crate) mod files;
 pub(crate) mod job;
+mod options;
 mod readiness;
 
 #[allow(unsafe_code)]
@@ -36,9 +38,10 @@ pub(crate) mod sim;
 #[cfg(feature = "sim")]
 pub(crate) use either::{Backend, Descriptor, Socket};
 pub(crate) use native::{
-    AcceptError, Inbox, Mailbox, Notifier, PIECES_MAX, PageBuf, Refused, Rejected, SocketOptions,
+    AcceptError, Arc, Inbox, ListenConfig, Mailbox, Notifier, PIECES_MAX, PageBuf, PushError,
     classify_accept_error, signal_numbers,
 };
 #[cfg(not(feature = "sim"))]
 pub(crate) use native::{Backend, Descriptor, Socket};
+pub(crate) use options::SocketOptions;
 pub(crate) use readiness::{Interest, Readiness};

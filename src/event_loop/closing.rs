@@ -1,35 +1,28 @@
-//! The end of handles: told once, in the closing phase, after everything else about them.
+//! The closing phase: handles that were closed, after everything else about them.
 
 use std::panic::Location;
 
 use super::{
     Loop,
     core::{Core, Deferred},
-    dispatch::Answer,
-    kinds,
+    dispatch::Completion,
 };
 use crate::{
-    backend::job::Outcome,
     error::Result,
     handle::{Handle, Kind},
 };
 
 impl<S> Loop<S> {
-    /// Tells the handles that are closed by now, in the order in which they were closed. Those that are
-    /// closed in here wait for the next turn.
-    pub(crate) fn closing(&mut self, state: &mut S) -> Result {
-        let lp = self.core.lp;
+    /// Delivers the final events of the handles that are closed by now, in the order in which they were closed.
+    /// Handles that are closed in here wait for the next turn.
+    pub(super) fn closing(&mut self, state: &mut S) -> Result {
         for _ in 0..self.core.closing.len() {
             let Some(&handle) = self.core.closing.front() else { break };
-            // Taken out before the call, and the handle only after it: if this is broken off, the next
-            // turn finds the handle without a callback, and goes on from there.
-            match self.core.table.get(handle).and_then(|slot| kinds::last_words(&slot.body)) {
-                Some(words) => self.call_last(state, handle, words)?,
+            // The callback is taken out before the call, and the handle only after it: if this is interrupted, the
+            // next turn finds the handle without a callback, and continues from there.
+            match self.core.body(handle).and_then(|body| body.final_event()) {
+                Some(event) => self.call_final(state, handle, event)?,
                 None => drop(self.take_callback(handle.index)),
-            }
-            if self.core.lp != lp {
-                // The application has exchanged the loop for another inside the callback.
-                return Ok(());
             }
             self.core.closing.pop_front();
             self.core.table.remove(handle);
@@ -38,60 +31,54 @@ impl<S> Loop<S> {
                 self.callbacks.shrink_to_fit();
             }
             if !self.core.close_waiters.is_empty() {
-                self.tell_waiters(state, handle)?;
+                self.complete_waiters(state, handle)?;
             }
         }
         Ok(())
     }
 
-    /// Answers those who wait for the end of this handle: now, and first of all if that is broken off.
-    fn tell_waiters(&mut self, state: &mut S, handle: Handle) -> Result {
-        let lp = self.core.lp;
+    /// Calls what waits for the close of this handle: now, and before everything else if that is interrupted.
+    fn complete_waiters(&mut self, state: &mut S, handle: Handle) -> Result {
         let waiters = self.core.close_waiters.remove(&handle).unwrap_or_default();
         let count = waiters.len();
         for waiter in waiters.into_iter().rev() {
-            self.core.pending.push_front(Deferred::Answer(waiter, Ok(Outcome::Done)));
+            self.core.deferred.push_front(Deferred::Completed(waiter, Ok(None)));
         }
         for _ in 0..count {
-            if self.core.lp != lp {
-                return Ok(());
-            }
-            if let Some(Deferred::Answer(request, result)) = self.core.pending.pop_front() {
-                self.answer(state, request, result)?;
+            if let Some(Deferred::Completed(request, result)) = self.core.deferred.pop_front() {
+                self.call_completion(state, request, result)?;
             }
         }
         Ok(())
     }
 
-    pub(crate) fn close_and_tell(
+    pub(super) fn close_with(
         &mut self,
         handle: Handle,
-        started: &'static Location<'static>,
-        answer: Answer<S>,
+        started_at: &'static Location<'static>,
+        completion: Completion<S>,
     ) {
-        let request = self.core.request(None, Kind::Close, "close", started);
-        self.set_completion(request, answer);
+        let request = self.core.request(None, Kind::Close, "close", started_at);
+        self.set_completion(request, completion);
         if self.core.table.get(handle).is_some() {
             self.core.close_waiters.entry(handle).or_default().push(request);
             self.core.close(handle);
         } else {
-            self.core.answer(request, Ok(Outcome::Done));
+            self.core.complete(request, Ok(()));
         }
     }
 }
 
 impl Core {
-    /// Panics unless each closing handle without a request is on the list, once.
-    pub(crate) fn verify_closing(&self) {
+    /// Panics unless each closing handle without a request is listed, once.
+    pub(super) fn verify_closing(&self) {
         for (handle, slot) in self.table.iter() {
             let listed = self.closing.iter().filter(|&&other| other == handle).count();
             let expected = slot.flags().closing && slot.requests == 0;
-            assert_eq!(listed, usize::from(expected), "a closing handle is told once: {handle:?}");
+            assert_eq!(listed, usize::from(expected), "a closing handle is listed once: {handle:?}");
         }
-        assert!(self.closing.iter().all(|&handle| self.table.get(handle).is_some()), "what is told exists");
-        assert!(
-            self.close_waiters.keys().all(|&handle| self.table.get(handle).is_some()),
-            "what is waited for exists"
-        );
+        let exists = |handle: &Handle| self.table.get(*handle).is_some();
+        assert!(self.closing.iter().all(exists), "a listed handle exists");
+        assert!(self.close_waiters.keys().all(exists), "a handle whose close is waited for exists");
     }
 }

@@ -1,4 +1,6 @@
 //! Everything of a loop that calls no callback, and so is not generic over the application's state.
+//!
+//! Its fields are private to the loop. Kinds use the verbs below.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,22 +10,23 @@ use std::{
 };
 
 use super::{
-    kinds::{self, Body},
+    kinds::{self, Body, HandleKind, Shared},
     metrics::Counters,
+    turn::Phase,
 };
 use crate::{
     backend::{
-        Backend, Readiness,
-        job::{Done, Job, Outcome, Submitted},
+        Backend, Notifier, Readiness,
+        job::{Done, Job, Submitted},
     },
     error::{Error, Result},
     handle::{
         Callee, Handle, Key, Kind, Request,
-        request::{Requests, Stage},
-        table::{Slot, Table},
+        flags::Flags,
+        request::{RequestState, Requests, Stage},
+        table::Table,
     },
-    queue::{deadlines::Deadlines, rounds::Rounds, send_queue::BufferPool},
-    signal,
+    queue::{deadlines::Deadlines, rounds::Rounds},
     time::{Nanos, nanos},
 };
 
@@ -31,55 +34,62 @@ static LOOPS: AtomicU32 = AtomicU32::new(0);
 
 /// Something that waits for the next deferred phase.
 #[derive(Debug)]
-pub(crate) enum Deferred {
-    /// The answer to a request.
-    Answer(Request, Result<Outcome>),
-    /// A stream has something to tell its callback.
-    Stream(Handle),
+pub(super) enum Deferred {
+    /// A request is complete. The job that was done for it, if any, holds its result.
+    Completed(Request, Result<Option<Job>>),
+    /// A handle asked for it.
+    Handle(Handle),
 }
 
-/// A loop, but for its callbacks.
+/// A loop, except its callbacks.
 ///
-/// 1. What is dispatched is kept here until it is, one by one: a phase that is broken off, by an error
-///    or a panic, goes on where it stopped. Only `ready` may be dropped: the system says it again.
+/// 1. Events are kept here until they are dispatched, one by one: a phase that an error or a panic
+///    interrupts resumes where it stopped. Only `ready` may be dropped: the system reports it again.
 /// 2. `slot.requests` is the number of requests that have the handle as owner.
 /// 3. Each closing handle is in `closing` once it has no request left, and only then.
 pub(crate) struct Core {
-    pub(crate) lp: u32,
-    pub(crate) backend: Backend,
-    pub(crate) table: Table<Body>,
-    pub(crate) requests: Requests,
-    pub(crate) deadlines: Deadlines,
-    pub(crate) hooks: [Rounds; 3],
-    pub(crate) signals: signal::Watchers,
+    pub(super) lp: u32,
+    pub(super) backend: Backend,
+    pub(super) table: Table<Body>,
+    pub(super) requests: Requests,
+    pub(super) deadlines: Deadlines,
+    /// The hooks of each phase.
+    pub(super) hooks: [Rounds; 3],
+    pub(super) shared: Shared,
     /// The loop's time. Read at named points of the turn only.
-    pub(crate) now: Nanos,
-    pub(crate) pending: VecDeque<Deferred>,
-    pub(crate) closing: VecDeque<Handle>,
-    /// Who waits for a handle to be closed.
-    pub(crate) close_waiters: BTreeMap<Handle, Vec<Request>>,
-    pub(crate) ready: Vec<(Key, Readiness)>,
+    pub(super) now: Nanos,
+    pub(super) deferred: VecDeque<Deferred>,
+    pub(super) closing: VecDeque<Handle>,
+    /// Requests that complete when a handle is closed.
+    pub(super) close_waiters: BTreeMap<Handle, Vec<Request>>,
+    pub(super) ready: Vec<(Key, Readiness)>,
     /// How many of `ready` were dispatched.
-    pub(crate) ready_done: usize,
-    pub(crate) rung: Vec<Key>,
-    /// How many of `rung` were dispatched.
-    pub(crate) rung_done: usize,
-    pub(crate) delivered: VecDeque<(i32, Handle)>,
-    /// Streams with bytes that another handle's callback wrote, to be sent once for all.
-    pub(crate) unsent: Vec<Handle>,
-    /// The stream whose callback is running: it is flushed when that returns.
-    pub(crate) delivering: Option<Handle>,
-    pub(crate) stock: BufferPool,
-    /// What is read is read into here, and lent to the callback. Empty while it is lent.
-    pub(crate) buffer: Vec<u8>,
-    pub(crate) buffer_size: usize,
-    pub(crate) counters: Counters,
-    pub(crate) stopping: bool,
-    pub(crate) running: bool,
+    pub(super) ready_done: usize,
+    /// Keys that were notified, by other threads or by a handle itself.
+    pub(super) notified: Vec<Key>,
+    /// How many of `notified` were dispatched.
+    pub(super) notified_done: usize,
+    /// Handles whose event comes after all others of the poll phase.
+    pub(super) last: VecDeque<Handle>,
+    /// Handles with something to send, once for all that was written.
+    pub(super) to_flush: Vec<Handle>,
+    pub(super) counters: Counters,
+    pub(super) stopping: bool,
+    pub(super) running: bool,
+}
+
+/// An open handle of one kind, and what its kind may use beside it.
+pub(crate) struct Parts<'a, K> {
+    pub(crate) state: &'a mut K,
+    pub(crate) flags: Flags,
+    pub(crate) shared: &'a mut Shared,
+    pub(crate) backend: &'a mut Backend,
+    pub(crate) counters: &'a mut Counters,
+    pub(crate) now: Nanos,
 }
 
 impl Core {
-    pub(crate) fn new(backend: Backend, buffer_size: usize) -> Core {
+    pub(super) fn new(backend: Backend, read_buffer: usize) -> Core {
         let lp = LOOPS.fetch_add(1, Ordering::Relaxed);
         let now = backend.now();
         Core {
@@ -89,21 +99,17 @@ impl Core {
             requests: Requests::new(lp),
             deadlines: Deadlines::default(),
             hooks: Default::default(),
-            signals: signal::Watchers::default(),
+            shared: Shared::new(read_buffer),
             now,
-            pending: VecDeque::new(),
+            deferred: VecDeque::new(),
             closing: VecDeque::new(),
             close_waiters: BTreeMap::new(),
             ready: Vec::new(),
             ready_done: 0,
-            rung: Vec::new(),
-            rung_done: 0,
-            delivered: VecDeque::new(),
-            unsent: Vec::new(),
-            delivering: None,
-            stock: BufferPool::default(),
-            buffer: Vec::new(),
-            buffer_size,
+            notified: Vec::new(),
+            notified_done: 0,
+            last: VecDeque::new(),
+            to_flush: Vec::new(),
             counters: Counters::default(),
             stopping: false,
             running: false,
@@ -112,35 +118,165 @@ impl Core {
 
     // ---- time
 
-    pub(crate) fn read_clock(&mut self) {
+    pub(super) fn read_clock(&mut self) {
         self.now = self.backend.now();
     }
 
-    /// When something that starts now and takes `delay` is due. Outside of `run` nobody refreshes the
+    /// The loop's time.
+    pub(crate) fn now(&self) -> Nanos {
+        self.now
+    }
+
+    /// When something that starts now and takes `delay` is due. Outside of `run` no turn refreshes the
     /// time, so it is read; inside, it is that of the turn. Beyond 584 years is never.
-    pub(crate) fn deadline(&mut self, delay: Duration) -> Nanos {
+    pub(crate) fn deadline_after(&mut self, delay: Duration) -> Nanos {
         if !self.running {
             self.read_clock();
         }
         self.now.saturating_add(nanos(delay))
     }
 
-    // ---- handles
-
-    pub(crate) fn insert(&mut self, body: Body, started: &'static Location<'static>) -> Handle {
-        self.table.insert_with(started, |_| body)
+    pub(crate) fn set_deadline(&mut self, handle: Handle, deadline: Nanos) {
+        self.deadlines.set(handle.index, deadline);
     }
 
-    /// The slot of an open handle.
-    pub(crate) fn require(&mut self, handle: Handle, op: &'static str) -> Result<&mut Slot<Body>> {
-        self.table.require(handle, op)
+    pub(crate) fn clear_deadline(&mut self, handle: Handle) {
+        self.deadlines.cancel(handle.index);
+    }
+
+    pub(crate) fn deadline_of(&self, handle: Handle) -> Option<Nanos> {
+        self.table.get(handle)?;
+        self.deadlines.get(handle.index)
+    }
+
+    // ---- handles
+
+    /// Makes a handle of a kind.
+    pub(crate) fn insert<K: HandleKind>(
+        &mut self,
+        state: K,
+        started_at: &'static Location<'static>,
+    ) -> Handle {
+        self.table.insert_with(started_at, |_| state.into_body())
+    }
+
+    /// Makes a handle that other threads can notify.
+    pub(crate) fn insert_notified<K: HandleKind>(
+        &mut self,
+        state: impl FnOnce(Handle, Notifier) -> K,
+        started_at: &'static Location<'static>,
+    ) -> Handle {
+        let Core { table, backend, .. } = self;
+        table.insert_with(started_at, |handle| state(handle, backend.notifier(handle.key())).into_body())
+    }
+
+    /// The state of an open handle, if it is of this kind.
+    #[inline(always)]
+    pub(crate) fn get<K: HandleKind>(&mut self, handle: Handle) -> Option<&mut K> {
+        K::of_mut(&mut self.table.get_open(handle)?.body)
+    }
+
+    /// The state of a handle, closing or not, if it is of this kind.
+    pub(crate) fn peek<K: HandleKind>(&self, handle: Handle) -> Option<&K> {
+        K::of(&self.table.get(handle)?.body)
+    }
+
+    /// The state of a handle, closing or not, if it is of this kind.
+    pub(crate) fn peek_mut<K: HandleKind>(&mut self, handle: Handle) -> Option<&mut K> {
+        K::of_mut(&mut self.table.get_mut(handle)?.body)
+    }
+
+    /// The state of an open handle.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::WrongLoop`].
+    pub(crate) fn require<K: HandleKind>(&mut self, handle: Handle, op: &'static str) -> Result<&mut K> {
+        K::of_mut(&mut self.table.require(handle, op)?.body).ok_or(Error::Closed { op })
+    }
+
+    /// The state of an open handle, and what its kind may use beside it.
+    #[inline(always)]
+    pub(crate) fn parts<K: HandleKind>(&mut self, handle: Handle) -> Option<Parts<'_, K>> {
+        let Core { table, shared, backend, counters, now, .. } = self;
+        let slot = table.get_open(handle)?;
+        let flags = slot.flags();
+        let state = K::of_mut(&mut slot.body)?;
+        Some(Parts { state, flags, shared, backend, counters, now: *now })
+    }
+
+    /// Notes where an open handle was started, for reports.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::WrongLoop`].
+    pub(crate) fn set_started_at(
+        &mut self,
+        handle: Handle,
+        op: &'static str,
+        started_at: &'static Location<'static>,
+    ) -> Result {
+        self.table.require(handle, op)?.started_at = started_at;
+        Ok(())
+    }
+
+    pub(crate) fn started_at(&self, handle: Handle) -> Option<&'static Location<'static>> {
+        Some(self.table.get(handle)?.started_at)
+    }
+
+    /// The flags of a handle, closing or not.
+    pub(crate) fn flags(&self, handle: Handle) -> Option<Flags> {
+        Some(self.table.get(handle)?.flags())
+    }
+
+    /// How many requests of the handle are not complete.
+    pub(crate) fn requests_of(&self, handle: Handle) -> usize {
+        self.table.get(handle).map_or(0, |slot| slot.requests as usize)
     }
 
     pub(crate) fn set_active(&mut self, handle: Handle, active: bool) {
-        self.table.update(handle, |state| state.active = active);
+        self.table.update(handle, |flags| flags.active = active);
     }
 
-    /// Closes a handle: what it has of the system goes now, the rest in the closing phase.
+    /// Sets whether the handle keeps the loop alive by what it has to do, referenced or not.
+    pub(crate) fn set_outstanding(&mut self, handle: Handle, outstanding: bool) {
+        self.table.update(handle, |flags| flags.outstanding = outstanding);
+    }
+
+    pub(crate) fn set_activity(&mut self, handle: Handle, active: bool, outstanding: bool) {
+        self.table.update(handle, |flags| {
+            flags.active = active;
+            flags.outstanding = outstanding;
+        });
+    }
+
+    pub(crate) fn set_name(&mut self, handle: Handle, name: String) {
+        self.table.set_name(handle, name);
+    }
+
+    pub(crate) fn name(&self, handle: Handle) -> Option<&str> {
+        self.table.name(handle)
+    }
+
+    /// What a slot holds, of a handle that is there, closing or not.
+    #[inline(always)]
+    pub(super) fn body(&self, handle: Handle) -> Option<&Body> {
+        Some(&self.table.get(handle)?.body)
+    }
+
+    /// The open handle that a key was made from, and what its slot holds.
+    #[inline(always)]
+    pub(super) fn resolve(&self, key: Key) -> Option<(Handle, &Body)> {
+        self.table.resolve(key).map(|(handle, slot)| (handle, &slot.body))
+    }
+
+    /// The handle in a slot, closing or not, and what the slot holds.
+    #[inline(always)]
+    pub(super) fn body_at(&self, index: u32) -> Option<(Handle, &Body)> {
+        self.table.slot_at(index).map(|(handle, slot)| (handle, &slot.body))
+    }
+
+    /// Closes a handle: what it has of the system is released now; the rest follows in the closing phase.
     pub(crate) fn close(&mut self, handle: Handle) {
         if self.table.get_open(handle).is_none() {
             return;
@@ -150,21 +286,103 @@ impl Core {
         self.begin_closing(handle);
     }
 
-    /// The same for an open handle that has nothing to release, and no deadline.
+    /// Closes an open handle that has nothing to release, and no deadline.
     pub(crate) fn begin_closing(&mut self, handle: Handle) {
-        self.table.update(handle, |state| {
-            state.closing = true;
-            state.active = false;
-            state.outstanding = false;
+        self.table.update(handle, |flags| {
+            flags.closing = true;
+            flags.active = false;
+            flags.outstanding = false;
         });
         self.close_if_quiet(handle);
     }
 
     fn close_if_quiet(&mut self, handle: Handle) {
         let Some(slot) = self.table.get(handle) else { return };
-        if slot.flags().closing && slot.requests == 0 && kinds::quiesced(self, handle) {
+        if slot.flags().closing && slot.requests == 0 && kinds::finish_close(self, handle) {
             self.closing.push_back(handle);
         }
+    }
+
+    // ---- events to come
+
+    /// Calls [`HandleKind::on_deferred`] in the next deferred phase, once for each call of this.
+    pub(crate) fn defer_to(&mut self, handle: Handle) {
+        self.deferred.push_back(Deferred::Handle(handle));
+    }
+
+    /// Calls [`HandleKind::flush`] at the end of the poll batch, once for each call of this. The kind sees to
+    /// it that a handle is listed once.
+    pub(crate) fn flush_later(&mut self, handle: Handle) {
+        self.to_flush.push(handle);
+    }
+
+    /// Calls [`HandleKind::on_ready`] in this batch, as if the system had reported it.
+    pub(crate) fn mark_ready(&mut self, handle: Handle, readiness: Readiness) {
+        self.ready.push((handle.key(), readiness));
+    }
+
+    /// Calls [`HandleKind::on_notify`] in the next turn: the handle has more to do, after all others.
+    pub(crate) fn notify_again(&mut self, handle: Handle) {
+        self.notified.push(handle.key());
+    }
+
+    /// Calls [`HandleKind::on_last`] after every other event of this poll phase.
+    pub(crate) fn deliver_last(&mut self, handle: Handle) {
+        self.last.push_back(handle);
+    }
+
+    /// How often the handle is listed for [`HandleKind::on_deferred`] and for [`HandleKind::flush`]. For
+    /// `verify`.
+    pub(crate) fn times_listed(&self, handle: Handle) -> (usize, usize) {
+        let is_it = |deferred: &&Deferred| matches!(deferred, Deferred::Handle(other) if *other == handle);
+        let to_flush = self.to_flush.iter().filter(|&&other| other == handle).count();
+        (self.deferred.iter().filter(is_it).count(), to_flush)
+    }
+
+    /// Flushes the handles that asked for it.
+    #[inline]
+    pub(super) fn flush_listed(&mut self) {
+        if !self.to_flush.is_empty() {
+            self.flush_all();
+        }
+    }
+
+    #[inline(never)]
+    fn flush_all(&mut self) {
+        let mut listed = std::mem::take(&mut self.to_flush);
+        for handle in listed.drain(..) {
+            kinds::flush(self, handle);
+        }
+        // The memory is used again. Nothing was added: flushing calls no callback.
+        self.to_flush = listed;
+    }
+
+    // ---- hooks
+
+    pub(crate) fn join_phase(&mut self, phase: Phase, handle: Handle) {
+        self.hooks[phase as usize].join(handle.index);
+    }
+
+    pub(crate) fn leave_phase(&mut self, phase: Phase, handle: Handle) {
+        self.hooks[phase as usize].leave(handle.index);
+    }
+
+    pub(crate) fn is_in_phase(&self, phase: Phase, handle: Handle) -> bool {
+        self.hooks[phase as usize].is_member(handle.index)
+    }
+
+    // ---- the system
+
+    pub(crate) fn backend(&mut self) -> &mut Backend {
+        &mut self.backend
+    }
+
+    pub(crate) fn shared(&mut self) -> &mut Shared {
+        &mut self.shared
+    }
+
+    pub(crate) fn shared_ref(&self) -> &Shared {
+        &self.shared
     }
 
     // ---- callbacks
@@ -172,70 +390,95 @@ impl Core {
     /// A callback is about to be called.
     #[inline(always)]
     #[cfg_attr(not(feature = "sim"), expect(unused_variables, reason = "only a world keeps a trace"))]
-    pub(crate) fn note_call(&mut self, callee: Callee) {
+    pub(super) fn trace_call(&mut self, callee: Callee) {
         self.counters.callbacks += 1;
         #[cfg(feature = "sim")]
-        self.backend.note_call(callee);
+        self.backend.trace_call(callee);
     }
 
-    /// The same for that of the handle in a slot.
+    /// The callback of the handle in a slot is about to be called.
     #[inline(always)]
     #[cfg_attr(not(feature = "sim"), expect(unused_variables, reason = "only a world keeps a trace"))]
-    pub(crate) fn note_call_at(&mut self, index: u32) {
+    pub(super) fn trace_call_at(&mut self, index: u32) {
         self.counters.callbacks += 1;
         #[cfg(feature = "sim")]
         if self.backend.is_simulated() {
             let Some(handle) = self.table.at(index) else { return };
             let Some(slot) = self.table.get(handle) else { return };
-            let (kind, started_at) = (slot.body.kind(), slot.started);
-            self.backend.note_call(Callee { handle: Some(handle), kind, started_at });
+            let (kind, started_at) = (slot.body.kind(), slot.started_at);
+            self.backend.trace_call(Callee { handle: Some(handle), kind, started_at });
         }
     }
 
     // ---- requests
 
-    /// A request, which its owner's end will wait for.
+    /// Makes a request. The close of its owner waits for it.
     pub(crate) fn request(
         &mut self,
         owner: Option<Handle>,
         kind: Kind,
         op: &'static str,
-        started: &'static Location<'static>,
+        started_at: &'static Location<'static>,
     ) -> Request {
         if let Some(slot) = owner.and_then(|owner| self.table.get_mut(owner)) {
             slot.requests += 1;
         }
-        self.requests.insert(owner, kind, op, started)
+        self.requests.insert(owner, kind, op, started_at)
     }
 
-    /// A request is answered, or was never made: its owner waits for one less.
-    pub(crate) fn finish(&mut self, request: Request) -> Option<crate::handle::request::RequestState> {
-        let pending = self.requests.remove(request)?;
-        if let Some(owner) = pending.owner {
+    /// Marks a request of the loop's own: its completion calls no callback.
+    pub(crate) fn set_internal(&mut self, request: Request) {
+        if let Some(state) = self.requests.get_mut(request) {
+            state.internal = true;
+        }
+    }
+
+    /// Whether a request waits in the workers' queue, or is with a worker.
+    pub(crate) fn is_queued(&self, request: Request) -> bool {
+        self.requests.get(request).is_some_and(|state| matches!(state.stage, Stage::Queued(_)))
+    }
+
+    /// Whether a request is not complete, or its callback has not been called.
+    pub(crate) fn is_pending(&self, request: Request) -> bool {
+        self.requests.get(request).is_some()
+    }
+
+    /// Removes a request that is complete, or was never made: its owner waits for one less.
+    pub(super) fn finish(&mut self, request: Request) -> Option<RequestState> {
+        let state = self.requests.remove(request)?;
+        if let Some(owner) = state.owner {
             if let Some(slot) = self.table.get_mut(owner) {
                 slot.requests -= 1;
             }
             self.close_if_quiet(owner);
         }
-        Some(pending)
+        Some(state)
     }
 
-    /// Queues the answer to a request.
-    pub(crate) fn answer(&mut self, request: Request, result: Result<Outcome>) {
-        if let Some(pending) = self.requests.get_mut(request) {
-            pending.stage = Stage::Completed;
-            self.pending.push_back(Deferred::Answer(request, result));
+    /// Completes a request: its callback is called in the next deferred phase.
+    pub(crate) fn complete(&mut self, request: Request, result: Result) {
+        self.complete_with(request, result.map(|()| None));
+    }
+
+    fn complete_with(&mut self, request: Request, result: Result<Option<Job>>) {
+        if let Some(state) = self.requests.get_mut(request) {
+            state.stage = Stage::Completed;
+            self.deferred.push_back(Deferred::Completed(request, result));
         }
     }
 
-    /// Gives a job to the backend. An error means that the request was not made.
+    /// Gives a job to the backend.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if a worker thread is needed and none can be started. Then there is no request.
     pub(crate) fn submit(&mut self, request: Request, job: Job) -> Result {
         let token = u64::from(request.index) | (request.serial.get() << 32);
-        match self.backend.submit(token, job, self.pending.len()) {
-            Ok(Submitted::Finished(result)) => self.answer(request, result),
+        match self.backend.submit(token, job, self.deferred.len()) {
+            Ok(Submitted::Finished(result)) => self.complete_with(request, result.map(Some)),
             Ok(Submitted::Queued(ticket)) => {
-                if let Some(pending) = self.requests.get_mut(request) {
-                    pending.stage = Stage::Queued(ticket);
+                if let Some(state) = self.requests.get_mut(request) {
+                    state.stage = Stage::Queued(ticket);
                 }
             }
             Err(error) => {
@@ -246,72 +489,66 @@ impl Core {
         Ok(())
     }
 
-    /// Jobs are done: their answers are due in the next deferred phase.
-    pub(crate) fn collect_done(&mut self) {
-        let Core { backend, requests, pending, .. } = self;
+    /// Takes the jobs that are done: their callbacks are called in the next deferred phase.
+    pub(super) fn reap_completions(&mut self) {
+        let Core { backend, requests, deferred, .. } = self;
         backend.drain_completions(|Done { token, result }| {
-            if let Some(request) = requests.answered(token as u32, (token >> 32) as u32) {
-                pending.push_back(Deferred::Answer(request, result));
+            if let Some(request) = requests.complete(token as u32, (token >> 32) as u32) {
+                deferred.push_back(Deferred::Completed(request, result.map(Some)));
             }
         });
     }
 
+    /// Cancels a request that has not been started.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyStarted`]; [`Error::Closed`] if it is complete; [`Error::WrongLoop`].
     pub(crate) fn cancel(&mut self, request: Request) -> Result {
         let lp = self.lp;
-        let Some(pending) = self.requests.get_mut(request) else {
+        let Some(state) = self.requests.get_mut(request) else {
             let op = "cancel";
             return Err(if request.lp == lp { Error::Closed { op } } else { Error::WrongLoop { op } });
         };
-        let op = pending.op;
-        match pending.stage {
+        let op = state.op;
+        match state.stage {
             Stage::Queued(ticket) if self.backend.cancel(ticket) => {
-                self.answer(request, Err(Error::Canceled { op }));
+                self.complete(request, Err(Error::Canceled { op }));
                 Ok(())
             }
-            Stage::Completed if pending.kind == Kind::Deferred => {
-                // Its answer is queued, but only to run it: take it back.
-                let queued = self.pending.iter_mut().find_map(|pending| match pending {
-                    Deferred::Answer(other, result) if *other == request => Some(result),
-                    _ => None,
-                });
-                match queued {
-                    Some(result) if result.is_ok() => {
-                        *result = Err(Error::Canceled { op });
-                        Ok(())
-                    }
-                    _ => Err(Error::AlreadyStarted { op: "cancel" }),
-                }
+            // It is listed, but only to be called. Dispatch looks at the mark.
+            Stage::Completed if state.kind == Kind::Deferred && !state.canceled => {
+                state.canceled = true;
+                Ok(())
             }
             _ => Err(Error::AlreadyStarted { op: "cancel" }),
         }
     }
 
-    /// Whether anything keeps the loop running, but for those who post from other threads.
-    pub(crate) fn is_alive(&self) -> bool {
-        self.table.alive() > 0 || self.requests.len() > 0 || !self.pending.is_empty()
+    // ---- alive
+
+    /// Whether anything keeps the loop running, except senders in other threads.
+    pub(super) fn is_alive(&self) -> bool {
+        self.table.alive() > 0 || self.requests.len() > 0 || !self.deferred.is_empty()
     }
 
-    /// Whether something waits that needs no event.
-    pub(crate) fn has_work(&self) -> bool {
-        !self.pending.is_empty()
+    /// Whether something is to be done that needs no event.
+    pub(super) fn has_work(&self) -> bool {
+        !self.deferred.is_empty()
             || !self.closing.is_empty()
-            || self.rung_done < self.rung.len()
+            || self.notified_done < self.notified.len()
             || self.backend.has_notifications()
-            || !self.delivered.is_empty()
-            || !self.unsent.is_empty()
-            || !self.hooks[crate::hook::Phase::Idle as usize].is_empty()
+            || !self.last.is_empty()
+            || !self.to_flush.is_empty()
+            || !self.hooks[Phase::Idle as usize].is_empty()
     }
 }
 
 impl Drop for Core {
-    /// Those who wait in other threads for room or for an ear must hear that there is none.
+    /// Threads that wait for room, or for an answer, learn that the loop is gone.
     fn drop(&mut self) {
         for (_, slot) in self.table.iter() {
-            match &slot.body {
-                Body::Wake(state) => state.release(),
-                Body::Channel(state) => state.release(),
-                _ => {}
-            }
+            slot.body.disconnect();
         }
     }
 }

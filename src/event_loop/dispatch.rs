@@ -1,7 +1,12 @@
 //! The only place that calls a user's callback: take it out, call it, put it back or drop it.
 //!
-//! No callback runs inside another: only the phases of a turn come here, and a turn does not begin
-//! inside a callback. So nothing of the loop is borrowed while the application has it.
+//! No callback runs inside another: only the phases of a turn come here, and a turn does not begin inside a
+//! callback. So nothing of the loop is borrowed while the application has it.
+//!
+//! There are three ways: [`Loop::call`] for a handle's callback, [`Loop::call_final`] for its last call, and
+//! [`Loop::call_once`] for closures that are not a handle's.
+
+use std::{mem, time::Duration};
 
 use super::{
     Loop,
@@ -9,121 +14,129 @@ use super::{
     kinds::{self, CallbackArg},
 };
 use crate::{
-    backend::job::Outcome,
+    backend::job::Job,
     error::{Error, Failure, Result},
-    handle::{Callee, Handle, Kind, Request},
+    handle::{Callee, Handle, Request},
+    time::Nanos,
 };
 
 /// A handle's callback, behind the wrapper that its kind has put around it.
-pub(crate) type Callback<S> = Box<dyn Call<S>>;
+pub(super) type Callback<S> = Box<dyn Call<S>>;
 
-/// What a call gives back. The error is in a box, for it is large, seldom there, and handed on several times: an answer
-/// of one word saves a fifth of a call.
-type Called = Result<(), Box<Error>>;
+/// What a call returns. The error is boxed: it is large, rare, and handed on several times. A result of one word
+/// saves a fifth of a call.
+type CallResult = Result<(), Box<Error>>;
 
-/// What can be called, any number of times, and then once more.
-pub(crate) trait Call<S> {
-    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, occurrence: CallbackArg<'_>) -> Called;
+/// What can be called any number of times, and then once more.
+pub(super) trait Call<S> {
+    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, arg: CallbackArg<'_>) -> CallResult;
 
-    /// The same where there is nothing to say but that the time has come.
-    fn call_plainly(&mut self, lp: &mut Loop<S>, state: &mut S) -> Called {
+    /// Calls it with [`CallbackArg::NoArg`].
+    fn call_no_arg(&mut self, lp: &mut Loop<S>, state: &mut S) -> CallResult {
         self.call(lp, state, CallbackArg::NoArg)
     }
 
     /// The last call, which consumes it.
-    fn call_last(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, occurrence: CallbackArg<'_>) -> Called;
+    fn call_final(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, arg: CallbackArg<'_>) -> CallResult;
 }
 
 impl<S, F: FnMut(&mut Loop<S>, &mut S, CallbackArg<'_>) -> Result> Call<S> for F {
-    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, occurrence: CallbackArg<'_>) -> Called {
-        self(lp, state, occurrence).map_err(Box::new)
+    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, arg: CallbackArg<'_>) -> CallResult {
+        self(lp, state, arg).map_err(Box::new)
     }
 
-    fn call_last(
-        mut self: Box<Self>,
-        lp: &mut Loop<S>,
-        state: &mut S,
-        occurrence: CallbackArg<'_>,
-    ) -> Called {
-        self(lp, state, occurrence).map_err(Box::new)
+    fn call_final(mut self: Box<Self>, lp: &mut Loop<S>, state: &mut S, arg: CallbackArg<'_>) -> CallResult {
+        self(lp, state, arg).map_err(Box::new)
     }
 }
 
-/// What takes no occurrence.
-struct Plain<F>(F);
+/// A callback without an argument.
+struct NoArg<F>(F);
 
-impl<S, F: FnMut(&mut Loop<S>, &mut S) -> Result> Call<S> for Plain<F> {
-    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, _: CallbackArg<'_>) -> Called {
+impl<S, F: FnMut(&mut Loop<S>, &mut S) -> Result> Call<S> for NoArg<F> {
+    fn call(&mut self, lp: &mut Loop<S>, state: &mut S, _: CallbackArg<'_>) -> CallResult {
         (self.0)(lp, state).map_err(Box::new)
     }
 
-    fn call_plainly(&mut self, lp: &mut Loop<S>, state: &mut S) -> Called {
+    fn call_no_arg(&mut self, lp: &mut Loop<S>, state: &mut S) -> CallResult {
         (self.0)(lp, state).map_err(Box::new)
     }
 
-    fn call_last(mut self: Box<Self>, lp: &mut Loop<S>, state: &mut S, _: CallbackArg<'_>) -> Called {
+    fn call_final(mut self: Box<Self>, lp: &mut Loop<S>, state: &mut S, _: CallbackArg<'_>) -> CallResult {
         (self.0)(lp, state).map_err(Box::new)
     }
 }
 
-/// What can be called once. Not an `Option` in a closure that is called often: ten million timers whose callbacks
-/// capture nothing would take a block of the heap each.
-struct Once<F>(F);
+/// A callback that can be called once. Not an `Option` in a closure that is called often: ten million timers whose
+/// callbacks capture nothing would take a block of the heap each.
+struct CalledOnce<F>(F);
 
-impl<S, F: FnOnce(&mut Loop<S>, &mut S) -> Result> Call<S> for Once<F> {
-    fn call(&mut self, _: &mut Loop<S>, _: &mut S, _: CallbackArg<'_>) -> Called {
-        unreachable!("what can be called once is called last")
+impl<S, F: FnOnce(&mut Loop<S>, &mut S) -> Result> Call<S> for CalledOnce<F> {
+    fn call(&mut self, _: &mut Loop<S>, _: &mut S, _: CallbackArg<'_>) -> CallResult {
+        unreachable!("a callback that can be called once gets its final call")
     }
 
-    fn call_last(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, _: CallbackArg<'_>) -> Called {
+    fn call_final(self: Box<Self>, lp: &mut Loop<S>, state: &mut S, _: CallbackArg<'_>) -> CallResult {
         (self.0)(lp, state).map_err(Box::new)
     }
 }
 
-/// What a request calls when it is answered.
-pub(crate) type Answer<S> = Box<dyn FnOnce(&mut Loop<S>, &mut S, Result<Outcome>) -> Result>;
+/// What is called when a request is complete. The job that was done for it, if any, holds its result.
+pub(crate) type Completion<S> = Box<dyn FnOnce(&mut Loop<S>, &mut S, Result<Option<Job>>) -> Result>;
 
 /// What [`Loop::on_failure`] was given.
-pub(crate) type OnFailure<S> = Box<dyn FnMut(&mut Loop<S>, &mut S, Failure) -> Result>;
+pub(super) type OnFailure<S> = Box<dyn FnMut(&mut Loop<S>, &mut S, Failure) -> Result>;
 
 /// What [`Loop::on_slow`] was given.
-pub(crate) type OnSlow<S> = Box<dyn FnMut(&mut Loop<S>, &mut S, SlowCallback) -> Result>;
+pub(super) type OnSlow<S> = Box<dyn FnMut(&mut Loop<S>, &mut S, SlowCallback) -> Result>;
 
-/// Puts the callback back when the call is over, also by a panic. The handle of one that panicked is
-/// closed, as that of one that failed is.
-struct Calling<'a, S> {
+/// Puts a callback back when the call is over, also by a panic. A panic closes a handle, as an error does.
+struct CallGuard<'a, S> {
     lp: &'a mut Loop<S>,
     /// Which loop it was: the application may exchange it for another inside the callback.
     id: u32,
     index: u32,
-    /// The slot of whom a panic closes.
-    victim: u32,
+    /// The slot of the handle that a panic closes.
+    close_on_panic: u32,
     callback: Option<Callback<S>>,
 }
 
-impl<S> Calling<'_, S> {
-    /// No slot is given to another handle before the closing phase, so this is still the handle's own place;
-    /// empty, unless it was given another callback.
+impl<S> CallGuard<'_, S> {
+    /// No slot is given to another handle before the closing phase, so this is still the handle's own; it is empty,
+    /// unless the handle was given another callback.
     #[inline(always)]
     fn put_back(&mut self) {
-        if self.lp.core.lp == self.id {
-            if let Some(place @ None) = self.lp.callbacks.get_mut(self.index as usize) {
-                *place = self.callback.take();
-            }
+        if let Some(slot @ None) = self.lp.callbacks.get_mut(self.index as usize) {
+            *slot = self.callback.take();
         }
         self.callback = None;
     }
 }
 
-/// The callback has panicked.
-impl<S> Drop for Calling<'_, S> {
+/// The callback has panicked, or the loop was exchanged.
+impl<S> Drop for CallGuard<'_, S> {
+    #[cold]
     fn drop(&mut self) {
-        self.put_back();
         if self.lp.core.lp == self.id {
-            self.lp.close_at(self.victim);
+            self.put_back();
+            self.lp.close_slot(self.close_on_panic);
         }
     }
 }
+
+/// The application has put another loop in the place of this one, inside a callback. What this turn still had to do
+/// belongs to the loop that is gone.
+#[cold]
+fn exchanged() -> Error {
+    Error::invalid("run", "the loop was exchanged for another one inside a callback")
+}
+
+#[cold]
+fn exchanged_boxed() -> Box<Error> {
+    Box::new(exchanged())
+}
+
+// ---- setting callbacks
 
 impl<S> Loop<S> {
     /// Gives a handle its callback, in place of the one that it had.
@@ -135,30 +148,30 @@ impl<S> Loop<S> {
         self.put_callback(handle, Box::new(callback));
     }
 
-    /// The same with one that is told nothing but that its time has come.
+    /// Gives a handle a callback that takes no argument.
     pub(crate) fn set_callback_no_arg(
         &mut self,
         handle: Handle,
         callback: impl FnMut(&mut Loop<S>, &mut S) -> Result + 'static,
     ) {
-        self.put_callback(handle, Box::new(Plain(callback)));
+        self.put_callback(handle, Box::new(NoArg(callback)));
     }
 
-    /// The same with one for [`call_last`](Self::call_last) alone.
+    /// Gives a handle a callback for [`call_final`](Self::call_final) alone.
     pub(crate) fn set_callback_once(
         &mut self,
         handle: Handle,
         callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result + 'static,
     ) {
-        self.put_callback(handle, Box::new(Once(callback)));
+        self.put_callback(handle, Box::new(CalledOnce(callback)));
     }
 
     fn put_callback(&mut self, handle: Handle, callback: Callback<S>) {
         let index = handle.index as usize;
         match self.callbacks.get_mut(index) {
-            Some(place) => *place = Some(callback),
+            Some(slot) => *slot = Some(callback),
             None => {
-                // As much room as the table has, so that both grow at a time.
+                // As much room as the table has, so that both grow at the same time.
                 self.callbacks.reserve_exact(self.core.table.capacity().saturating_sub(self.callbacks.len()));
                 self.callbacks.resize_with(index, || None);
                 self.callbacks.push(Some(callback));
@@ -166,7 +179,7 @@ impl<S> Loop<S> {
         }
     }
 
-    pub(crate) fn take_callback(&mut self, index: u32) -> Option<Callback<S>> {
+    pub(super) fn take_callback(&mut self, index: u32) -> Option<Callback<S>> {
         self.callbacks.get_mut(index as usize)?.take()
     }
 
@@ -174,17 +187,40 @@ impl<S> Loop<S> {
         self.callbacks.get(handle.index as usize).is_some_and(Option::is_some)
     }
 
-    /// Calls a handle's callback, if it has one. What it returns as an error closes the handle and is
-    /// a failure.
-    pub(crate) fn call(&mut self, state: &mut S, handle: Handle, occurrence: CallbackArg<'_>) -> Result {
-        self.call_at(state, handle.index, |callback, lp, state| callback.call(lp, state, occurrence))
+    /// Sets what is called when a request is complete.
+    pub(crate) fn set_completion(&mut self, request: Request, completion: Completion<S>) {
+        let index = request.index as usize;
+        if index >= self.completions.len() {
+            self.completions.resize_with(index + 1, || None);
+        }
+        self.completions[index] = Some(completion);
+    }
+}
+
+// ---- calling
+
+impl<S> Loop<S> {
+    /// Calls a handle's callback, if it has one. An error that it returns closes the handle and is a failure.
+    pub(crate) fn call(&mut self, state: &mut S, handle: Handle, arg: CallbackArg<'_>) -> Result {
+        self.call_at(state, handle.index, handle.index, |callback, lp, state| callback.call(lp, state, arg))
     }
 
-    /// The same for the handle in a slot, with nothing to say: hooks are known by their slot, and called too often
-    /// to look them up.
+    /// Calls the callback of the handle in a slot, without an argument. By slot, because hooks are called too
+    /// often to look them up.
     #[inline(always)]
-    pub(crate) fn call_plainly(&mut self, state: &mut S, index: u32) -> Result {
-        self.call_at(state, index, |callback, lp, state| callback.call_plainly(lp, state))
+    pub(crate) fn call_no_arg(&mut self, state: &mut S, index: u32) -> Result {
+        self.call_at(state, index, index, |callback, lp, state| callback.call_no_arg(lp, state))
+    }
+
+    /// Calls a handle's callback on behalf of another handle, which an error or a panic closes.
+    pub(crate) fn call_for(
+        &mut self,
+        state: &mut S,
+        handle: Handle,
+        other: Handle,
+        arg: CallbackArg<'_>,
+    ) -> Result {
+        self.call_at(state, handle.index, other.index, |callback, lp, state| callback.call(lp, state, arg))
     }
 
     #[inline(always)]
@@ -192,140 +228,142 @@ impl<S> Loop<S> {
         &mut self,
         state: &mut S,
         index: u32,
-        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> Called,
+        close_on_error: u32,
+        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> CallResult,
     ) -> Result {
-        match self.call_out(state, index, index, how) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => self.fail_at(state, index, *error),
-            Err(error) => Err(*error),
-        }
-    }
-
-    #[cold]
-    fn fail_at(&mut self, state: &mut S, index: u32, error: Error) -> Result {
-        match self.core.table.at(index) {
-            Some(handle) => self.fail(state, handle, error),
-            // Only if the application has exchanged the loop for another inside the callback.
-            None => self.fail_as(state, Callee::UNKNOWN, error),
-        }
-    }
-
-    /// The same, but a panic closes `victim`, and what the callback returned is given back.
-    pub(crate) fn call_for(
-        &mut self,
-        state: &mut S,
-        index: u32,
-        victim: Handle,
-        occurrence: CallbackArg<'_>,
-    ) -> Result<Result> {
-        let called = self
-            .call_out(state, index, victim.index, |callback, lp, state| callback.call(lp, state, occurrence));
-        called.map(|result| result.map_err(|error| *error)).map_err(|error| *error)
-    }
-
-    /// Takes a callback out, calls it, and puts it back; if there is one. Gives back what it returned.
-    #[inline(always)]
-    fn call_out(
-        &mut self,
-        state: &mut S,
-        index: u32,
-        victim: u32,
-        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> Called,
-    ) -> Result<Called, Box<Error>> {
         if self.on_slow.is_some() {
-            return self.call_timed(state, index, victim, how);
+            return self.call_timed(state, index, close_on_error, how);
         }
-        let Some(callback) = self.take_callback(index) else { return Ok(Ok(())) };
-        Ok(self.call_taken(state, index, victim, callback, how))
+        let Some(callback) = self.take_callback(index) else { return Ok(()) };
+        let id = self.core.lp;
+        match self.invoke(state, index, close_on_error, callback, how) {
+            Ok(()) => Ok(()),
+            Err(error) => self.call_failed(state, id, close_on_error, error),
+        }
     }
 
     #[inline(always)]
-    fn call_taken(
+    fn invoke(
         &mut self,
         state: &mut S,
         index: u32,
-        victim: u32,
+        close_on_panic: u32,
         callback: Callback<S>,
-        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> Called,
-    ) -> Called {
-        self.core.note_call_at(index);
+        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> CallResult,
+    ) -> CallResult {
+        self.core.trace_call_at(index);
         let id = self.core.lp;
-        let mut calling = Calling { lp: self, id, index, victim, callback: Some(callback) };
-        let result = match &mut calling.callback {
-            Some(callback) => how(&mut **callback, calling.lp, state),
+        let mut guard = CallGuard { lp: self, id, index, close_on_panic, callback: Some(callback) };
+        let result = match &mut guard.callback {
+            Some(callback) => how(&mut **callback, guard.lp, state),
             None => Ok(()),
         };
-        calling.put_back();
-        // There is nothing left to drop, but to find that out would take a third of the whole call.
-        std::mem::forget(calling);
+        if guard.lp.core.lp != id {
+            drop(guard);
+            return Err(exchanged_boxed());
+        }
+        guard.put_back();
+        // Forgotten, not dropped: nothing is left to drop, and the check costs a third of the call.
+        mem::forget(guard);
         result
     }
 
-    /// The same between two looks at the clock, which are taken only if somebody wants to know.
+    /// A call between two readings of the clock, which are made only if [`Loop::on_slow`] is set.
     #[cold]
     fn call_timed(
         &mut self,
         state: &mut S,
         index: u32,
-        victim: u32,
-        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> Called,
-    ) -> Result<Called, Box<Error>> {
-        let Some(callback) = self.take_callback(index) else { return Ok(Ok(())) };
-        let begun = self.core.backend.now();
-        let result = self.call_taken(state, index, victim, callback, how);
+        close_on_error: u32,
+        how: impl FnOnce(&mut dyn Call<S>, &mut Loop<S>, &mut S) -> CallResult,
+    ) -> Result {
+        let Some(callback) = self.take_callback(index) else { return Ok(()) };
         let callee = self.core.table.at(index).map_or(Callee::UNKNOWN, |handle| self.callee(handle));
-        if let Err(stopped) = self.end_call(state, callee, begun) {
-            // The callback's own error is not lost for that of the reporter.
-            if let Err(error) = result {
-                self.fail_at(state, victim, *error)?;
-            }
-            return Err(Box::new(stopped));
+        let (id, began) = (self.core.lp, self.core.backend.now());
+        let result = self.invoke(state, index, close_on_error, callback, how);
+        let reported = if self.core.lp == id { self.report_if_slow(state, callee, began) } else { Ok(()) };
+        // The callback's own error is not lost for one of the reporter's.
+        if let Err(error) = result {
+            self.call_failed(state, id, close_on_error, error)?;
         }
-        Ok(result)
+        reported
     }
 
-    /// What a handle's wrapper calls the user's callback with once more, before it returns: the same to everybody as
-    /// another call, without taking the callback out and putting it back. Not if the callback has closed the handle,
-    /// or exchanged the loop; and not if calls are timed, for each has a time of its own.
+    #[cold]
+    fn call_failed(&mut self, state: &mut S, id: u32, index: u32, error: Box<Error>) -> Result {
+        match self.core.table.at(index) {
+            Some(handle) if self.core.lp == id => self.fail(state, handle, *error),
+            _ => Err(*error),
+        }
+    }
+
+    /// Returns an item with which a handle's wrapper calls the user's callback once more before it returns. To the
+    /// user that is one more call, without the cost of taking the callback out and putting it back. `None` if the
+    /// callback has closed the handle or exchanged the loop, or if calls are timed, for each has its own time.
     #[inline]
-    pub(crate) fn call_again<T>(&mut self, handle: Handle, next: impl FnOnce() -> Option<T>) -> Option<T> {
+    pub(crate) fn call_repeat<T>(&mut self, handle: Handle, next: impl FnOnce() -> Option<T>) -> Option<T> {
         if self.on_slow.is_some() || !self.is_open(handle) {
             return None;
         }
         let next = next()?;
-        self.core.note_call_at(handle.index);
+        self.core.trace_call_at(handle.index);
         Some(next)
     }
 
-    fn close_at(&mut self, index: u32) {
-        if let Some(handle) = self.core.table.at(index) {
-            self.core.close(handle);
-        }
-    }
-
     /// Calls a handle's callback for the last time. The handle is closing.
-    pub(crate) fn call_last(&mut self, state: &mut S, handle: Handle, occurrence: CallbackArg<'_>) -> Result {
+    pub(crate) fn call_final(&mut self, state: &mut S, handle: Handle, arg: CallbackArg<'_>) -> Result {
         let Some(callback) = self.take_callback(handle.index) else { return Ok(()) };
-        self.core.note_call_at(handle.index);
-        let begun = self.begin_call();
-        // A panic in here needs nobody to close the handle.
-        let result = callback.call_last(self, state, occurrence).map_err(|error| *error);
-        if result.is_ok() && begun.is_none() {
+        self.core.trace_call_at(handle.index);
+        let (id, began) = (self.core.lp, self.begin_call());
+        // After a panic in here no handle needs to be closed.
+        let result = callback.call_final(self, state, arg).map_err(|error| *error);
+        if result.is_ok() && began.is_none() && self.core.lp == id {
             return Ok(());
         }
-        let callee = self.callee(handle);
-        self.after_last_call(state, callee, begun, result)
+        self.after_last_call(state, id, self.callee(handle), began, result)
     }
 
-    /// Reports what was called for the last time: its error, and that it was slow.
-    fn after_last_call(
+    /// Calls a closure that is called once. An error that it returns closes the handle it is for, if any, and is a
+    /// failure.
+    pub(super) fn call_once(
         &mut self,
         state: &mut S,
         callee: Callee,
-        begun: Option<u64>,
+        callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result,
+    ) -> Result {
+        /// Closes the handle if the callback panics.
+        struct OnceGuard<'a, S>(&'a mut Loop<S>, u32, Option<Handle>);
+        impl<S> Drop for OnceGuard<'_, S> {
+            fn drop(&mut self) {
+                if let Some(handle) = self.2.filter(|_| self.0.core.lp == self.1) {
+                    self.0.core.close(handle);
+                }
+            }
+        }
+        self.core.trace_call(callee);
+        let (id, began) = (self.core.lp, self.begin_call());
+        let result = {
+            let mut guard = OnceGuard(self, id, callee.handle);
+            let result = callback(guard.0, state);
+            guard.2 = None;
+            result
+        };
+        self.after_last_call(state, id, callee, began, result)
+    }
+
+    /// Reports a call that will not be repeated: its error, and that it was slow.
+    fn after_last_call(
+        &mut self,
+        state: &mut S,
+        id: u32,
+        callee: Callee,
+        began: Option<Nanos>,
         result: Result,
     ) -> Result {
-        let reported = begun.map_or(Ok(()), |begun| self.end_call(state, callee, begun));
+        if self.core.lp != id {
+            return Err(result.err().unwrap_or_else(exchanged));
+        }
+        let reported = began.map_or(Ok(()), |began| self.report_if_slow(state, callee, began));
         if let Err(error) = result {
             if let Some(handle) = callee.handle {
                 self.core.close(handle);
@@ -335,124 +373,117 @@ impl<S> Loop<S> {
         reported
     }
 
-    /// Answers a request: calls what waited for it, once.
-    pub(crate) fn answer(&mut self, state: &mut S, request: Request, result: Result<Outcome>) -> Result {
-        let Some(pending) = self.core.finish(request) else { return Ok(()) };
-        let owner = pending.owner;
-        let answer = self.answers.get_mut(request.index as usize).and_then(Option::take);
+    /// Calls what waits for a request, once.
+    pub(super) fn call_completion(
+        &mut self,
+        state: &mut S,
+        request: Request,
+        result: Result<Option<Job>>,
+    ) -> Result {
+        let Some(finished) = self.core.finish(request) else { return Ok(()) };
+        let completion = self.completions.get_mut(request.index as usize).and_then(Option::take);
         if let Some(slots) = self.core.requests.shrink() {
-            self.answers.truncate(slots);
-            self.answers.shrink_to_fit();
+            self.completions.truncate(slots);
+            self.completions.shrink_to_fit();
         }
-        let Some(answer) = answer else {
-            // Nobody asked to be told. What went wrong is told all the same, but for a cancellation.
+        if finished.canceled {
+            return Ok(());
+        }
+        let callee = Callee { handle: finished.owner, kind: finished.kind, started_at: finished.started_at };
+        let Some(completion) = completion else {
+            // No callback was asked for. An error is reported all the same, except a cancellation.
             return match result {
-                Err(error) if !error.is_canceled() => {
-                    let callee = Callee { handle: owner, kind: pending.kind, started_at: pending.started };
-                    self.fail_as(state, callee, error)
-                }
+                Err(error) if !error.is_canceled() => self.fail_as(state, callee, error),
                 _ => Ok(()),
             };
         };
-        if pending.kind == Kind::Deferred && result.is_err() {
-            return Ok(());
-        }
-        let callee = Callee { handle: owner, kind: pending.kind, started_at: pending.started };
-        self.call_once(state, callee, |lp, state| answer(lp, state, result))?;
-        if let Some(owner) = owner {
-            kinds::answered(&mut self.core, owner);
+        self.call_once(state, callee, |lp, state| completion(lp, state, result))?;
+        if let Some(owner) = finished.owner {
+            kinds::on_request_done(&mut self.core, owner);
         }
         Ok(())
     }
 
-    /// Calls something that is called once. What it returns as an error is a failure.
-    pub(crate) fn call_once(
-        &mut self,
-        state: &mut S,
-        callee: Callee,
-        callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result,
-    ) -> Result {
-        struct Once<'a, S>(&'a mut Loop<S>, Option<Handle>);
-        impl<S> Drop for Once<'_, S> {
-            fn drop(&mut self) {
-                if let Some(victim) = self.1 {
-                    self.0.core.close(victim);
-                }
-            }
+    fn close_slot(&mut self, index: u32) {
+        if let Some(handle) = self.core.table.at(index) {
+            self.core.close(handle);
         }
-        self.core.note_call(callee);
-        let begun = self.begin_call();
-        let result = {
-            let mut once = Once(self, callee.handle);
-            let result = callback(once.0, state);
-            once.1 = None;
-            result
-        };
-        self.after_last_call(state, callee, begun, result)
     }
+}
 
+// ---- reports
+
+impl<S> Loop<S> {
     /// Closes a handle and reports why.
     pub(crate) fn fail(&mut self, state: &mut S, handle: Handle, error: Error) -> Result {
         let callee = self.callee(handle);
-        let name = self.core.table.name(handle).map(str::to_owned);
+        let name = self.core.name(handle).map(str::to_owned);
         self.core.close(handle);
         self.report(state, callee, name, error)
     }
 
-    /// Reports what went wrong, and closes nothing.
+    /// Reports an error, and closes nothing.
     pub(crate) fn fail_as(&mut self, state: &mut S, callee: Callee, error: Error) -> Result {
-        let name = callee.handle.and_then(|handle| self.core.table.name(handle)).map(str::to_owned);
+        let name = self.name_of(callee);
         self.report(state, callee, name, error)
     }
 
     /// Whose callback this handle's is.
     pub(crate) fn callee(&self, handle: Handle) -> Callee {
-        match self.core.table.get(handle) {
-            Some(slot) => Callee { handle: Some(handle), kind: slot.body.kind(), started_at: slot.started },
-            // Only if the application has exchanged the loop for another inside the callback.
-            None => Callee::UNKNOWN,
-        }
+        self.core.table.get(handle).map_or(Callee::UNKNOWN, |slot| Callee {
+            handle: Some(handle),
+            kind: slot.body.kind(),
+            started_at: slot.started_at,
+        })
+    }
+
+    fn name_of(&self, callee: Callee) -> Option<String> {
+        callee.handle.and_then(|handle| self.core.name(handle)).map(str::to_owned)
     }
 
     /// Gives a failure to `on_failure`; with none set, `run` ends with it.
     fn report(&mut self, state: &mut S, callee: Callee, name: Option<String>, error: Error) -> Result {
         let failure = Failure { origin: callee.named(name), error };
         let Some(on_failure) = self.on_failure.take() else { return Err(failure.into()) };
-        struct Reporting<'a, S>(&'a mut Loop<S>, Option<OnFailure<S>>);
-        impl<S> Drop for Reporting<'_, S> {
+        /// Puts the handler back when the call is over, also by a panic.
+        struct ReportGuard<'a, S>(&'a mut Loop<S>, u32, Option<OnFailure<S>>);
+        impl<S> Drop for ReportGuard<'_, S> {
             fn drop(&mut self) {
-                if self.0.on_failure.is_none() {
-                    self.0.on_failure = self.1.take();
+                if self.0.on_failure.is_none() && self.0.core.lp == self.1 {
+                    self.0.on_failure = self.2.take();
                 }
             }
         }
-        self.core.note_call(callee);
-        let mut reporting = Reporting(self, Some(on_failure));
-        match &mut reporting.1 {
-            Some(on_failure) => on_failure(reporting.0, state, failure),
+        self.core.trace_call(callee);
+        let id = self.core.lp;
+        let mut guard = ReportGuard(self, id, Some(on_failure));
+        let result = match &mut guard.2 {
+            Some(on_failure) => on_failure(guard.0, state, failure),
             None => Ok(()),
-        }
+        };
+        drop(guard);
+        if self.core.lp == id { result } else { Err(exchanged()) }
     }
 
-    fn begin_call(&self) -> Option<u64> {
-        // The clock is read around each callback only if somebody wants to know.
+    /// The clock is read around each callback only if [`Loop::on_slow`] is set.
+    fn begin_call(&self) -> Option<Nanos> {
         self.on_slow.as_ref().map(|_| self.core.backend.now())
     }
 
-    fn end_call(&mut self, state: &mut S, callee: Callee, begun: u64) -> Result {
-        let took = self.core.backend.now().saturating_sub(begun);
-        let Some((limit, _)) = &self.on_slow else { return Ok(()) };
-        if took < *limit {
+    fn report_if_slow(&mut self, state: &mut S, callee: Callee, began: Nanos) -> Result {
+        let took = self.core.backend.now().saturating_sub(began);
+        if self.on_slow.as_ref().is_none_or(|(limit, _)| took < *limit) {
             return Ok(());
         }
         let Some((limit, mut on_slow)) = self.on_slow.take() else { return Ok(()) };
-        let slow = SlowCallback {
-            origin: callee
-                .named(callee.handle.and_then(|handle| self.core.table.name(handle)).map(str::to_owned)),
-            took: std::time::Duration::from_nanos(took),
-        };
+        let slow =
+            SlowCallback { origin: callee.named(self.name_of(callee)), took: Duration::from_nanos(took) };
+        let id = self.core.lp;
         // A panic in here loses the reporter, and nothing else.
         let result = on_slow(self, state, slow);
+        if self.core.lp != id {
+            return Err(exchanged());
+        }
         if self.on_slow.is_none() {
             self.on_slow = Some((limit, on_slow));
         }

@@ -102,7 +102,7 @@ impl<S> Loop<S> {
             active: slot.flags().active,
             referenced: !slot.flags().unreferenced,
             closing: slot.flags().closing,
-            status: slot.body.describe(core, handle),
+            status: slot.body.status(core, handle),
         });
         let mut requests: Vec<_> = core.requests.iter().collect();
         requests.sort_by_key(|(request, _)| *request);
@@ -111,14 +111,14 @@ impl<S> Loop<S> {
                 handle: None,
                 kind: pending.kind,
                 name: pending.owner.and_then(|owner| core.table.name(owner)).map(str::to_owned),
-                started_at: pending.started,
+                started_at: pending.started_at,
             },
             keeps_alive: true,
             active: true,
             referenced: true,
             closing: false,
             status: match pending.stage {
-                crate::handle::request::Stage::InFlight => format!("{}: waiting", pending.op),
+                crate::handle::request::Stage::InFlight => format!("{}: in flight", pending.op),
                 crate::handle::request::Stage::Queued(_) => format!("{}: with the workers", pending.op),
                 crate::handle::request::Stage::Completed => format!("{}: its callback is next", pending.op),
             },

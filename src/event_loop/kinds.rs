@@ -1,167 +1,269 @@
-//! The one file that knows every kind.
+//! Every kind of handle, and how the loop reaches it: the one file that knows them all.
 //!
-//! The loop reaches a kind through here: its source is ready, its time has come, its bell rang, a
-//! signal was delivered, it is being closed. The compiler lists the rest when a kind is added.
+//! A new kind is a file with a state that implements [`HandleKind`], and one line in [`kinds!`]. Everything
+//! that dispatches by kind is generated from that list, so no kind can be forgotten.
 
+use std::io;
+
+use super::{Loop, core::Core};
 use crate::{
-    Error, Loop, Result,
     backend::Readiness,
-    channel, fs,
-    handle::{Handle, Kind},
+    channel,
+    error::{Error, Result},
+    fs::file,
+    handle::{Handle, Key, Kind},
     hook,
-    net::{Event, TcpStream, listener, stream},
-    poll, signal, timer, wake,
+    net::listener,
+    poll, signal, stream, timer, wake,
 };
 
-use super::core::Core;
+/// What the loop asks of a kind. What is required is what every kind has; the defaults do nothing.
+pub(crate) trait HandleKind: Stored {
+    /// What the slot holds: the state, or a box of it. Large states are boxed, so that ten million timers
+    /// stay small.
+    type Slot;
 
-/// What a kind keeps in its slot. Large ones are boxed, so that ten million timers stay small.
-#[derive(Debug)]
-pub(crate) enum Body {
-    Timer(timer::State),
-    Hook(hook::Phase),
-    Wake(wake::State),
-    Channel(channel::State),
-    Signal(signal::State),
-    Poll(Box<poll::State>),
-    Listener(Box<listener::State>),
-    Stream(Box<stream::State>),
-    File(fs::FileState),
+    fn kind(&self) -> Kind;
+
+    /// One line for [`Loop::handles`]: what the handle is doing or waiting for.
+    fn status(&self, core: &Core, handle: Handle) -> String;
+
+    /// Closes descriptors and cancels requests. The handle is open until this returns; its deadline is
+    /// cleared by the loop.
+    fn release(core: &mut Core, handle: Handle);
+
+    /// Panics unless the kind's own invariants hold.
+    fn verify(&self, _: &Core, _: Handle) {}
+
+    /// Its source is ready.
+    fn on_ready<S>(_: &mut Loop<S>, _: &mut S, _: Handle, _: Readiness) -> Result {
+        Ok(())
+    }
+
+    /// The system refused to watch its source.
+    fn on_registration_error<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, error: io::Error) -> Result {
+        lp.fail(state, handle, Error::system("watch", error))
+    }
+
+    /// Its deadline has passed, and is cleared.
+    fn on_deadline<S>(_: &mut Loop<S>, _: &mut S, _: Handle) -> Result {
+        Ok(())
+    }
+
+    /// Another thread has notified it, or it asked for another go by [`Core::notify_again`].
+    fn on_notify<S>(_: &mut Loop<S>, _: &mut S, _: Handle) -> Result {
+        Ok(())
+    }
+
+    /// It asked to be called in the deferred phase, by [`Core::defer_to`].
+    fn on_deferred<S>(_: &mut Loop<S>, _: &mut S, _: Handle) -> Result {
+        Ok(())
+    }
+
+    /// It asked to be called after everything else of the poll phase, by [`Core::deliver_last`].
+    fn on_last<S>(_: &mut Loop<S>, _: &mut S, _: Handle) -> Result {
+        Ok(())
+    }
+
+    /// The callback of one of its requests has returned.
+    fn on_request_done(_: &mut Core, _: Handle) {}
+
+    /// It asked for this by [`Core::flush_later`].
+    fn flush(_: &mut Core, _: Handle) {}
+
+    /// The loop is dropped: threads that wait for this handle must be let go.
+    fn disconnect(&self) {}
+
+    /// It is closing and has no request left. Returns whether that is all: not if a request was made that
+    /// has to complete first.
+    fn finish_close(_: &mut Core, _: Handle) -> bool {
+        true
+    }
+
+    /// The last event of the handle's own callback, if it gets one.
+    fn final_event(&self) -> Option<CallbackArg<'static>> {
+        None
+    }
 }
 
-/// What a callback is called for.
+/// How a kind's state is found in a slot.
+pub(crate) trait Stored: Sized {
+    fn of(body: &Body) -> Option<&Self>;
+    fn of_mut(body: &mut Body) -> Option<&mut Self>;
+    fn into_body(self) -> Body;
+}
+
+/// Everything that dispatches by kind, from the list of kinds.
+macro_rules! kinds {
+    ($($name:ident: $state:ty;)*) => {
+        /// What a slot holds.
+        #[derive(Debug)]
+        pub(crate) enum Body {
+            $($name(<$state as HandleKind>::Slot),)*
+        }
+
+        $(impl Stored for $state {
+            #[inline(always)]
+            fn of(body: &Body) -> Option<&Self> {
+                if let Body::$name(state) = body { Some(state) } else { None }
+            }
+
+            #[inline(always)]
+            fn of_mut(body: &mut Body) -> Option<&mut Self> {
+                if let Body::$name(state) = body { Some(state) } else { None }
+            }
+
+            fn into_body(self) -> Body {
+                Body::$name(self.into())
+            }
+        })*
+
+        impl Body {
+            pub(crate) fn kind(&self) -> Kind {
+                match self { $(Body::$name(state) => state.kind(),)* }
+            }
+
+            pub(super) fn status(&self, core: &Core, handle: Handle) -> String {
+                match self { $(Body::$name(state) => state.status(core, handle),)* }
+            }
+
+            pub(super) fn verify(&self, core: &Core, handle: Handle) {
+                match self { $(Body::$name(state) => state.verify(core, handle),)* }
+            }
+
+            pub(super) fn disconnect(&self) {
+                match self { $(Body::$name(state) => state.disconnect(),)* }
+            }
+
+            pub(super) fn final_event(&self) -> Option<CallbackArg<'static>> {
+                match self { $(Body::$name(state) => state.final_event(),)* }
+            }
+        }
+
+        #[inline(never)]
+        pub(super) fn on_ready<S>(lp: &mut Loop<S>, state: &mut S, key: Key, readiness: Readiness) -> Result {
+            match lp.core.resolve(key) {
+                $(Some((handle, Body::$name(_))) => <$state>::on_ready(lp, state, handle, readiness),)*
+                // A handle that is gone, or whose slot another has taken.
+                None => Ok(()),
+            }
+        }
+
+        pub(super) fn on_registration_error<S>(
+            lp: &mut Loop<S>,
+            state: &mut S,
+            key: Key,
+            error: io::Error,
+        ) -> Result {
+            match lp.core.resolve(key) {
+                $(Some((handle, Body::$name(_))) => <$state>::on_registration_error(lp, state, handle, error),)*
+                None => Ok(()),
+            }
+        }
+
+        #[inline(never)]
+        pub(super) fn on_deadline<S>(lp: &mut Loop<S>, state: &mut S, index: u32) -> Result {
+            match lp.core.body_at(index) {
+                $(Some((handle, Body::$name(_))) => <$state>::on_deadline(lp, state, handle),)*
+                None => Ok(()),
+            }
+        }
+
+        #[inline(never)]
+        pub(super) fn on_notify<S>(lp: &mut Loop<S>, state: &mut S, key: Key) -> Result {
+            match lp.core.resolve(key) {
+                $(Some((handle, Body::$name(_))) => <$state>::on_notify(lp, state, handle),)*
+                None => Ok(()),
+            }
+        }
+
+        pub(super) fn on_deferred<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
+            match lp.core.body(handle) {
+                $(Some(Body::$name(_)) => <$state>::on_deferred(lp, state, handle),)*
+                None => Ok(()),
+            }
+        }
+
+        pub(super) fn on_last<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
+            match lp.core.body(handle) {
+                $(Some(Body::$name(_)) => <$state>::on_last(lp, state, handle),)*
+                None => Ok(()),
+            }
+        }
+
+        pub(super) fn on_request_done(core: &mut Core, handle: Handle) {
+            match core.body(handle) {
+                $(Some(Body::$name(_)) => <$state>::on_request_done(core, handle),)*
+                None => {}
+            }
+        }
+
+        pub(super) fn flush(core: &mut Core, handle: Handle) {
+            match core.body(handle) {
+                $(Some(Body::$name(_)) => <$state as HandleKind>::flush(core, handle),)*
+                None => {}
+            }
+        }
+
+        pub(super) fn release(core: &mut Core, handle: Handle) {
+            match core.body(handle) {
+                $(Some(Body::$name(_)) => <$state as HandleKind>::release(core, handle),)*
+                None => {}
+            }
+        }
+
+        pub(super) fn finish_close(core: &mut Core, handle: Handle) -> bool {
+            match core.body(handle) {
+                $(Some(Body::$name(_)) => <$state>::finish_close(core, handle),)*
+                None => true,
+            }
+        }
+    };
+}
+
+kinds! {
+    Timer: timer::State;
+    Hook: hook::State;
+    Wake: wake::State;
+    Channel: channel::State;
+    Signal: signal::State;
+    Poll: poll::State;
+    Listener: listener::State;
+    Stream: stream::State;
+    File: file::State;
+}
+
+/// What a callback is called with.
 pub(crate) enum CallbackArg<'a> {
-    /// A timer is due, a hook's phase has come, a bell rang, a message is there.
+    /// A timer is due, a hook's phase has come, a notification or a message is there.
     NoArg,
-    /// The error is boxed: what comes with each message is moved three times, and shall be small.
-    Stream(Result<Event<'a>, Box<Error>>),
-    Accepted(TcpStream),
+    /// The error is boxed: the argument is moved three times a call, and must be small.
+    Stream(Result<stream::Event<'a>, Box<Error>>),
+    Accepted(Handle),
     Ready(poll::Ready),
     Signal(i32),
 }
 
-impl Body {
-    pub(crate) fn kind(&self) -> Kind {
-        match self {
-            Body::Timer(_) => Kind::Timer,
-            Body::Hook(phase) => phase.kind(),
-            Body::Wake(_) => Kind::Wake,
-            Body::Channel(_) => Kind::Channel,
-            Body::Signal(_) => Kind::Signal,
-            Body::Poll(_) => Kind::Poll,
-            Body::Listener(_) => Kind::TcpListener,
-            Body::Stream(_) => Kind::TcpStream,
-            Body::File(_) => Kind::File,
-        }
+/// What all handles of a kind share in one loop.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) signals: signal::Watchers,
+    pub(crate) streams: stream::Shared,
+}
+
+impl Shared {
+    /// `read_buffer` is the number of bytes read from a stream at once.
+    pub(super) fn new(read_buffer: usize) -> Shared {
+        Shared { signals: signal::Watchers::default(), streams: stream::Shared::new(read_buffer) }
     }
 
-    /// What the handle is doing, in a few words.
-    pub(crate) fn describe(&self, core: &Core, handle: Handle) -> String {
-        match self {
-            Body::Timer(state) => timer::describe(state, core, handle),
-            Body::Hook(_) => "runs every turn".into(),
-            Body::Wake(_) => "may be woken by another thread".into(),
-            Body::Channel(state) => state.describe(),
-            Body::Signal(state) => state.describe(),
-            Body::Poll(state) => state.describe(),
-            Body::Listener(state) => state.describe(),
-            Body::Stream(state) => state.describe(),
-            Body::File(_) => "open".into(),
-        }
-    }
-
-    /// Panics unless the kind's own invariants hold.
-    pub(crate) fn verify(&self, core: &Core, handle: Handle) {
-        match self {
-            Body::Timer(state) => timer::verify(state, core, handle),
-            Body::Hook(phase) => hook::verify(*phase, core, handle),
-            Body::Signal(state) => signal::verify(state, core, handle),
-            Body::Stream(state) => stream::verify(state, core, handle),
-            Body::Listener(_) | Body::Wake(_) | Body::Channel(_) | Body::Poll(_) | Body::File(_) => {}
-        }
+    /// Panics unless the invariants hold.
+    pub(super) fn verify(&self) {
+        self.signals.verify();
     }
 }
 
-/// A source is ready.
-pub(crate) fn ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readiness: Readiness) -> Result {
-    match lp.core.table.get(handle).map(|slot| &slot.body) {
-        Some(Body::Stream(_)) => stream::ready(lp, state, handle, readiness),
-        Some(Body::Listener(_)) => listener::ready(lp, state, handle),
-        Some(Body::Poll(_)) => poll::ready(lp, state, handle, readiness),
-        _ => Ok(()),
-    }
-}
-
-/// The system refused to watch a source.
-pub(crate) fn refused<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, error: std::io::Error) -> Result {
-    match lp.core.table.get(handle).map(|slot| &slot.body) {
-        Some(Body::Stream(_)) => {
-            stream::broken(&mut lp.core, handle, "watch", error);
-            Ok(())
-        }
-        _ => lp.fail(state, handle, Error::system("watch", error)),
-    }
-}
-
-/// A deadline has passed.
-pub(crate) fn timed_out<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
-    match lp.core.table.get(handle).map(|slot| &slot.body) {
-        Some(Body::Timer(_)) => timer::due(lp, state, handle),
-        Some(Body::Stream(_)) => stream::timed_out(lp, state, handle),
-        Some(Body::Listener(_)) => {
-            listener::try_again(&mut lp.core, handle);
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A bell rang.
-pub(crate) fn rung<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
-    match lp.core.table.get(handle).map(|slot| &slot.body) {
-        Some(Body::Wake(_)) => wake::rung(lp, state, handle),
-        Some(Body::Channel(_)) => channel::rung(lp, state, handle),
-        _ => Ok(()),
-    }
-}
-
-/// A request of this handle was answered: go on with what waited for it.
-pub(crate) fn answered(core: &mut Core, handle: Handle) {
-    if let Some(Body::Stream(_)) = core.table.get(handle).map(|slot| &slot.body) {
-        stream::flush(core, handle);
-    }
-}
-
-/// Lets go of everything a handle has of the system, and cancels its requests. It is open until now.
-pub(crate) fn release(core: &mut Core, handle: Handle) {
-    match core.table.get(handle).map(|slot| &slot.body) {
-        // Its deadline goes with the handle.
-        Some(Body::Timer(_)) => {}
-        Some(Body::Hook(phase)) => hook::release(core, handle, *phase),
-        Some(Body::Wake(state)) => state.release(),
-        Some(Body::Channel(state)) => state.release(),
-        Some(Body::Signal(_)) => signal::release(core, handle),
-        Some(Body::Poll(_)) => poll::release(core, handle),
-        Some(Body::Listener(_)) => listener::release(core, handle),
-        Some(Body::Stream(_)) => stream::release(core, handle),
-        Some(Body::File(_)) => fs::release(core, handle),
-        None => {}
-    }
-}
-
-/// A closing handle has no request left. Says whether that is all, or something was begun that has to
-/// be waited for.
-pub(crate) fn quiesced(core: &mut Core, handle: Handle) -> bool {
-    match core.table.get(handle).map(|slot| &slot.body) {
-        Some(Body::File(_)) => fs::quiesced(core, handle),
-        _ => true,
-    }
-}
-
-/// What a handle's own callback is told last, if it is told.
-pub(crate) fn last_words(body: &Body) -> Option<CallbackArg<'static>> {
-    match body {
-        Body::Stream(_) => Some(CallbackArg::Stream(Ok(Event::Closed))),
-        _ => None,
-    }
+/// The source of signals is ready.
+pub(super) fn signals_arrived(core: &mut Core) {
+    signal::collect(core);
 }

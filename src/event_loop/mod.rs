@@ -1,12 +1,14 @@
 //! The loop: knows phases, not what handles do.
 
 mod closing;
-pub(crate) mod core;
-pub(crate) mod dispatch;
+mod core;
+mod dispatch;
 mod inspect;
-pub(crate) mod kinds;
+mod kinds;
 mod metrics;
+mod options;
 mod turn;
+mod typed;
 mod verify;
 
 use std::{
@@ -17,14 +19,20 @@ use std::{
 
 pub use inspect::{HandleInfo, SlowCallback, WhyAlive};
 pub use metrics::{Histogram, Metrics};
+pub use options::Options;
+pub(crate) use {
+    self::core::{Core, Parts},
+    kinds::{CallbackArg, HandleKind},
+    turn::Phase,
+    typed::typed_handle,
+};
 
 use self::{
-    core::Core,
-    dispatch::{Answer, Callback, OnFailure, OnSlow},
-    turn::Block,
+    dispatch::{Callback, Completion, OnFailure, OnSlow},
+    turn::PollMode,
 };
 use crate::{
-    backend::{Backend, Inbox, job::Outcome},
+    backend::Inbox,
     error::{Error, Failure, Result},
     handle::{Handle, Key, Kind, Request},
     remote::{Post, Remote},
@@ -44,97 +52,30 @@ pub struct Loop<S = ()> {
     /// By slot. `None` while a callback runs.
     callbacks: Vec<Option<Callback<S>>>,
     /// By request.
-    answers: Vec<Option<Answer<S>>>,
+    completions: Vec<Option<Completion<S>>>,
     on_failure: Option<OnFailure<S>>,
     on_slow: Option<(u64, OnSlow<S>)>,
     posts: Inbox<Post<S>>,
 }
 
-/// How a loop is made, for those who want it otherwise than [`Loop::new`].
-///
-/// ```
-/// let lp: ringback::Loop = ringback::Options::new().workers(8).build()?;
-/// # Ok::<(), ringback::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    pub(crate) workers: usize,
-    read_buffer: usize,
-    busy_poll: Duration,
-}
+/// Marks the loop as running, until `run` ends, however it does.
+struct RunGuard<'a, S>(&'a mut Loop<S>);
 
-impl Default for Options {
-    fn default() -> Options {
-        Options::new()
-    }
-}
-
-impl Options {
-    /// Four worker threads at most, a read buffer of 64 KiB, no busy polling.
-    pub fn new() -> Options {
-        Options { workers: 4, read_buffer: 64 << 10, busy_poll: Duration::ZERO }
-    }
-
-    /// How many worker threads this loop may have. They are made when they are needed. At least one.
-    pub fn workers(mut self, most: usize) -> Options {
-        self.workers = most.max(1);
-        self
-    }
-
-    /// How many bytes are read from a stream at once, at most. All streams of the loop share one buffer
-    /// of this size. At least one byte.
-    pub fn read_buffer(mut self, bytes: usize) -> Options {
-        self.read_buffer = bytes.max(1);
-        self
-    }
-
-    /// Before it blocks, the loop asks the system again and again for up to `limit`. Zero, as it is by default, for
-    /// never; a few dozen microseconds are what it takes to be woken.
-    ///
-    /// For answers that are needed sooner than a sleeping thread can be woken, at the price of a core: a request
-    /// that comes within `limit` is seen at once. When that was in vain the loop blocks at once, until a wait
-    /// was short again, so that a loop with nothing to do sleeps.
-    pub fn busy_poll(mut self, limit: Duration) -> Options {
-        self.busy_poll = limit;
-        self
-    }
-
-    /// Makes the loop.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] if the system has no descriptors left.
-    pub fn build<S>(self) -> Result<Loop<S>> {
-        let backend = Backend::new(self.workers, nanos(self.busy_poll));
-        Ok(self.build_on(backend.map_err(|error| Error::system("make a loop", error))?))
-    }
-
-    /// Makes a loop on a backend that there is.
-    pub(crate) fn build_on<S>(self, backend: Backend) -> Loop<S> {
-        let core = Core::new(backend, self.read_buffer);
-        let posts = Inbox::new(core.backend.notifier(Key::POSTS), usize::MAX);
-        Loop { core, callbacks: Vec::new(), answers: Vec::new(), on_failure: None, on_slow: None, posts }
-    }
-}
-
-/// Sets the loop running, and back however `run` ends.
-struct Running<'a, S>(&'a mut Loop<S>);
-
-impl<'a, S> Running<'a, S> {
-    fn begin(lp: &'a mut Loop<S>, op: &'static str) -> Result<Running<'a, S>> {
+impl<'a, S> RunGuard<'a, S> {
+    fn begin(lp: &'a mut Loop<S>, op: &'static str) -> Result<RunGuard<'a, S>> {
         if lp.core.running {
             return Err(Error::Reentrant { op });
         }
         lp.core.running = true;
-        Ok(Running(lp))
+        Ok(RunGuard(lp))
     }
 }
 
-impl<S> Drop for Running<'_, S> {
+impl<S> Drop for RunGuard<'_, S> {
     fn drop(&mut self) {
         let core = &mut self.0.core;
-        // What was written after the poll shall not wait for a turn that may never be.
-        crate::net::stream::flush_unsent(core);
+        // Bytes written after the poll must not wait for a turn that may never come.
+        core.flush_listed();
         core.running = false;
         core.stopping = false;
         core.read_clock();
@@ -167,9 +108,9 @@ impl<S> Loop<S> {
     /// then is, by the next `run`. A panic in a callback unwinds through here in the same way: the
     /// handle whose callback it was is closed, and the loop can be run again.
     pub fn run(&mut self, state: &mut S) -> Result {
-        let running = Running::begin(self, "run")?;
+        let running = RunGuard::begin(self, "run")?;
         while !running.0.core.stopping && running.0.is_alive() {
-            running.0.turn(state, Block::Forever)?;
+            running.0.turn(state, PollMode::Forever)?;
         }
         Ok(())
     }
@@ -181,7 +122,7 @@ impl<S> Loop<S> {
     ///
     /// As [`run`](Self::run).
     pub fn run_once(&mut self, state: &mut S) -> Result<bool> {
-        self.run_turn(state, Block::Once, "run_once")
+        self.run_turn(state, PollMode::Once, "run_once")
     }
 
     /// Runs one turn without waiting. Says whether anything is left to wait for.
@@ -190,25 +131,25 @@ impl<S> Loop<S> {
     ///
     /// As [`run`](Self::run).
     pub fn poll_once(&mut self, state: &mut S) -> Result<bool> {
-        self.run_turn(state, Block::Never, "poll_once")
+        self.run_turn(state, PollMode::NoWait, "poll_once")
     }
 
-    /// One turn of a program in a world. Says whether it has called [`stop`](Self::stop).
+    /// Runs one turn of a program in a simulated world. Returns whether it has called [`stop`](Self::stop).
     #[cfg(feature = "sim")]
     pub(crate) fn step(&mut self, state: &mut S) -> Result<bool> {
-        let running = Running::begin(self, "step")?;
-        if !running.0.core.stopping {
-            running.0.turn(state, Block::Never)?;
-        }
+        let running = RunGuard::begin(self, "step")?;
+        running.0.turn_unless_stopping(state, PollMode::NoWait)?;
         Ok(running.0.core.stopping)
     }
 
-    fn run_turn(&mut self, state: &mut S, block: Block, op: &'static str) -> Result<bool> {
-        let running = Running::begin(self, op)?;
-        if !running.0.core.stopping {
-            running.0.turn(state, block)?;
-        }
+    fn run_turn(&mut self, state: &mut S, mode: PollMode, op: &'static str) -> Result<bool> {
+        let running = RunGuard::begin(self, op)?;
+        running.0.turn_unless_stopping(state, mode)?;
         Ok(running.0.is_alive())
+    }
+
+    fn turn_unless_stopping(&mut self, state: &mut S, mode: PollMode) -> Result {
+        if self.core.stopping { Ok(()) } else { self.turn(state, mode) }
     }
 
     /// Runs for this long, or until nothing is left to wait for, or [`stop`](Self::stop) is called. Says
@@ -218,10 +159,10 @@ impl<S> Loop<S> {
     ///
     /// As [`run`](Self::run).
     pub fn run_for(&mut self, state: &mut S, duration: Duration) -> Result<bool> {
-        let running = Running::begin(self, "run_for")?;
+        let running = RunGuard::begin(self, "run_for")?;
         let end = running.0.core.backend.now().saturating_add(nanos(duration));
         while !running.0.core.stopping && running.0.is_alive() {
-            running.0.turn(state, Block::Until(end))?;
+            running.0.turn(state, PollMode::Until(end))?;
             if running.0.core.backend.now() >= end {
                 break;
             }
@@ -279,7 +220,7 @@ impl<S> Loop<S> {
         if self.core.backend.has_failed_registrations() {
             return Some(Duration::ZERO);
         }
-        self.how_long_to_block(Block::Forever, false).map(Duration::from_nanos)
+        self.poll_timeout_for(PollMode::Forever, false).map(Duration::from_nanos)
     }
 
     // ---- callbacks of the loop itself
@@ -293,7 +234,7 @@ impl<S> Loop<S> {
     pub fn defer(&mut self, callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result + 'static) -> Request {
         let request = self.core.request(None, Kind::Deferred, "defer", Location::caller());
         self.set_completion(request, Box::new(move |lp, state, _| callback(lp, state)));
-        self.core.answer(request, Ok(Outcome::Done));
+        self.core.complete(request, Ok(()));
         request
     }
 
@@ -374,11 +315,7 @@ impl<S> Loop<S> {
         handle: impl Into<Handle>,
         callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result + 'static,
     ) {
-        self.close_and_tell(
-            handle.into(),
-            Location::caller(),
-            Box::new(move |lp, state, _| callback(lp, state)),
-        );
+        self.close_with(handle.into(), Location::caller(), Box::new(move |lp, state, _| callback(lp, state)));
     }
 
     /// Whether the handle exists in this loop and is not being closed.
@@ -397,14 +334,14 @@ impl<S> Loop<S> {
 
     pub(crate) fn set_referenced(&mut self, handle: impl Into<Handle>, referenced: bool) -> Result {
         let handle = handle.into();
-        self.core.require(handle, if referenced { "re_ref" } else { "unref" })?;
+        self.core.table.require(handle, if referenced { "re_ref" } else { "unref" })?;
         self.core.table.update(handle, |state| state.unreferenced = !referenced);
         Ok(())
     }
 
     pub(crate) fn set_name(&mut self, handle: impl Into<Handle>, name: impl Into<String>) -> Result {
         let handle = handle.into();
-        self.core.require(handle, "set_name")?;
+        self.core.table.require(handle, "set_name")?;
         self.core.table.set_name(handle, name.into());
         Ok(())
     }
@@ -413,20 +350,11 @@ impl<S> Loop<S> {
         self.core.cancel(request)
     }
 
-    /// What to call when a request is answered.
-    pub(crate) fn set_completion(&mut self, request: Request, answer: Answer<S>) {
-        let index = request.index as usize;
-        if index >= self.answers.len() {
-            self.answers.resize_with(index + 1, || None);
-        }
-        self.answers[index] = Some(answer);
-    }
-
     fn collect_posts(&mut self) {
-        self.posts.take(usize::MAX);
+        self.posts.claim(usize::MAX);
         // At once, not when they have run: one of them may break the turn off.
-        if !self.posts.rest() {
-            self.core.rung.push(Key::POSTS);
+        if !self.posts.go_idle() {
+            self.core.notified.push(Key::POSTS);
         }
     }
 }

@@ -1,17 +1,19 @@
 //! One turn, on one screen.
 //!
-//! 1. timers that are due  2. deferred  3. idle  4. prepare  5. poll: wait, then what is ready, then
-//!    bells and posts, then signals  6. deferred  7. check  8. closing
+//! 1. timers that are due  2. deferred  3. idle  4. prepare  5. poll: wait, then ready sources, then
+//!    notifications and posts, then what comes last  6. deferred  7. check  8. closing
 //!
-//! Each phase takes what is there when it begins, one by one, from a list in the loop: what is added
-//! meanwhile waits for the next time, and what is broken off goes on then.
+//! Each phase takes what is listed when it begins, one by one, from a list in the loop. What is added
+//! meanwhile waits for the next time; what an error or a panic interrupts resumes then.
 
-use super::{Loop, core::Deferred, kinds};
+use super::{
+    Loop,
+    core::{Core, Deferred},
+    kinds,
+};
 use crate::{
     error::{Error, Result},
     handle::{Callee, Key, Kind},
-    hook::Phase,
-    net::stream,
     time::Nanos,
 };
 
@@ -19,11 +21,19 @@ use crate::{
 /// may go this far within one turn. Eight, as in libuv.
 const DEFERRED_ROUNDS: usize = 8;
 
+/// A phase of the turn that calls hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Idle = 0,
+    Prepare = 1,
+    Check = 2,
+}
+
 /// How long a turn may wait for the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Block {
+pub(super) enum PollMode {
     /// Not at all.
-    Never,
+    NoWait,
     /// Until something happens.
     Forever,
     /// Until something happens, unless a callback has run already in this turn.
@@ -33,24 +43,21 @@ pub(crate) enum Block {
 }
 
 impl<S> Loop<S> {
-    pub(crate) fn turn(&mut self, state: &mut S, block: Block) -> Result {
-        self.core.counters.turns += 1;
-        let before = self.core.counters.callbacks;
-        self.core.read_clock();
-        if self.core.counters.awake_since.is_none() {
-            self.core.counters.resume(self.core.now);
-        }
+    pub(super) fn turn(&mut self, state: &mut S, mode: PollMode) -> Result {
+        let before = self.core.begin_turn();
         self.timers(state)?;
         self.deferred(state, 1)?;
         self.hooks(state, Phase::Idle)?;
-        let progress = self.core.counters.callbacks != before;
+        let ran_callbacks = self.core.counters.callbacks != before;
         self.hooks(state, Phase::Prepare)?;
-        self.poll(state, block, progress)?;
+        self.poll(state, mode, ran_callbacks)?;
         self.deferred(state, DEFERRED_ROUNDS)?;
         self.hooks(state, Phase::Check)?;
-        self.closing(state)?;
-        if block == Block::Once && self.core.counters.callbacks == before {
-            // It waited for a timer, and shall not return without having called it.
+        if !self.core.closing.is_empty() {
+            self.closing(state)?;
+        }
+        if mode == PollMode::Once && self.core.counters.callbacks == before {
+            // It waited for a timer, and must not return without having called it.
             self.timers(state)?;
             self.deferred(state, 1)?;
         }
@@ -58,24 +65,24 @@ impl<S> Loop<S> {
     }
 
     fn timers(&mut self, state: &mut S) -> Result {
-        let pass = self.core.deadlines.arrivals();
+        let pass = self.core.deadlines.next_seq();
         while let Some(index) = self.core.deadlines.pop_due(self.core.now, pass) {
-            if let Some(handle) = self.core.table.at(index) {
-                kinds::timed_out(self, state, handle)?;
-            }
+            kinds::on_deadline(self, state, index)?;
         }
         Ok(())
     }
 
     fn deferred(&mut self, state: &mut S, rounds: usize) -> Result {
         for _ in 0..rounds {
-            if self.core.pending.is_empty() {
+            if self.core.deferred.is_empty() {
                 break;
             }
-            for _ in 0..self.core.pending.len() {
-                match self.core.pending.pop_front() {
-                    Some(Deferred::Answer(request, result)) => self.answer(state, request, result)?,
-                    Some(Deferred::Stream(handle)) => stream::told(self, state, handle)?,
+            for _ in 0..self.core.deferred.len() {
+                match self.core.deferred.pop_front() {
+                    Some(Deferred::Completed(request, result)) => {
+                        self.call_completion(state, request, result)?
+                    }
+                    Some(Deferred::Handle(handle)) => kinds::on_deferred(self, state, handle)?,
                     None => break,
                 }
             }
@@ -92,109 +99,63 @@ impl<S> Loop<S> {
     fn round(&mut self, state: &mut S, phase: Phase) -> Result {
         self.core.hooks[phase as usize].begin();
         while let Some(index) = self.core.hooks[phase as usize].visit() {
-            self.call_plainly(state, index)?;
+            self.call_no_arg(state, index)?;
         }
         Ok(())
     }
 
-    fn poll(&mut self, state: &mut S, block: Block, progress: bool) -> Result {
-        stream::flush_unsent(&mut self.core);
+    fn poll(&mut self, state: &mut S, mode: PollMode, ran_callbacks: bool) -> Result {
+        self.core.flush_listed();
         loop {
-            let timeout = self.how_long_to_block(block, progress);
-            self.wait(timeout)?;
-            if timeout == Some(0) || !self.woke_early(block) {
+            let timeout = self.poll_timeout_for(mode, ran_callbacks);
+            self.core.wait(timeout)?;
+            if timeout == Some(0) || !self.core.woke_early(mode) {
                 break;
             }
         }
         self.ready(state)?;
-        self.bells(state)?;
+        self.notifications(state)?;
         self.posts(state)?;
-        while let Some((signum, handle)) = self.core.delivered.pop_front() {
-            crate::signal::deliver(self, state, handle, signum)?;
+        while let Some(handle) = self.core.last.pop_front() {
+            kinds::on_last(self, state, handle)?;
         }
-        stream::flush_unsent(&mut self.core);
+        self.core.flush_listed();
         Ok(())
-    }
-
-    fn wait(&mut self, timeout: Option<Nanos>) -> Result {
-        let core = &mut self.core;
-        // Those of a batch that was broken off are still ready, and come again.
-        core.ready.clear();
-        core.ready_done = 0;
-        if timeout != Some(0) {
-            let now = core.backend.now();
-            core.counters.rest(now);
-            core.now = now;
-        }
-        let ready = &mut core.ready;
-        let waited = core.backend.wait(timeout, |key, readiness| ready.push((key, readiness)));
-        let asleep_since = core.now;
-        core.read_clock();
-        if core.counters.awake_since.is_none() {
-            core.counters.blocked += core.now - asleep_since;
-        } else {
-            core.counters.rest(core.now);
-        }
-        core.counters.resume(core.now);
-        core.counters.events += core.ready.len() as u64;
-        waited.map_err(|error| Error::system("wait for events", error))
-    }
-
-    /// Nothing has come, and no deadline either: the one that was waited for was put off or cancelled.
-    fn woke_early(&mut self, block: Block) -> bool {
-        let core = &mut self.core;
-        let limit_has_come = matches!(block, Block::Until(limit) if core.now >= limit);
-        let nothing_came = core.ready.is_empty() && !core.backend.has_notifications();
-        nothing_came && !limit_has_come && core.deadlines.come_near(core.now)
     }
 
     fn ready(&mut self, state: &mut S) -> Result {
         while let Some((key, error)) = self.core.backend.pop_failed_registration() {
-            if let Some(handle) = self.core.table.resolve(key) {
-                kinds::refused(self, state, handle, error)?;
-            }
+            kinds::on_registration_error(self, state, key, error)?;
         }
         while let Some(&(key, readiness)) = self.core.ready.get(self.core.ready_done) {
             self.core.ready_done += 1;
             match key {
-                Key::SIGNALS => crate::signal::collect(&mut self.core),
-                // A handle that is gone, or whose slot is another's by now, is not found.
-                _ => {
-                    if let Some(handle) = self.core.table.resolve(key) {
-                        kinds::ready(self, state, handle, readiness)?;
-                    }
-                }
+                Key::SIGNALS => kinds::signals_arrived(&mut self.core),
+                _ => kinds::on_ready(self, state, key, readiness)?,
             }
         }
         Ok(())
     }
 
-    fn bells(&mut self, state: &mut S) -> Result {
-        let lp = self.core.lp;
+    fn notifications(&mut self, state: &mut S) -> Result {
         if self.core.backend.has_notifications() {
-            self.core.backend.drain_notifications(&mut self.core.rung);
+            self.core.backend.drain_notifications(&mut self.core.notified);
         }
-        // Those that ring themselves again meanwhile have their turn in the next one.
-        for _ in self.core.rung_done..self.core.rung.len() {
-            let key = self.core.rung[self.core.rung_done];
+        // Handles that notify themselves again meanwhile have their turn in the next one.
+        for _ in self.core.notified_done..self.core.notified.len() {
+            let key = self.core.notified[self.core.notified_done];
             match key {
-                Key::JOBS => self.core.collect_done(),
+                Key::JOBS => self.core.reap_completions(),
                 Key::POSTS => self.collect_posts(),
-                _ => {
-                    if let Some(handle) = self.core.table.resolve(key) {
-                        kinds::rung(self, state, handle)?;
-                    }
-                }
+                _ => kinds::on_notify(self, state, key)?,
             }
-            if self.core.lp != lp {
-                // The application has exchanged the loop for another inside the callback.
-                return Ok(());
-            }
-            // After the call: what is broken off is looked at again.
-            self.core.rung_done += 1;
+            // After the call: an interrupted one is looked at again.
+            self.core.notified_done += 1;
         }
-        self.core.rung.drain(..self.core.rung_done);
-        self.core.rung_done = 0;
+        if self.core.notified_done > 0 {
+            self.core.notified.drain(..self.core.notified_done);
+            self.core.notified_done = 0;
+        }
         Ok(())
     }
 
@@ -207,24 +168,66 @@ impl<S> Loop<S> {
         Ok(())
     }
 
-    /// The rule for how long a turn waits. Reads the loop; changes nothing.
-    pub(crate) fn how_long_to_block(&self, block: Block, progress: bool) -> Option<Nanos> {
+    /// How long a turn waits for the system, at most. Reads the loop; changes nothing.
+    pub(super) fn poll_timeout_for(&self, mode: PollMode, ran_callbacks: bool) -> Option<Nanos> {
         let core = &self.core;
         let nothing_to_wait_for = core.stopping || !self.is_alive();
-        let something_to_do = core.has_work() || self.posts.due() > 0;
+        let something_to_do = core.has_work() || self.posts.claimed_len() > 0;
         if nothing_to_wait_for
             || something_to_do
-            || block == Block::Never
-            || (block == Block::Once && progress)
+            || mode == PollMode::NoWait
+            || (mode == PollMode::Once && ran_callbacks)
         {
             return Some(0);
         }
         let due = core.deadlines.next();
-        let until = match block {
-            Block::Until(limit) => Some(due.map_or(limit, |due| due.min(limit))),
+        let until = match mode {
+            PollMode::Until(limit) => Some(due.map_or(limit, |due| due.min(limit))),
             _ => due,
         };
         // From the clock, not from the turn's time: prepare hooks may have taken a while.
         until.map(|until| until.saturating_sub(core.backend.now()))
+    }
+}
+
+impl Core {
+    /// Returns the number of callbacks called before this turn.
+    fn begin_turn(&mut self) -> u64 {
+        self.counters.turns += 1;
+        self.read_clock();
+        if self.counters.awake_since.is_none() {
+            self.counters.resume(self.now);
+        }
+        self.counters.callbacks
+    }
+
+    fn wait(&mut self, timeout: Option<Nanos>) -> Result {
+        // What an interrupted batch left is still ready, and comes again.
+        self.ready.clear();
+        self.ready_done = 0;
+        if timeout != Some(0) {
+            let now = self.backend.now();
+            self.counters.rest(now);
+            self.now = now;
+        }
+        let ready = &mut self.ready;
+        let waited = self.backend.wait(timeout, |key, readiness| ready.push((key, readiness)));
+        let asleep_since = self.now;
+        self.read_clock();
+        if self.counters.awake_since.is_none() {
+            self.counters.blocked += self.now.saturating_sub(asleep_since);
+        } else {
+            self.counters.rest(self.now);
+        }
+        self.counters.resume(self.now);
+        self.counters.events += self.ready.len() as u64;
+        waited.map_err(|error| Error::system("wait for events", error))
+    }
+
+    /// Whether the wait ended with no event and no deadline: the deadline it was for was moved or cleared.
+    fn woke_early(&mut self, mode: PollMode) -> bool {
+        let limit_has_come = matches!(mode, PollMode::Until(limit) if self.now >= limit);
+        let nothing_came = self.ready.is_empty() && !self.backend.has_notifications();
+        nothing_came && !limit_has_come && self.deadlines.advance(self.now)
     }
 }

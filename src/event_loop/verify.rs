@@ -14,7 +14,7 @@ impl<S> Loop<S> {
         core.hooks.iter().for_each(crate::queue::rounds::Rounds::verify);
         core.backend.verify();
         core.verify_closing();
-        crate::signal::verify_watchers(core);
+        core.shared.verify();
 
         let mut owned = BTreeMap::new();
         for (_, pending) in core.requests.iter() {
@@ -29,17 +29,15 @@ impl<S> Loop<S> {
             slot.body.verify(core, handle);
         }
         for (request, pending) in core.requests.iter() {
-            let expected = self.answers.get(request.index as usize).is_some_and(Option::is_some);
-            // A file that was written to is closed by a job that nobody asked for by name.
-            let internal = pending.op == crate::fs::CLOSE;
-            assert!(expected || internal, "a request has somebody to answer: {request:?}");
+            let has_completion = self.completions.get(request.index as usize).is_some_and(Option::is_some);
+            assert!(has_completion || pending.internal, "a request has a completion: {request:?}");
         }
         for (index, callback) in self.callbacks.iter().enumerate() {
             if callback.is_some() {
                 assert!(core.table.at(index as u32).is_some(), "a callback has a handle");
             }
         }
-        assert!(core.rung_done <= core.rung.len(), "no more bells were answered than rang");
-        assert!(core.ready_done <= core.ready.len(), "no more were dispatched than are ready");
+        assert!(core.notified_done <= core.notified.len(), "dispatched notifications are among the notified");
+        assert!(core.ready_done <= core.ready.len(), "dispatched events are among the ready");
     }
 }

@@ -1,26 +1,27 @@
 //! An open file: read and write at offsets, append, sync, close.
 
 use std::{
+    mem,
     panic::Location,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::{Metadata, bytes, content, count, done, found, submit};
+use super::{
+    Metadata, OpenOptions,
+    operation::{Content, Op, job, submit},
+};
 use crate::{
     Loop,
     backend::{
         Descriptor,
-        job::{Job, Outcome},
+        files::{FileSystem, OnPath},
     },
     error::{Error, Result},
-    event_loop::{core::Core, kinds::Body},
-    handle::{Handle, Kind, Request, request::Stage, typed_handle},
+    event_loop::{Core, HandleKind, typed_handle},
+    handle::{Handle, Kind, Request},
     payload::Payload,
 };
-
-/// The act of closing a file that was written to.
-pub(crate) const CLOSE: &str = "close a file";
 
 typed_handle! {
     /// An open file. Its name, until it is given another, is its path.
@@ -57,74 +58,8 @@ typed_handle! {
     File
 }
 
-/// How a file is opened. Like [`std::fs::OpenOptions`], as plain data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenOptions {
-    pub(crate) read: bool,
-    pub(crate) write: bool,
-    pub(crate) append: bool,
-    pub(crate) truncate: bool,
-    pub(crate) create: bool,
-    pub(crate) create_new: bool,
-    pub(crate) mode: u32,
-}
-
-impl Default for OpenOptions {
-    fn default() -> OpenOptions {
-        OpenOptions::new()
-    }
-}
-
-macro_rules! switches {
-    ($($(#[$attribute:meta])* $name:ident),* $(,)?) => {$(
-        $(#[$attribute])*
-        pub fn $name(mut self, on: bool) -> OpenOptions {
-            self.$name = on;
-            self
-        }
-    )*};
-}
-
 impl OpenOptions {
-    /// Neither for reading nor for writing: say at least one.
-    pub fn new() -> OpenOptions {
-        OpenOptions {
-            read: false,
-            write: false,
-            append: false,
-            truncate: false,
-            create: false,
-            create_new: false,
-            mode: 0o666,
-        }
-    }
-
-    switches! {
-        /// For reading.
-        read,
-        /// For writing.
-        write,
-        /// For writing at the end, wherever that is by then.
-        append,
-        /// Empties the file.
-        truncate,
-        /// Makes the file if it is not there.
-        create,
-        /// Makes the file, and fails if it is there.
-        create_new,
-    }
-
-    /// The permission bits of a file that is made, less the process's mask. 0o666 by default.
-    pub fn mode(mut self, mode: u32) -> OpenOptions {
-        self.mode = mode;
-        self
-    }
-
     /// Opens the file. See [`File::open`].
-    ///
-    /// # Errors
-    ///
-    /// As [`read`](super::read).
     #[track_caller]
     pub fn open<S>(
         self,
@@ -132,71 +67,64 @@ impl OpenOptions {
         path: impl AsRef<Path>,
         callback: impl FnOnce(&mut Loop<S>, &mut S, Result<File>) -> Result + 'static,
     ) -> Result<Request> {
-        let started = Location::caller();
-        let writes = self.write || self.append;
-        let job = Job::Open { path: path.as_ref().to_owned(), options: self };
-        let opened =
-            |outcome| if let Outcome::File(file, path) = outcome { Some((file, path)) } else { None };
-        let adopt = move |lp: &mut Loop<S>, state: &mut S, opened: Result<(Descriptor, PathBuf)>| match opened
-        {
-            Ok((file, path)) => {
-                let body = Body::File(State::new(file, writes));
-                let file = File(lp.core.insert(body, started));
-                // So that what goes wrong with it later says which file that was.
-                let name = path.into_os_string().into_string();
-                let name = name.unwrap_or_else(|name| name.to_string_lossy().into_owned());
-                lp.core.table.set_name(file.0, name);
-                // As with a connection that was accepted: if the callback fails, nobody has the file.
-                callback(lp, state, Ok(file)).inspect_err(|_| file.close(lp))
-            }
-            Err(error) => callback(lp, state, Err(error)),
+        let started_at = Location::caller();
+        let (writes, append) = (self.write || self.append, self.append);
+        let op = if self.only_reads() { Op::read("open") } else { Op::write("open") };
+        let mut path = path.as_ref().to_owned();
+        let run = move |fs: &mut dyn FileSystem| {
+            let file = fs.open(&path, &self).on(&path)?;
+            Ok((file, mem::take(&mut path)))
         };
-        submit(lp, None, "open", job, opened, adopt, started)
-    }
-
-    /// Whether opening can change nothing: then it may be tried without a worker.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(crate) fn only_reads(&self) -> bool {
-        let OpenOptions { read, write, append, truncate, create, create_new, mode: _ } = *self;
-        read && !(write || append || truncate || create || create_new)
+        let opened = move |lp: &mut Loop<S>, state: &mut S, result: Result<(Descriptor, PathBuf)>| {
+            let (descriptor, path) = match result {
+                Ok(opened) => opened,
+                Err(error) => return callback(lp, state, Err(error)),
+            };
+            let file = File(lp.core.insert(State::new(descriptor, writes, append), started_at));
+            // So that later errors say which file it was.
+            let name = path.into_os_string().into_string();
+            lp.core.set_name(file.0, name.unwrap_or_else(|name| name.to_string_lossy().into_owned()));
+            // As with an accepted connection: if the callback fails, the file has no owner.
+            callback(lp, state, Ok(file)).inspect_err(|_| file.close(lp))
+        };
+        submit(lp, op, run, opened, started_at)
     }
 }
 
 /// What a file keeps in its slot.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// Shared with the jobs in flight. `None` once it was given to the job that closes it.
-    file: Option<Arc<Descriptor>>,
+    /// Shared with the jobs in flight. `None` once it is given to the job that closes it.
+    descriptor: Option<Arc<Descriptor>>,
     writes: bool,
-    /// The requests that a worker may not have begun, in the order of asking; and some that are answered by now.
-    /// Behind a pointer, because what every kind keeps is as large as the largest.
-    pooled: Option<Box<Pooled>>,
+    append: bool,
+    /// Requests that a worker may not have started, in the order of submission; and some that are complete by now.
+    queued: Vec<Request>,
 }
-
-#[derive(Debug, Default)]
-struct Pooled(Vec<Request>);
 
 impl State {
-    fn new(file: Descriptor, writes: bool) -> State {
-        State { file: Some(Arc::new(file)), writes, pooled: None }
+    fn new(descriptor: Descriptor, writes: bool, append: bool) -> State {
+        State { descriptor: Some(Arc::new(descriptor)), writes, append, queued: Vec::new() }
     }
 }
 
-/// A request of this file was asked of the backend: it is to be cancelled if the file is closed.
-pub(super) fn note(core: &mut Core, handle: Handle, request: Request) {
-    let Core { table, requests, .. } = core;
-    if !requests.get(request).is_some_and(|pending| matches!(pending.stage, Stage::Queued(_))) {
+/// A request of this file was submitted: it is to be cancelled if the file is closed.
+pub(super) fn note_queued(core: &mut Core, handle: Handle, request: Request) {
+    if !core.is_queued(request) {
         return;
     }
-    let Some(slot) = table.get_mut(handle) else { return };
-    let Body::File(state) = &mut slot.body else { return };
-    // Those that are answered go when they are as many as the others: O(1) a request in the long run, and
-    // nobody need strike one out when it is answered.
-    let Pooled(pooled) = &mut **state.pooled.get_or_insert_default();
-    if pooled.len() >= 2 * slot.requests as usize {
-        pooled.retain(|&request| requests.get(request).is_some());
+    let in_flight = core.requests_of(handle);
+    let Some(state) = core.peek_mut::<State>(handle) else { return };
+    let mut queued = mem::take(&mut state.queued);
+    // Those that are complete go when they are as many as the others: O(1) a request in the long run, and nothing has
+    // to be struck out when one completes.
+    if queued.len() >= 2 * in_flight {
+        queued.retain(|&request| core.is_pending(request));
     }
-    pooled.push(request);
+    queued.push(request);
+    if let Some(state) = core.peek_mut::<State>(handle) {
+        state.queued = queued;
+    }
 }
 
 impl File {
@@ -245,7 +173,8 @@ impl File {
         mut buffer: Vec<u8>,
         callback: impl FnOnce(&mut Loop<S>, &mut S, Result<Vec<u8>>) -> Result + 'static,
     ) -> Result<Request> {
-        let file = self.file(lp, "read")?;
+        let op = Op::read("read").of(self.0);
+        let file = self.descriptor(lp, "read")?;
         if buffer.capacity() == 0 {
             return Err(Error::invalid(
                 "read",
@@ -253,8 +182,11 @@ impl File {
             ));
         }
         buffer.clear();
-        let job = Job::ReadAt { file, buffer, offset };
-        submit(lp, Some(self.0), "read", job, bytes, callback, Location::caller())
+        let run = move |fs: &mut dyn FileSystem| {
+            fs.read_at(&file, &mut buffer, offset)?;
+            Ok(mem::take(&mut buffer))
+        };
+        submit(lp, op, run, callback, Location::caller())
     }
 
     /// Writes everything at an offset. `callback` gets the number of bytes. If the disk is full, it gets
@@ -271,8 +203,12 @@ impl File {
         payload: impl Into<Payload<'a>>,
         callback: impl FnOnce(&mut Loop<S>, &mut S, Result<usize>) -> Result + 'static,
     ) -> Result<Request> {
-        let job = Job::WriteAt { file: self.file(lp, "write")?, bytes: content(payload.into()), offset };
-        submit(lp, Some(self.0), "write", job, count, callback, Location::caller())
+        let (file, content) = (self.descriptor(lp, "write")?, Content::from(payload.into()));
+        let run = move |fs: &mut dyn FileSystem| {
+            fs.write_at(&file, &content, offset)?;
+            Ok(content.len())
+        };
+        submit(lp, Op::write("write").of(self.0), run, callback, Location::caller())
     }
 
     /// Writes everything at the end of a file that was opened with [`OpenOptions::append`] (for another,
@@ -288,8 +224,15 @@ impl File {
         payload: impl Into<Payload<'a>>,
         callback: impl FnOnce(&mut Loop<S>, &mut S, Result<usize>) -> Result + 'static,
     ) -> Result<Request> {
-        let job = Job::Append { file: self.file(lp, "append")?, bytes: content(payload.into()) };
-        submit(lp, Some(self.0), "append", job, count, callback, Location::caller())
+        let (file, content) = (self.descriptor(lp, "append")?, Content::from(payload.into()));
+        if !lp.core.require::<State>(self.0, "append")?.append {
+            return Err(Error::invalid("append", "the file was not opened for appending"));
+        }
+        let run = move |fs: &mut dyn FileSystem| {
+            fs.append(&file, &content)?;
+            Ok(content.len())
+        };
+        submit(lp, Op::write("append").of(self.0), run, callback, Location::caller())
     }
 
     /// Waits until everything written is on the disk, with what is needed to find it again.
@@ -303,8 +246,9 @@ impl File {
         lp: &mut Loop<S>,
         callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
     ) -> Result<Request> {
-        let job = Job::Sync { file: self.file(lp, "sync")?, data_only: false };
-        submit(lp, Some(self.0), "sync", job, done, callback, Location::caller())
+        let file = self.descriptor(lp, "sync")?;
+        let run = move |fs: &mut dyn FileSystem| Ok(fs.sync(&file, false)?);
+        submit(lp, Op::write("sync").of(self.0), run, callback, Location::caller())
     }
 
     /// The same without what is only about the file, such as its times.
@@ -318,8 +262,9 @@ impl File {
         lp: &mut Loop<S>,
         callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
     ) -> Result<Request> {
-        let job = Job::Sync { file: self.file(lp, "sync")?, data_only: true };
-        submit(lp, Some(self.0), "sync", job, done, callback, Location::caller())
+        let file = self.descriptor(lp, "sync")?;
+        let run = move |fs: &mut dyn FileSystem| Ok(fs.sync(&file, true)?);
+        submit(lp, Op::write("sync").of(self.0), run, callback, Location::caller())
     }
 
     /// Cuts the file, or extends it with zeroes.
@@ -334,8 +279,9 @@ impl File {
         len: u64,
         callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
     ) -> Result<Request> {
-        let job = Job::SetLen { file: self.file(lp, "set length")?, len };
-        submit(lp, Some(self.0), "set length", job, done, callback, Location::caller())
+        let file = self.descriptor(lp, "set length")?;
+        let run = move |fs: &mut dyn FileSystem| Ok(fs.set_len(&file, len)?);
+        submit(lp, Op::write("set length").of(self.0), run, callback, Location::caller())
     }
 
     /// What the system knows about the file.
@@ -349,76 +295,89 @@ impl File {
         lp: &mut Loop<S>,
         callback: impl FnOnce(&mut Loop<S>, &mut S, Result<Metadata>) -> Result + 'static,
     ) -> Result<Request> {
-        let job = Job::StatFile { file: self.file(lp, "metadata")? };
-        submit(lp, Some(self.0), "metadata", job, found, callback, Location::caller())
+        let file = self.descriptor(lp, "metadata")?;
+        let run = move |fs: &mut dyn FileSystem| Ok(fs.file_metadata(&file)?);
+        submit(lp, Op::read("metadata").of(self.0), run, callback, Location::caller())
     }
 
     /// Takes over a file of the standard library's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if its flags cannot be read.
     #[track_caller]
     pub fn from_std<S>(lp: &mut Loop<S>, file: std::fs::File) -> Result<File> {
-        let body = Body::File(State::new(Descriptor::from_file(file), true));
-        Ok(File(lp.core.insert(body, Location::caller())))
+        let descriptor = Descriptor::from_file(file);
+        let append = descriptor.is_append().map_err(|error| Error::system("adopt a file", error))?;
+        Ok(File(lp.core.insert(State::new(descriptor, true, append), Location::caller())))
     }
 
     /// Gives the file back, and closes the handle.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`]; [`Error::InUse`] while operations are in flight: the file then stays here.
+    /// [`Error::InUse`] while operations are in flight: the file then stays here.
     pub fn into_std<S>(self, lp: &mut Loop<S>) -> Result<std::fs::File> {
         let op = "give a file back";
-        let state = state_mut(&mut lp.core, self.0, op)?;
-        let file = state.file.take().ok_or(Error::Closed { op })?;
-        match Arc::try_unwrap(file) {
-            Ok(file) => {
+        let state = lp.core.require::<State>(self.0, op)?;
+        let shared = state.descriptor.take().ok_or(Error::Closed { op })?;
+        match Arc::try_unwrap(shared) {
+            Ok(descriptor) => {
                 self.close(lp);
-                file.into_file().map_err(|error| Error::system(op, error))
+                descriptor.into_file().map_err(|error| Error::system(op, error))
             }
             Err(shared) => {
-                state_mut(&mut lp.core, self.0, op)?.file = Some(shared);
+                state.descriptor = Some(shared);
                 Err(Error::InUse { op })
             }
         }
     }
 
-    fn file<S>(self, lp: &mut Loop<S>, op: &'static str) -> Result<Arc<Descriptor>> {
-        state_mut(&mut lp.core, self.0, op)?.file.clone().ok_or(Error::Closed { op })
+    fn descriptor<S>(self, lp: &mut Loop<S>, op: &'static str) -> Result<Arc<Descriptor>> {
+        lp.core.require::<State>(self.0, op)?.descriptor.clone().ok_or(Error::Closed { op })
     }
 }
 
-fn state_mut<'a>(core: &'a mut Core, handle: Handle, op: &'static str) -> Result<&'a mut State> {
-    match &mut core.require(handle, op)?.body {
-        Body::File(state) => Ok(state),
-        _ => Err(Error::Closed { op }),
-    }
-}
+impl HandleKind for State {
+    type Slot = Box<State>;
 
-/// Cancels what no worker has begun. The file itself is closed when the rest is done.
-pub(crate) fn release(core: &mut Core, handle: Handle) {
-    let Some(slot) = core.table.get_mut(handle) else { return };
-    let Body::File(state) = &mut slot.body else { return };
-    let pooled = state.pooled.take().unwrap_or_default();
-    for request in pooled.0 {
-        // One that has begun is answered with what comes of it; one that was answered is gone.
-        let _ = core.cancel(request);
+    fn kind(&self) -> Kind {
+        Kind::File
     }
-}
 
-/// No operation is in flight: closes the file. One that was written to may take time to close (a network
-/// that is slow, a disk that is full), and may fail: that is a worker's business, and a failure if it
-/// fails, for somebody believes that his data is safe.
-pub(crate) fn quiesced(core: &mut Core, handle: Handle) -> bool {
-    let Some(slot) = core.table.get_mut(handle) else { return true };
-    let Body::File(state) = &mut slot.body else { return true };
-    let started = slot.started;
-    match state.file.take() {
-        Some(file) if state.writes => {
-            let request = core.request(Some(handle), Kind::FileOperation, CLOSE, started);
-            // Without a worker it is closed here, when the job is dropped, and the request is over: either
-            // way this handle is looked at again.
-            let _ = core.submit(request, Job::Close { file });
-            false
+    fn status(&self, _: &Core, _: Handle) -> String {
+        "open".into()
+    }
+
+    /// Cancels what no worker has started. The file itself is closed when the rest is done.
+    fn release(core: &mut Core, handle: Handle) {
+        let Some(state) = core.peek_mut::<State>(handle) else { return };
+        for request in mem::take(&mut state.queued) {
+            // One that has started completes with its result; one that is complete is gone.
+            let _ = core.cancel(request);
         }
-        _ => true,
+    }
+
+    /// No operation is in flight: closes the file. One that was written to may take time to close (a slow network, a
+    /// full disk), and closing it may fail. So a worker does it, and an error is a failure, because the application
+    /// believes that its data is safe.
+    fn finish_close(core: &mut Core, handle: Handle) -> bool {
+        let Some(started_at) = core.started_at(handle) else { return true };
+        let Some(state) = core.peek_mut::<State>(handle) else { return true };
+        let writes = state.writes;
+        let Some(descriptor) = state.descriptor.take().filter(|_| writes) else { return true };
+        let op = Op::write("close a file").of(handle);
+        let mut descriptor = Arc::into_inner(descriptor);
+        let close = move |fs: &mut dyn FileSystem| match descriptor.take() {
+            Some(descriptor) => Ok(fs.close(descriptor)?),
+            // Never so: the close of a file waits for its other jobs.
+            None => Ok(()),
+        };
+        let request = core.request(Some(handle), Kind::FileOperation, "close a file", started_at);
+        core.set_internal(request);
+        // Without a worker it is closed here, when the job is dropped, and the request is gone: in both cases the loop
+        // looks at this handle again.
+        let _ = core.submit(request, job(&op, close));
+        false
     }
 }

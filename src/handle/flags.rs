@@ -1,21 +1,21 @@
-//! The state of a handle: the flags and the one rule about what holds a loop.
+//! The flags of a handle, and the one rule about what keeps a loop alive.
 
-/// Idle → active → closing, and whether it counts.
+/// A handle's progress from idle to active to closing, and whether it keeps the loop alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags {
-    /// Started: events may come by themselves.
+    /// Started: events may arrive.
     pub(crate) active: bool,
-    /// The application said that this handle alone need not hold the loop.
+    /// The application called `unref`: being active does not keep the loop alive.
     pub(crate) unreferenced: bool,
-    /// Owes something: bytes not yet sent, a connection not yet made. Holds the loop, referenced or not,
-    /// as requests do.
+    /// Has outstanding work: unsent bytes, a connect in progress. Keeps the loop alive even when
+    /// unreferenced, as a request does.
     pub(crate) outstanding: bool,
-    /// `close` was called; the end is not yet told.
+    /// `close` was called, and the closing phase has not removed the handle yet.
     pub(crate) closing: bool,
 }
 
 impl Flags {
-    /// Whether a handle in this state keeps the loop alive.
+    /// Returns whether a handle with these flags keeps the loop alive.
     pub(crate) fn keeps_alive(self) -> bool {
         self.closing || self.outstanding || (self.active && !self.unreferenced)
     }
@@ -26,14 +26,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_active_handle_holds_unless_unreferenced() {
+    fn an_active_handle_keeps_the_loop_alive_unless_unreferenced() {
         assert!(Flags { active: true, ..Flags::default() }.keeps_alive());
         assert!(!Flags { active: true, unreferenced: true, ..Flags::default() }.keeps_alive());
         assert!(!Flags::default().keeps_alive());
     }
 
     #[test]
-    fn what_is_owed_holds_even_if_unreferenced() {
+    fn outstanding_work_keeps_the_loop_alive_when_unreferenced() {
         assert!(Flags { unreferenced: true, outstanding: true, ..Flags::default() }.keeps_alive());
         assert!(Flags { unreferenced: true, closing: true, ..Flags::default() }.keeps_alive());
     }

@@ -16,7 +16,7 @@ pub enum Kind {
     Check,
     /// A [`Wake`](crate::Wake).
     Wake,
-    /// The loop's end of a [`channel`](crate::channel).
+    /// The receiving end of a [`channel`](crate::channel).
     Channel,
     /// A [`Signal`](crate::Signal).
     Signal,
@@ -28,19 +28,19 @@ pub enum Kind {
     TcpStream,
     /// An open [`File`](crate::fs::File).
     File,
-    /// A closure given to [`Loop::defer`](crate::Loop::defer).
+    /// A closure passed to [`Loop::defer`](crate::Loop::defer).
     Deferred,
-    /// A closure posted by a [`Remote`](crate::Remote).
+    /// A closure posted through a [`Remote`](crate::Remote).
     Post,
-    /// A closure waiting for a handle to be closed.
+    /// A closure that runs when a handle is closed.
     Close,
-    /// A connection being made.
+    /// A connect in progress.
     Connect,
-    /// A write whose end is waited for.
+    /// A write with a completion callback.
     Write,
-    /// A closure on the worker pool.
+    /// A closure that runs on the worker pool.
     Work,
-    /// A file operation.
+    /// An operation on a file or a path.
     FileOperation,
 }
 

@@ -1,6 +1,6 @@
-//! What every handle is, whatever it does: an id, a state, a slot in the table.
+//! What every handle has, whatever its kind: an id, flags, a slot in the table.
 //!
-//! Nothing here knows a kind's business, a callback or the system.
+//! Knows no kind, no loop, no callback and no system.
 
 pub(crate) mod flags;
 mod id;
@@ -10,7 +10,7 @@ pub(crate) mod request;
 pub(crate) mod table;
 
 pub use id::Handle;
-pub(crate) use id::{Key, typed_handle};
+pub(crate) use id::Key;
 pub use kind::Kind;
 pub(crate) use origin::Callee;
 pub use origin::Origin;

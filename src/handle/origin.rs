@@ -1,4 +1,4 @@
-//! Whose callback it is: what failures, slow callbacks and listings name.
+//! Where a callback comes from: what failures, slow callbacks and listings name.
 
 use std::{fmt, panic::Location};
 
@@ -11,14 +11,14 @@ use super::{Handle, Kind};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origin {
-    /// The handle. `None` for a request without one: work, a file operation on a path, a posted or
-    /// deferred closure.
+    /// The handle. `None` for a request without one: work, a file operation on a path, a posted or deferred
+    /// closure.
     pub handle: Option<Handle>,
-    /// What kind of handle or request it is.
+    /// The kind of the handle or request.
     pub kind: Kind,
-    /// The name it was given, if any.
+    /// The name that `set_name` gave the handle, if any.
     pub name: Option<String>,
-    /// Where in the program it was started.
+    /// The line of the program that started it.
     pub started_at: &'static Location<'static>,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// An [`Origin`] without its name: what a call carries along, because it is copied for each.
+/// An [`Origin`] without its name. Every call of a callback carries one, so it is a plain copy.
 #[derive(Clone, Copy)]
 pub(crate) struct Callee {
     pub(crate) handle: Option<Handle>,

@@ -1,22 +1,37 @@
-//! Requests: things with one answer.
+//! Requests: operations that complete once.
 //!
-//! Each is answered exactly once (done, failed or cancelled), never inside the call that asked, and
-//! before the close callback of its handle. A request holds the loop alive, whatever its handle says.
+//! Each one completes exactly once: it succeeds, fails or is cancelled. That never happens inside the call
+//! that made it, and always before the close callback of its handle. A request keeps the loop alive, whether
+//! its handle is referenced or not.
 
 use std::{fmt, num::NonZeroU64, panic::Location};
 
-use slab::Slab;
-
 use super::{Handle, Kind};
+use crate::queue::slots::{Numbered, SlotId, Slots};
 
-/// The id of a request that is on its way: a file operation, work on the pool, a deferred closure.
+/// The id of a request in flight: a file operation, work on the pool, a deferred closure.
 ///
-/// A plain copy, like a [`Handle`]. Use it to [`cancel`](Request::cancel); drop it otherwise.
+/// A plain copy, like a [`Handle`]. Needed only to [`cancel`](Request::cancel) the request; dropping it does
+/// nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Request {
     pub(crate) lp: u32,
     pub(crate) serial: NonZeroU64,
     pub(crate) index: u32,
+}
+
+impl From<SlotId> for Request {
+    #[inline]
+    fn from(SlotId { container: lp, serial, index }: SlotId) -> Request {
+        Request { lp, serial, index }
+    }
+}
+
+impl From<Request> for SlotId {
+    #[inline]
+    fn from(Request { lp: container, serial, index }: Request) -> SlotId {
+        SlotId { container, serial, index }
+    }
 }
 
 impl fmt::Debug for Request {
@@ -25,38 +40,48 @@ impl fmt::Debug for Request {
     }
 }
 
-/// Where a request stands.
+/// How far a request has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Nobody has begun it, or it cannot be told.
+    /// Not completed, and not in the pool's queue.
     InFlight,
-    /// It was given to the pool under this ticket.
+    /// Submitted to the pool, under this ticket. A worker may have started it.
     Queued(u64),
-    /// Its answer is queued.
+    /// Its result is queued for the callback.
     Completed,
 }
 
+/// A request in flight.
 #[derive(Debug)]
 pub(crate) struct RequestState {
-    pub(crate) serial: NonZeroU64,
+    serial: NonZeroU64,
     pub(crate) owner: Option<Handle>,
     pub(crate) kind: Kind,
     pub(crate) op: &'static str,
-    pub(crate) started: &'static Location<'static>,
+    pub(crate) started_at: &'static Location<'static>,
     pub(crate) stage: Stage,
+    /// Cancelled after it was completed: its callback is dropped.
+    pub(crate) canceled: bool,
+    /// The loop's own: it has no callback.
+    pub(crate) internal: bool,
 }
 
-/// Every request of one loop that is not answered yet.
+impl Numbered for RequestState {
+    #[inline]
+    fn serial(&self) -> NonZeroU64 {
+        self.serial
+    }
+}
+
+/// Every request of one loop whose callback has not been called yet.
 #[derive(Debug)]
 pub(crate) struct Requests {
-    lp: u32,
-    slots: Slab<RequestState>,
-    serials: u64,
+    slots: Slots<RequestState>,
 }
 
 impl Requests {
     pub(crate) fn new(lp: u32) -> Requests {
-        Requests { lp, slots: Slab::new(), serials: 0 }
+        Requests { slots: Slots::new(lp) }
     }
 
     pub(crate) fn insert(
@@ -64,42 +89,45 @@ impl Requests {
         owner: Option<Handle>,
         kind: Kind,
         op: &'static str,
-        started: &'static Location<'static>,
+        started_at: &'static Location<'static>,
     ) -> Request {
-        self.serials += 1;
-        let serial = NonZeroU64::new(self.serials).expect("serials start at one");
-        let index =
-            self.slots.insert(RequestState { serial, owner, kind, op, started, stage: Stage::InFlight });
-        Request { lp: self.lp, serial, index: u32::try_from(index).expect("fewer requests than 2³²") }
+        let state = |id: SlotId| RequestState {
+            serial: id.serial,
+            owner,
+            kind,
+            op,
+            started_at,
+            stage: Stage::InFlight,
+            canceled: false,
+            internal: false,
+        };
+        self.slots.insert_with(state).into()
     }
 
     pub(crate) fn get(&self, request: Request) -> Option<&RequestState> {
-        let pending = self.slots.get(request.index as usize)?;
-        (pending.serial == request.serial && request.lp == self.lp).then_some(pending)
+        self.slots.get(request.into())
     }
 
     pub(crate) fn get_mut(&mut self, request: Request) -> Option<&mut RequestState> {
-        let pending = self.slots.get_mut(request.index as usize)?;
-        (pending.serial == request.serial && request.lp == self.lp).then_some(pending)
+        self.slots.get_mut(request.into())
     }
 
-    /// The answer to the request in a slot is about to be queued, if its serial ends like this.
-    pub(crate) fn answered(&mut self, index: u32, serial: u32) -> Option<Request> {
-        let pending = self.slots.get_mut(index as usize)?;
-        (pending.serial.get() as u32 == serial).then(|| {
-            pending.stage = Stage::Completed;
-            Request { lp: self.lp, serial: pending.serial, index }
+    /// Marks the request in a slot as completed, if the low half of its serial number is this one.
+    pub(crate) fn complete(&mut self, index: u32, serial: u32) -> Option<Request> {
+        let (id, state) = self.slots.at_mut(index)?;
+        (id.serial.get() as u32 == serial).then(|| {
+            state.stage = Stage::Completed;
+            id.into()
         })
     }
 
     pub(crate) fn remove(&mut self, request: Request) -> Option<RequestState> {
-        self.get_mut(request)?;
-        Some(self.slots.remove(request.index as usize))
+        self.slots.remove(request.into())
     }
 
-    /// After a crowd has left, gives its room back. Says how many slots there are now, if there were more.
+    /// Releases unused slots at the end after a burst. Returns the new capacity if it shrank.
     pub(crate) fn shrink(&mut self) -> Option<usize> {
-        super::table::shrink(&mut self.slots)
+        self.slots.shrink()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -107,21 +135,6 @@ impl Requests {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Request, &RequestState)> {
-        let lp = self.lp;
-        self.slots.iter().map(move |(index, pending)| {
-            (Request { lp, serial: pending.serial, index: index as u32 }, pending)
-        })
-    }
-}
-
-impl Request {
-    /// Takes the request back, if nobody has begun it: its callback then gets
-    /// [`Error::Canceled`](crate::Error::Canceled), in the next deferred phase.
-    ///
-    /// Answers [`Error::AlreadyStarted`](crate::Error::AlreadyStarted) if it has begun or its answer is on its way: the
-    /// callback then gets the real result. Answers [`Error::Closed`](crate::Error::Closed) if it was
-    /// answered. May be called from any callback.
-    pub fn cancel<S>(self, lp: &mut crate::Loop<S>) -> crate::Result {
-        lp.cancel(self)
+        self.slots.iter().map(|(id, state)| (id.into(), state))
     }
 }

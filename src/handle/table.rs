@@ -1,23 +1,18 @@
-//! The table of handles: slots that are reused, serial numbers that are not.
+//! The table of handles.
 //!
-//! Counts are kept as states change, never recounted: `alive` answers "is the loop alive?" at once.
+//! Its counts are updated as flags change, never recounted, so whether the loop is alive is known at once.
 
 use std::{collections::BTreeMap, num::NonZeroU64, panic::Location};
 
-use slab::Slab;
-
 use super::{Handle, Key, flags::Flags};
-use crate::error::{Error, Result};
+use crate::queue::slots::{Numbered, Slots};
 
-/// Below so many slots the table doubles when it grows.
-const GROWTH_DOUBLES_BELOW: usize = 4096;
-
-/// One handle. `B` is what its kind keeps.
+/// One handle. `B` is the state of its kind.
 #[derive(Debug)]
 pub(crate) struct Slot<B> {
-    pub(crate) serial: NonZeroU64,
-    pub(crate) started: &'static Location<'static>,
-    /// Requests that are not answered yet. The end of a closing handle waits for them.
+    serial: NonZeroU64,
+    pub(crate) started_at: &'static Location<'static>,
+    /// Requests in flight. A closing handle waits for them.
     pub(crate) requests: u32,
     flags: Flags,
     pub(crate) body: B,
@@ -29,16 +24,30 @@ impl<B> Slot<B> {
     }
 }
 
+impl<B> Numbered for Slot<B> {
+    #[inline]
+    fn serial(&self) -> NonZeroU64 {
+        self.serial
+    }
+}
+
+/// Why a handle is of no use to an operation. Becomes an [`Error`](crate::Error).
+#[derive(Debug)]
+pub(crate) enum NotOpen {
+    /// The handle is closed, or closing.
+    Closed { op: &'static str },
+    /// The handle belongs to another loop.
+    WrongLoop { op: &'static str },
+}
+
 /// Every handle of one loop.
 ///
-/// 1. `alive` slots have a state that holds the loop; `closing` slots are closing.
-/// 2. A serial number is given once.
-/// 3. `names` are of present slots.
+/// 1. `alive` is the number of slots whose flags keep the loop alive, `closing` the number of those that are
+///    closing.
+/// 2. `names` are of slots that are occupied.
 #[derive(Debug)]
 pub(crate) struct Table<B> {
-    lp: u32,
-    slots: Slab<Slot<B>>,
-    serials: u64,
+    slots: Slots<Slot<B>>,
     alive: usize,
     closing: usize,
     names: BTreeMap<u32, String>,
@@ -46,71 +55,70 @@ pub(crate) struct Table<B> {
 
 impl<B> Table<B> {
     pub(crate) fn new(lp: u32) -> Table<B> {
-        Table { lp, slots: Slab::new(), serials: 0, alive: 0, closing: 0, names: BTreeMap::new() }
+        Table { slots: Slots::new(lp), alive: 0, closing: 0, names: BTreeMap::new() }
     }
 
-    /// A new handle; `body` is made for its id.
+    /// Inserts a handle. `body` builds its state from its id.
     pub(crate) fn insert_with(
         &mut self,
-        started: &'static Location<'static>,
+        started_at: &'static Location<'static>,
         body: impl FnOnce(Handle) -> B,
     ) -> Handle {
-        self.serials += 1;
-        let serial = NonZeroU64::new(self.serials).expect("serials start at one");
-        make_room(&mut self.slots);
-        let entry = self.slots.vacant_entry();
-        let index = u32::try_from(entry.key())
-            .ok()
-            .filter(|&index| index < u32::MAX)
-            .expect("fewer handles than 2³²");
-        let handle = Handle { lp: self.lp, serial, index };
-        entry.insert(Slot { serial, started, requests: 0, flags: Flags::default(), body: body(handle) });
-        handle
+        let id = self.slots.insert_with(|id| Slot {
+            serial: id.serial,
+            started_at,
+            requests: 0,
+            flags: Flags::default(),
+            body: body(id.into()),
+        });
+        id.into()
     }
 
-    /// The slot of a handle that is open.
-    pub(crate) fn require(&mut self, handle: Handle, op: &'static str) -> Result<&mut Slot<B>> {
-        if handle.lp != self.lp {
-            return Err(Error::WrongLoop { op });
+    /// Returns the slot of an open handle, or why there is none.
+    pub(crate) fn require(&mut self, handle: Handle, op: &'static str) -> Result<&mut Slot<B>, NotOpen> {
+        if handle.lp != self.slots.container() {
+            return Err(NotOpen::WrongLoop { op });
         }
-        // Made only if it is needed: an error is dropped as dearly as it is made.
-        self.get_open(handle).ok_or_else(|| Error::Closed { op })
+        self.get_open(handle).ok_or(NotOpen::Closed { op })
     }
 
-    /// The same for those who pass over one that is gone.
+    /// Returns the slot of an open handle.
     pub(crate) fn get_open(&mut self, handle: Handle) -> Option<&mut Slot<B>> {
         self.get_mut(handle).filter(|slot| !slot.flags.closing)
     }
 
-    /// The slot of a handle, closing or not.
+    /// Returns the slot of a handle that is open or closing.
+    #[inline]
     pub(crate) fn get(&self, handle: Handle) -> Option<&Slot<B>> {
-        let slot = self.slots.get(handle.index as usize)?;
-        (slot.serial == handle.serial && handle.lp == self.lp).then_some(slot)
+        self.slots.get(handle.into())
     }
 
-    /// The slot of a handle, closing or not.
+    /// Returns the slot of a handle that is open or closing.
+    #[inline]
     pub(crate) fn get_mut(&mut self, handle: Handle) -> Option<&mut Slot<B>> {
-        let slot = self.slots.get_mut(handle.index as usize)?;
-        (slot.serial == handle.serial && handle.lp == self.lp).then_some(slot)
+        self.slots.get_mut(handle.into())
     }
 
-    /// The handle that a key was made from, if it is still open.
-    pub(crate) fn resolve(&self, key: Key) -> Option<Handle> {
-        let slot = self.slots.get(key.index() as usize)?;
-        (key.is_of(slot.serial) && !slot.flags.closing).then_some(Handle {
-            lp: self.lp,
-            serial: slot.serial,
-            index: key.index(),
-        })
+    /// Returns the open handle that a key was made from, and its slot.
+    #[inline]
+    pub(crate) fn resolve(&self, key: Key) -> Option<(Handle, &Slot<B>)> {
+        let (id, slot) = self.slots.at(key.index())?;
+        (key.is_of(id.serial) && !slot.flags.closing).then_some((id.into(), slot))
     }
 
-    /// The handle in a slot.
+    /// Returns the handle in a slot, open or closing, and the slot.
+    #[inline]
+    pub(crate) fn slot_at(&self, index: u32) -> Option<(Handle, &Slot<B>)> {
+        self.slots.at(index).map(|(id, slot)| (id.into(), slot))
+    }
+
+    /// Returns the handle in a slot, open or closing.
+    #[inline]
     pub(crate) fn at(&self, index: u32) -> Option<Handle> {
-        let slot = self.slots.get(index as usize)?;
-        Some(Handle { lp: self.lp, serial: slot.serial, index })
+        self.slots.at(index).map(|(id, _)| id.into())
     }
 
-    /// Changes the state of a handle and keeps the counts. Does nothing for one that is gone.
+    /// Changes the flags of a handle and updates the counts. Does nothing if the handle is gone.
     pub(crate) fn update(&mut self, handle: Handle, change: impl FnOnce(&mut Flags)) {
         let Some(slot) = self.get_mut(handle) else { return };
         let before = slot.flags;
@@ -121,26 +129,23 @@ impl<B> Table<B> {
     }
 
     pub(crate) fn remove(&mut self, handle: Handle) -> Option<Slot<B>> {
-        self.get(handle)?;
+        let slot = self.slots.remove(handle.into())?;
         self.names.remove(&handle.index);
-        let slot = self.slots.remove(handle.index as usize);
         self.alive -= usize::from(slot.flags.keeps_alive());
         self.closing -= usize::from(slot.flags.closing);
         Some(slot)
     }
 
-    /// After a crowd has left, gives its room back: the free slots at the end, for those in use keep
-    /// their place. Says how many slots there are now, if there were more.
+    /// Releases unused slots at the end after a burst. Returns the new capacity if it shrank.
     pub(crate) fn shrink(&mut self) -> Option<usize> {
-        shrink(&mut self.slots)
+        self.slots.shrink()
     }
 
-    /// How many slots there is room for.
     pub(crate) fn capacity(&self) -> usize {
         self.slots.capacity()
     }
 
-    /// How many handles keep the loop alive.
+    /// Returns the number of handles that keep the loop alive.
     pub(crate) fn alive(&self) -> usize {
         self.alive
     }
@@ -150,10 +155,7 @@ impl<B> Table<B> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Handle, &Slot<B>)> {
-        let lp = self.lp;
-        self.slots
-            .iter()
-            .map(move |(index, slot)| (Handle { lp, serial: slot.serial, index: index as u32 }, slot))
+        self.slots.iter().map(|(id, slot)| (id.into(), slot))
     }
 
     pub(crate) fn set_name(&mut self, handle: Handle, name: String) {
@@ -167,35 +169,12 @@ impl<B> Table<B> {
 
     /// Panics unless the invariants hold.
     pub(crate) fn verify(&self) {
-        let alive = self.slots.iter().filter(|(_, slot)| slot.flags.keeps_alive()).count();
-        assert_eq!(alive, self.alive, "the count of handles that hold the loop is kept");
-        let closing = self.slots.iter().filter(|(_, slot)| slot.flags.closing).count();
-        assert_eq!(closing, self.closing, "the count of closing handles is kept");
-        for (_, slot) in &self.slots {
-            assert!(slot.serial.get() <= self.serials, "serials are given in order");
-        }
+        self.slots.verify();
+        let count = |test: fn(Flags) -> bool| self.iter().filter(|(_, slot)| test(slot.flags)).count();
+        assert_eq!(count(Flags::keeps_alive), self.alive, "handles that keep the loop alive are counted");
+        assert_eq!(count(|flags| flags.closing), self.closing, "closing handles are counted");
         for &index in self.names.keys() {
-            assert!(self.slots.contains(index as usize), "a name has a handle");
+            assert!(self.at(index).is_some(), "a name belongs to an occupied slot");
         }
     }
-}
-
-/// Makes room in a slab that is full. A large one grows by a quarter, not to twice its size: what it grows by is
-/// empty most of the time.
-fn make_room<T>(slots: &mut Slab<T>) {
-    let capacity = slots.capacity();
-    if slots.len() == capacity && capacity >= GROWTH_DOUBLES_BELOW {
-        slots.reserve_exact(capacity / 4);
-    }
-}
-
-/// Shrinks a slab that is nearly empty. It takes time in proportion to the room, so only at lengths
-/// that are a power of two: a few times in all while a crowd leaves.
-pub(super) fn shrink<T>(slots: &mut Slab<T>) -> Option<usize> {
-    let len = slots.len();
-    if slots.capacity() <= 1024 || len * 8 > slots.capacity() || !(len == 0 || len.is_power_of_two()) {
-        return None;
-    }
-    slots.shrink_to_fit();
-    Some(slots.capacity())
 }

@@ -1,12 +1,13 @@
-//! Streams and listeners.
+//! Sockets: connections, and listeners that accept them.
 
 mod addr;
 pub(crate) mod listener;
-pub(crate) mod stream;
+mod options;
 mod tcp;
 
-pub use crate::payload::Payload;
-pub use addr::ToAddr;
-pub use listener::ListenOptions;
-pub use stream::{Event, broadcast};
-pub use tcp::{Keepalive, TcpListener, TcpStream};
+pub use self::{
+    addr::ToAddr,
+    options::ListenOptions,
+    tcp::{Keepalive, TcpListener, TcpStream},
+};
+pub use crate::io::{Event, Payload, Stream, broadcast};

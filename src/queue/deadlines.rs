@@ -1,156 +1,161 @@
-//! Which of many owners is due next.
+//! A queue of deadlines, at most one for each owner: which owner is due next?
 //!
-//! An owner is a small integer, the index of a slot, and has at most one deadline. Deadlines that are not near are
-//! in the wheel (`wheel.rs`), which costs O(1) and is exact to a tick. Those of the tick that has come are
-//! exact: they leave the wheel together and are sorted into `run`, which costs next to nothing when they were
-//! set in their order; those that are set for it afterwards are in `heap`, small as a rule, with four
-//! children a node so that the entries that a sift compares lie in two cache lines.
+//! An owner is a small integer, the index of a slot. A deadline in a future tick is in a hierarchical timing
+//! wheel (`wheel.rs`): O(1) to set and to cancel, and exact to a tick. When its tick begins, all deadlines of
+//! that tick leave the wheel together and are sorted into `run`; that is one pass if they were set in order.
+//! Deadlines that are set for the current tick or earlier go to `heap`, which is small as a rule. The heap is
+//! 4-ary, so that the children that a sift compares share two cache lines.
 //!
-//! Equal deadlines come out in the order they went in. A cancelled one leaves nothing behind. Measured against a
-//! heap alone, for ten million timers and for a million idle time-outs: see `docs/PERFORMANCE.md`.
+//! Equal deadlines are due in the order in which they were set. A cancelled deadline leaves no tombstone,
+//! except in `run`. `benches/README.md` compares this with a heap alone, for ten million timers and for a
+//! million idle timeouts.
 
 use super::wheel::{Node, Place, TICK_BITS, Wheel};
 use crate::time::Nanos;
 
+/// Children of a node of the heap.
 const ARITY: usize = 4;
-/// Up to so many deadlines, `next` is exact. Beyond, it may be early by one that was put off or cancelled, because
-/// to find the next best would be a walk each time.
+/// Up to this many deadlines, `next` is exact. With more it may return the time of a deadline that was
+/// postponed or cancelled, because finding the next one would walk a slot of the wheel each time.
 const EXACT_MAX: usize = 64;
-/// Room that an empty run keeps, for the next tick.
+/// Capacity that an empty run keeps for the next tick.
 const RUN_KEPT: usize = 16 << 10;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     deadline: Nanos,
-    arrival: u64,
+    seq: u64,
     owner: u32,
 }
 
 impl Entry {
     fn key(&self) -> (Nanos, u64) {
-        (self.deadline, self.arrival)
+        (self.deadline, self.seq)
     }
 
-    fn before(&self, other: &Entry) -> bool {
+    fn is_before(&self, other: &Entry) -> bool {
         self.key() < other.key()
     }
 }
 
-/// The queue of deadlines.
+/// The queue.
 ///
-/// 1. A deadline whose tick is after `far.elapsed()` is in `far`, any other in `run` or in `heap`.
-/// 2. `nodes[owner].place` says where. An entry of `run` is dead if it is not its owner's latest arrival, or its
-///    owner is elsewhere. The last entry of `run` is not dead.
-/// 3. `run` is sorted, the first to be due at its end.
-/// 4. `!heap[p].before(&heap[(p - 1) / 4])` for each `p > 0`.
+/// 1. A deadline whose tick is after `wheel.elapsed()` is in `wheel`; any other is in `run` or in `heap`.
+/// 2. `nodes[owner].place` is where the owner's deadline is. An entry of `run` is live if its owner's place
+///    is `Run` and the sequence numbers are equal. The last entry of `run` is live.
+/// 3. `run` is sorted, latest first.
+/// 4. `!heap[i].is_before(&heap[(i - 1) / 4])` for each `i > 0`.
 #[derive(Default, Debug)]
 pub(crate) struct Deadlines {
     nodes: Vec<Node>,
     run: Vec<Entry>,
     heap: Vec<Entry>,
-    far: Wheel,
+    wheel: Wheel,
     len: usize,
-    arrivals: u64,
-    /// What `arrivals` was when `nodes` last gave its room back.
-    emptied: u64,
+    next_seq: u64,
+    /// The value of `next_seq` when `nodes` was last released.
+    released_at: u64,
 }
 
 impl Deadlines {
-    /// Sets the deadline of `owner`, in place of the one that it had.
+    /// Sets the deadline of `owner`, replacing the one it has.
     pub(crate) fn set(&mut self, owner: u32, deadline: Nanos) {
         let index = owner as usize;
         if index >= self.nodes.len() {
             self.nodes.resize(index + 1, Node::ABSENT);
         }
-        let arrival = self.arrivals;
-        self.arrivals += 1;
+        let seq = self.next_seq;
+        self.next_seq += 1;
         let place = self.nodes[index].place;
-        if self.len > EXACT_MAX && self.far.may_stay(place, deadline) {
-            (self.nodes[index].deadline, self.nodes[index].arrival) = (deadline, arrival);
+        if self.len > EXACT_MAX && self.wheel.postpone_in_place(place, deadline) {
+            (self.nodes[index].deadline, self.nodes[index].seq) = (deadline, seq);
             return;
         }
-        let entry = Entry { deadline, arrival, owner };
-        let is_near = deadline >> TICK_BITS <= self.far.elapsed();
-        if let (Place::Near(position), true) = (place, is_near) {
-            return self.settle(position as usize, entry);
+        let entry = Entry { deadline, seq, owner };
+        let has_begun = deadline >> TICK_BITS <= self.wheel.elapsed();
+        if let (Place::Heap(position), true) = (place, has_begun) {
+            return self.sift(position as usize, entry);
         }
         if place != Place::Absent {
-            self.take_out(owner);
+            self.remove(owner);
         }
         self.len += 1;
-        if is_near {
+        if has_begun {
             self.heap.push(entry);
             self.sift_up(self.heap.len() - 1, entry);
         } else {
-            (self.nodes[index].deadline, self.nodes[index].arrival) = (deadline, arrival);
+            (self.nodes[index].deadline, self.nodes[index].seq) = (deadline, seq);
             match place {
-                Place::Far { .. } if self.len > EXACT_MAX => self.far.link_early(&mut self.nodes, owner),
-                _ => self.far.link(&mut self.nodes, owner),
+                Place::Wheel { .. } if self.len > EXACT_MAX => self.wheel.link_early(&mut self.nodes, owner),
+                _ => self.wheel.link(&mut self.nodes, owner),
             }
         }
     }
 
-    /// Takes the deadline of `owner` back. Says whether there was one.
+    /// Cancels the deadline of `owner`. Returns whether there was one.
     pub(crate) fn cancel(&mut self, owner: u32) -> bool {
         if self.get(owner).is_none() {
             return false;
         }
-        self.take_out(owner);
-        self.give_room_back();
+        self.remove(owner);
+        self.shrink();
         true
     }
 
-    /// When `owner` is due.
+    /// Returns the deadline of `owner`.
     pub(crate) fn get(&self, owner: u32) -> Option<Nanos> {
         let node = self.nodes.get(owner as usize)?;
         (node.place != Place::Absent).then_some(node.deadline)
     }
 
-    /// The nearest deadline, or, if there are many, a time that is not after it.
+    /// Returns the first deadline. With more than `EXACT_MAX` deadlines it may be an earlier time, never a
+    /// later one.
     pub(crate) fn next(&self) -> Option<Nanos> {
-        match self.nearest() {
+        match self.first() {
             Some((entry, _)) => Some(entry.deadline),
             None if self.len == 0 => None,
-            None => self.far.bound(),
+            None => self.wheel.lower_bound(),
         }
     }
 
-    /// How many deadlines were ever set: a mark, for `pop_due`.
-    pub(crate) fn arrivals(&self) -> u64 {
-        self.arrivals
+    /// Returns the sequence number of the next `set`: a limit for `pop_due`.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq
     }
 
-    /// Takes out the first owner whose deadline is not after `now` and was set before the mark.
+    /// Removes the first owner that is due at `now`, unless its deadline was set at `seq_end` or later.
     ///
-    /// While time stands still, what is set after the mark is due no earlier than what was there, so
-    /// the first one that is too young ends the pass: a timer that starts itself with no delay waits
-    /// for the next.
-    pub(crate) fn pop_due(&mut self, now: Nanos, mark: u64) -> Option<u32> {
+    /// One pass over the due timers takes `next_seq` before it starts and passes it each time. While `now`
+    /// stands still, a deadline set during the pass is no earlier than those that were there. So the first
+    /// one that is too recent ends the pass, and a timer that restarts itself without a delay waits for the
+    /// next pass.
+    pub(crate) fn pop_due(&mut self, now: Nanos, seq_end: u64) -> Option<u32> {
         if self.len == 0 {
             return None;
         }
-        self.come_near(now);
-        let (entry, from_run) = self.nearest()?;
-        if entry.deadline > now || entry.arrival >= mark {
+        self.advance(now);
+        let (entry, is_in_run) = self.first()?;
+        if entry.deadline > now || entry.seq >= seq_end {
             return None;
         }
-        if from_run {
+        if is_in_run {
             self.run.pop();
             self.nodes[entry.owner as usize].place = Place::Absent;
             self.len -= 1;
-            self.drop_dead();
+            self.prune_run();
         } else {
-            self.take_out(entry.owner);
+            self.remove(entry.owner);
         }
-        self.give_room_back();
+        self.shrink();
         Some(entry.owner)
     }
 
-    /// The time has come to look closer at those who may be due. Says whether there are deadlines, but none that is
-    /// due yet.
-    pub(crate) fn come_near(&mut self, now: Nanos) -> bool {
-        while self.nearest().is_none() && self.bring_near(now) {}
-        self.len > 0 && self.nearest().is_none_or(|(first, _)| first.deadline > now)
+    /// Advances the wheel to the first deadline that may be due at `now`.
+    ///
+    /// Returns whether there are deadlines and none of them is due.
+    pub(crate) fn advance(&mut self, now: Nanos) -> bool {
+        while self.first().is_none() && self.fill_run(now) {}
+        self.len > 0 && self.first().is_none_or(|(first, _)| first.deadline > now)
     }
 
     #[cfg(test)]
@@ -160,97 +165,99 @@ impl Deadlines {
 
     /// Panics unless the invariants hold.
     pub(crate) fn verify(&self) {
-        let mut alive = self.far.verify(&self.nodes) + self.heap.len();
+        let mut live = self.wheel.verify(&self.nodes) + self.heap.len();
         for (position, entry) in self.heap.iter().enumerate() {
             let node = &self.nodes[entry.owner as usize];
-            assert_eq!(node.place, Place::Near(position as u32), "a deadline's owner finds it");
-            assert_eq!((node.deadline, node.arrival), entry.key(), "an owner knows its deadline");
-            assert!(node.tick() <= self.far.elapsed(), "what is near has come near");
+            assert_eq!(node.place, Place::Heap(position as u32), "a node has its position in the heap");
+            assert_eq!((node.deadline, node.seq), entry.key(), "a node and its heap entry have one deadline");
+            assert!(node.tick() <= self.wheel.elapsed(), "no future tick is in the heap");
             let parent = &self.heap[position.saturating_sub(1) / ARITY];
-            assert!(position == 0 || !entry.before(parent), "a parent is due before its children");
+            assert!(position == 0 || !entry.is_before(parent), "a parent is due before its children");
         }
-        assert!(self.run.is_sorted_by(|a, b| b.before(a)), "a run is in order");
-        assert!(self.run.last().is_none_or(|last| self.is_alive(last)), "a run does not end with a dead one");
-        alive += self.run.iter().filter(|entry| self.is_alive(entry)).count();
+        assert!(self.run.is_sorted_by(|a, b| b.is_before(a)), "the run is sorted, latest first");
+        assert!(self.run.last().is_none_or(|last| self.is_live(last)), "the last entry of the run is live");
+        live += self.run.iter().filter(|entry| self.is_live(entry)).count();
         let present = self.nodes.iter().filter(|node| node.place != Place::Absent).count();
-        assert_eq!((alive, present), (self.len, self.len), "each deadline has one owner and one place");
+        assert_eq!((live, present), (self.len, self.len), "each deadline has one owner and one place");
     }
 
-    /// The first of those that are near, and whether it is in the run.
-    fn nearest(&self) -> Option<(Entry, bool)> {
+    /// Returns the first entry of `run` and `heap`, and whether it is in `run`.
+    fn first(&self) -> Option<(Entry, bool)> {
         match (self.run.last(), self.heap.first()) {
-            (Some(run), Some(heap)) if heap.before(run) => Some((*heap, false)),
+            (Some(run), Some(heap)) if heap.is_before(run) => Some((*heap, false)),
             (Some(run), _) => Some((*run, true)),
             (None, heap) => heap.map(|entry| (*entry, false)),
         }
     }
 
-    /// Nobody is near: brings nearer those who may be due by now. Says whether there may be more.
-    fn bring_near(&mut self, now: Nanos) -> bool {
-        let Deadlines { nodes, run, far, .. } = self;
-        let more = far.advance(nodes, now >> TICK_BITS, |owner, node| {
+    /// Advances the wheel by one occupied slot, up to `now`, and sorts the deadlines that leave it into
+    /// `run`, which is empty. Returns whether there may be more.
+    fn fill_run(&mut self, now: Nanos) -> bool {
+        let Deadlines { nodes, run, wheel, .. } = self;
+        let more = wheel.advance(nodes, now >> TICK_BITS, |owner, node| {
             node.place = Place::Run;
-            run.push(Entry { deadline: node.deadline, arrival: node.arrival, owner });
+            run.push(Entry { deadline: node.deadline, seq: node.seq, owner });
         });
-        // In their order already, as a rule, if the other way round: one pass finds that.
+        // As a rule they are in reverse order already: the sort detects that in one pass.
         run.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.key()));
         more
     }
 
-    fn is_alive(&self, entry: &Entry) -> bool {
+    fn is_live(&self, entry: &Entry) -> bool {
         let node = &self.nodes[entry.owner as usize];
-        node.place == Place::Run && node.arrival == entry.arrival
+        node.place == Place::Run && node.seq == entry.seq
     }
 
-    fn drop_dead(&mut self) {
+    /// Removes dead entries from the end of `run`.
+    fn prune_run(&mut self) {
         while let Some(last) = self.run.last() {
-            if self.is_alive(last) {
+            if self.is_live(last) {
                 break;
             }
             self.run.pop();
         }
     }
 
-    /// Takes out a deadline that is there, wherever it is.
-    fn take_out(&mut self, owner: u32) {
+    /// Removes a deadline from wherever it is.
+    fn remove(&mut self, owner: u32) {
         self.len -= 1;
         let place = std::mem::replace(&mut self.nodes[owner as usize].place, Place::Absent);
         match place {
             Place::Absent => {}
-            Place::Far { .. } => {
+            Place::Wheel { .. } => {
                 self.nodes[owner as usize].place = place;
-                self.far.unlink(&mut self.nodes, owner, self.len <= EXACT_MAX);
+                self.wheel.unlink(&mut self.nodes, owner, self.len <= EXACT_MAX);
             }
-            Place::Run => self.drop_dead(),
-            Place::Near(position) => {
-                // The last entry fills the hole, unless the hole is the last.
+            Place::Run => self.prune_run(),
+            Place::Heap(position) => {
+                // The last entry fills the hole, unless the hole was the last.
                 let Some(last) = self.heap.pop() else { return };
                 if (position as usize) < self.heap.len() {
-                    self.settle(position as usize, last);
+                    self.sift(position as usize, last);
                 }
             }
         }
     }
 
-    /// After ten million timers their room would stay taken for ever.
-    fn give_room_back(&mut self) {
+    /// Releases memory that a burst of deadlines left unused.
+    fn shrink(&mut self) {
         if self.run.is_empty() && self.run.capacity() > RUN_KEPT {
             self.run = Vec::new();
         }
         if self.heap.len() * 8 < self.heap.capacity() && self.heap.capacity() > 1024 {
             self.heap.shrink_to(self.heap.len() * 2);
         }
-        // Not each time that there is no deadline: once in as many arrivals as there were owners.
-        let arrived = self.arrivals - self.emptied;
-        if self.len == 0 && self.nodes.len() > 1024 && arrived >= self.nodes.len() as u64 {
+        // Not whenever the queue is empty: at most once in as many calls of `set` as there are nodes.
+        let set_since = self.next_seq - self.released_at;
+        if self.len == 0 && self.nodes.len() > 1024 && set_since >= self.nodes.len() as u64 {
             self.nodes = Vec::new();
-            self.emptied = self.arrivals;
+            self.released_at = self.next_seq;
         }
     }
 
-    /// Puts `entry` where it belongs in the heap, starting from the free place `position`.
-    fn settle(&mut self, position: usize, entry: Entry) {
-        if position > 0 && entry.before(&self.heap[(position - 1) / ARITY]) {
+    /// Moves `entry` from the hole at `position` to where it belongs in the heap.
+    fn sift(&mut self, position: usize, entry: Entry) {
+        if position > 0 && entry.is_before(&self.heap[(position - 1) / ARITY]) {
             self.sift_up(position, entry);
         } else {
             self.sift_down(position, entry);
@@ -260,13 +267,13 @@ impl Deadlines {
     fn sift_up(&mut self, mut position: usize, entry: Entry) {
         while position > 0 {
             let parent = (position - 1) / ARITY;
-            if !entry.before(&self.heap[parent]) {
+            if !entry.is_before(&self.heap[parent]) {
                 break;
             }
-            self.place(position, self.heap[parent]);
+            self.put(position, self.heap[parent]);
             position = parent;
         }
-        self.place(position, entry);
+        self.put(position, entry);
     }
 
     fn sift_down(&mut self, mut position: usize, entry: Entry) {
@@ -278,24 +285,24 @@ impl Deadlines {
             let last = (first + ARITY).min(self.heap.len());
             let mut least = first;
             for child in first + 1..last {
-                if self.heap[child].before(&self.heap[least]) {
+                if self.heap[child].is_before(&self.heap[least]) {
                     least = child;
                 }
             }
-            if !self.heap[least].before(&entry) {
+            if !self.heap[least].is_before(&entry) {
                 break;
             }
-            self.place(position, self.heap[least]);
+            self.put(position, self.heap[least]);
             position = least;
         }
-        self.place(position, entry);
+        self.put(position, entry);
     }
 
-    fn place(&mut self, position: usize, entry: Entry) {
+    fn put(&mut self, position: usize, entry: Entry) {
         self.heap[position] = entry;
         let node = &mut self.nodes[entry.owner as usize];
-        (node.deadline, node.arrival) = entry.key();
-        node.place = Place::Near(position as u32);
+        (node.deadline, node.seq) = entry.key();
+        node.place = Place::Heap(position as u32);
     }
 }
 
@@ -312,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_deadline_comes_first() {
+    fn the_earliest_deadline_comes_first() {
         let mut queue = Deadlines::default();
         for (owner, deadline) in [(0, 50), (1, 10), (2, 40), (3, 20), (4, 30)] {
             queue.set(owner, deadline);
@@ -323,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_deadlines_come_out_in_the_order_they_went_in() {
+    fn equal_deadlines_are_due_in_the_order_they_were_set() {
         let mut queue = Deadlines::default();
         for owner in (0..100).rev() {
             queue.set(owner, 7);
@@ -333,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_is_set_again_counts_as_the_latest_arrival() {
+    fn setting_a_deadline_again_moves_it_behind_equal_ones() {
         let mut queue = Deadlines::default();
         queue.set(0, 5);
         queue.set(1, 5);
@@ -350,16 +357,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_after_the_mark_waits_for_the_next_pass() {
+    fn a_deadline_set_during_a_pass_waits_for_the_next() {
         let mut queue = Deadlines::default();
         queue.set(0, 5);
         queue.set(1, 5);
-        let mark = queue.arrivals();
-        assert_eq!(queue.pop_due(5, mark), Some(0));
+        let seq_end = queue.next_seq();
+        assert_eq!(queue.pop_due(5, seq_end), Some(0));
         queue.set(0, 5);
-        assert_eq!(queue.pop_due(5, mark), Some(1));
-        assert_eq!(queue.pop_due(5, mark), None);
-        assert_eq!(queue.pop_due(5, queue.arrivals()), Some(0));
+        assert_eq!(queue.pop_due(5, seq_end), Some(1));
+        assert_eq!(queue.pop_due(5, seq_end), None);
+        assert_eq!(queue.pop_due(5, queue.next_seq()), Some(0));
     }
 
     #[test]
@@ -378,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_returns_after_a_crowd_has_left() {
+    fn memory_is_released_after_a_burst() {
         let mut queue = Deadlines::default();
         for owner in 0..100_000 {
             queue.set(owner, 1);
@@ -392,7 +399,7 @@ mod tests {
     const SECOND: Nanos = 1_000_000_000;
 
     #[test]
-    fn the_far_future_comes_nearer_in_its_order() {
+    fn deadlines_at_every_distance_are_due_in_order() {
         let mut queue = Deadlines::default();
         let distances = [1, 1_000, 1_000_000, SECOND, 100 * SECOND, 100_000 * SECOND, 1 << 62, u64::MAX];
         for (owner, distance) in distances.into_iter().enumerate().rev() {
@@ -408,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn among_many_one_that_is_put_off_again_and_again_fires_when_it_was_last_put_off_to() {
+    fn a_deadline_postponed_many_times_is_due_at_the_last_time() {
         let mut queue = Deadlines::default();
         for owner in 0..1000 {
             queue.set(owner, SECOND);
@@ -422,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_next_may_be_said_early_but_never_late() {
+    fn next_may_be_early_but_never_late() {
         let mut queue = Deadlines::default();
         for owner in 0..1000 {
             queue.set(owner, SECOND + u64::from(owner));
@@ -430,15 +437,15 @@ mod tests {
         queue.cancel(0);
         queue.set(1, 3 * SECOND);
         assert!(queue.next() <= Some(SECOND + 2));
-        // Whoever waits until then, and finds nobody, learns better.
+        // A pass at that time finds nothing due, and corrects it.
         assert_eq!(queue.pop_due(SECOND, u64::MAX), None);
         assert_eq!(queue.next(), Some(SECOND + 2));
     }
 
     #[test]
-    fn one_that_was_put_off_and_stayed_does_not_hide_those_that_are_due_before_it() {
+    fn a_deadline_postponed_in_place_does_not_hide_earlier_ones() {
         let mut queue = Deadlines::default();
-        // Many, so that one which is put off stays where it is; then few.
+        // More than `EXACT_MAX`, so that a postponed deadline stays in its slot; then few.
         for owner in 0..100 {
             queue.set(owner, 10 * SECOND);
         }

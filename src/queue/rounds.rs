@@ -1,53 +1,54 @@
-//! A list that is walked in rounds, and changed by those who are called during a round.
+//! A list that is visited in rounds and may change during a round.
 //!
-//! Hooks live here: each member is visited once a round, in the order of joining. One that joins
-//! during a round waits for the next, so that two that keep starting each other cannot hold the
-//! round open for ever. One that leaves is passed over at once, and costs O(1).
+//! Hooks are kept here. A round visits each member once, in the order in which they joined. A member that
+//! joins during a round waits for the next, so two hooks that keep starting each other cannot keep a round
+//! going for ever. A member that leaves is skipped at once. Joining and leaving are O(1).
 //!
-//! A round that is broken off (an error, a panic) goes on where it stopped.
+//! A round that is interrupted by an error or a panic resumes where it stopped.
 
 const ABSENT: u32 = u32::MAX;
-/// Room that is kept when a crowd has left.
-const KEPT: usize = 1024;
+/// Capacity that is kept after a burst.
+const CAPACITY_KEPT: usize = 1024;
 
-/// Members by small integer, each at most once.
+/// Members, each a small integer.
 ///
-/// 1. `places[m] == p  ⇔  list[p] == m`; `ABSENT` for who is no member, and for a hole in the list.
+/// 1. `positions[m] == p  ⇔  list[p] == m`. `ABSENT` marks an integer that is no member, and a hole in the
+///    list.
 /// 2. `len` is the number of members; `cursor <= end <= list.len()`.
 #[derive(Default, Debug)]
 pub(crate) struct Rounds {
     list: Vec<u32>,
-    places: Vec<u32>,
+    positions: Vec<u32>,
     len: usize,
     cursor: usize,
     end: usize,
 }
 
 impl Rounds {
-    /// Adds a member at the end, unless it is there.
+    /// Appends a member. Does nothing if it is a member already.
     pub(crate) fn join(&mut self, member: u32) {
         let index = member as usize;
-        if index >= self.places.len() {
-            self.places.resize(index + 1, ABSENT);
+        if index >= self.positions.len() {
+            self.positions.resize(index + 1, ABSENT);
         }
-        if self.places[index] == ABSENT {
-            self.places[index] = self.list.len() as u32;
+        if self.positions[index] == ABSENT {
+            self.positions[index] = self.list.len() as u32;
             self.list.push(member);
             self.len += 1;
         }
     }
 
-    /// Removes a member, if it is there.
+    /// Removes a member. Does nothing if it is none.
     pub(crate) fn leave(&mut self, member: u32) {
         if !self.is_member(member) {
             return;
         }
-        let place = std::mem::replace(&mut self.places[member as usize], ABSENT);
-        self.list[place as usize] = ABSENT;
+        let position = std::mem::replace(&mut self.positions[member as usize], ABSENT);
+        self.list[position as usize] = ABSENT;
         self.len -= 1;
-        if self.len == 0 && self.places.len() > KEPT {
-            // A crowd has left. (The list goes when the round begins that follows.)
-            self.places = Vec::new();
+        if self.len == 0 && self.positions.len() > CAPACITY_KEPT {
+            // `begin` releases the list, because a round may be under way.
+            self.positions = Vec::new();
         }
     }
 
@@ -55,31 +56,31 @@ impl Rounds {
         self.len == 0
     }
 
-    /// Whether a round would do nothing at all, not even take out holes.
+    /// Returns whether a round would do nothing, not even remove holes.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Begins a round with those who are members now, or resumes one that was broken off.
+    /// Begins a round of the present members, or resumes one that was interrupted.
     pub(crate) fn begin(&mut self) {
         if self.cursor < self.end || self.list.is_empty() {
             return;
         }
-        // Holes are taken out between rounds, and only when they are many: the walk stays O(members).
+        // Holes are removed between rounds, once they outnumber the members: a round stays O(members).
         if self.len * 2 < self.list.len() {
             self.list.retain(|&member| member != ABSENT);
-            if self.list.capacity() > KEPT {
+            if self.list.capacity() > CAPACITY_KEPT {
                 self.list.shrink_to(self.list.len() * 2);
             }
-            for (place, &member) in self.list.iter().enumerate() {
-                self.places[member as usize] = place as u32;
+            for (position, &member) in self.list.iter().enumerate() {
+                self.positions[member as usize] = position as u32;
             }
         }
         self.cursor = 0;
         self.end = self.list.len();
     }
 
-    /// The next member of this round.
+    /// Returns the next member of this round.
     pub(crate) fn visit(&mut self) -> Option<u32> {
         while self.cursor < self.end {
             self.cursor += 1;
@@ -92,7 +93,7 @@ impl Rounds {
     }
 
     pub(crate) fn is_member(&self, member: u32) -> bool {
-        self.places.get(member as usize).is_some_and(|&place| place != ABSENT)
+        self.positions.get(member as usize).is_some_and(|&position| position != ABSENT)
     }
 
     /// Panics unless both invariants hold.
@@ -100,9 +101,10 @@ impl Rounds {
         assert!(self.cursor <= self.end && self.end <= self.list.len(), "a round lies within its list");
         let members = self.list.iter().filter(|&&member| member != ABSENT).count();
         assert_eq!(members, self.len, "members are counted");
-        let placed = (0_u32..).zip(&self.places).filter(|(_, place)| **place != ABSENT);
-        let found = placed.map(|(member, &place)| assert_eq!(self.list[place as usize], member)).count();
-        assert_eq!(found, self.len, "each member has one place");
+        let listed = (0_u32..).zip(&self.positions).filter(|(_, position)| **position != ABSENT);
+        let found =
+            listed.map(|(member, &position)| assert_eq!(self.list[position as usize], member)).count();
+        assert_eq!(found, self.len, "each member has one position");
     }
 }
 
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_joins_during_a_round_waits_for_the_next() {
+    fn a_member_that_joins_during_a_round_waits_for_the_next() {
         let mut rounds = Rounds::default();
         rounds.join(1);
         rounds.begin();
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_leaves_during_a_round_is_passed_over() {
+    fn a_member_that_leaves_during_a_round_is_skipped() {
         let mut rounds = Rounds::default();
         rounds.join(1);
         rounds.join(2);
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_that_was_broken_off_goes_on_where_it_stopped() {
+    fn an_interrupted_round_resumes_where_it_stopped() {
         let mut rounds = Rounds::default();
         rounds.join(1);
         rounds.join(2);
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn coming_and_going_does_not_grow_the_list() {
+    fn joining_and_leaving_does_not_grow_the_list() {
         let mut rounds = Rounds::default();
         for member in 0..10_000 {
             rounds.join(member);

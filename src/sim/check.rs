@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{AnyHost, World};
-use crate::{backend::job::said, error::Result};
+use crate::{backend::job::panic_message, error::Result};
 
 /// How many entries of the timeline are shown when a seed fails. A replay shows all.
 const ENTRIES_SHOWN: usize = 40;
@@ -69,7 +69,7 @@ fn run(seed: u64, entries_shown: usize, test: &impl Fn(&mut World) -> Result) ->
             Some(number) => format!("on {}: {error}", world.name_of(AnyHost(number))),
             None => error.to_string(),
         },
-        Err(panic) => said(&*panic),
+        Err(panic) => panic_message(&*panic),
     };
     let name = std::thread::current().name().unwrap_or("").to_owned();
     let timeline = world.timeline().last(entries_shown);

@@ -71,7 +71,7 @@ impl Files<'_> {
 
     /// Makes one operation in `times` fail with EIO. Zero means none.
     pub fn fail_one_in(&self, times: u32) {
-        self.tree().fail_one_in = times;
+        self.tree().faults.fail_one_in = times;
     }
 
     /// Sets how many bytes all files together may have before the disk is full.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Loop,
-    backend::sim::TraceEvent,
+    backend::sim::{self, TraceEvent},
     error::{Error, Result},
 };
 
@@ -184,7 +184,8 @@ impl World {
         self.slots[number].program = None;
         let mut shared = self.shared.borrow_mut();
         shared.reap(number);
-        shared.machines[number].files.crash();
+        let sim::World { machines, random, .. } = &mut *shared;
+        machines[number].files.crash(random);
     }
 
     /// Starts a program on a host that was killed or has crashed. A program that still runs there is killed

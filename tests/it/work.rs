@@ -1,4 +1,4 @@
-//! Work on the pool.
+//! Jobs on the worker threads: `work::run`, and deferred closures.
 
 use std::sync::{
     Arc, Barrier,
@@ -11,14 +11,14 @@ use ringback::{Error, Loop, Options, work};
 use crate::world::*;
 
 #[test]
-fn work_is_done_elsewhere_and_its_result_comes_back() {
+fn a_job_runs_on_a_worker_and_its_callback_on_the_loop() {
     let mut lp = world();
-    let home = std::thread::current().id();
+    let loop_thread = std::thread::current().id();
     work::run(
         &mut lp,
-        move || (std::thread::current().id() != home, vec![1, 2, 3]),
+        move || (std::thread::current().id() != loop_thread, vec![1, 2, 3]),
         move |_, log, result| {
-            assert_eq!(std::thread::current().id(), home);
+            assert_eq!(std::thread::current().id(), loop_thread);
             note(log, format!("{:?}", result?))
         },
     )
@@ -27,7 +27,7 @@ fn work_is_done_elsewhere_and_its_result_comes_back() {
 }
 
 #[test]
-fn a_panic_in_the_work_arrives_as_an_error_and_the_worker_lives_on() {
+fn a_panic_in_a_job_is_an_error_and_the_worker_survives() {
     let mut lp: Loop<Log> = Options::new().workers(1).build().unwrap();
     work::run(
         &mut lp,
@@ -40,22 +40,22 @@ fn a_panic_in_the_work_arrives_as_an_error_and_the_worker_lives_on() {
 }
 
 #[test]
-fn jobs_are_begun_in_order_and_no_more_at_a_time_than_there_are_workers() {
+fn jobs_start_in_order_at_most_one_per_worker() {
     for workers in [1, 3] {
         let mut lp: Loop<Log> = Options::new().workers(workers).build().unwrap();
-        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (running, running_max) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         for number in 0..200 {
-            let (now, most) = (now.clone(), most.clone());
+            let (running, running_max) = (running.clone(), running_max.clone());
             let job = move || {
-                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                running_max.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::yield_now();
-                now.fetch_sub(1, Ordering::SeqCst);
+                running.fetch_sub(1, Ordering::SeqCst);
             };
             work::run(&mut lp, job, move |_, log, _| note(log, number.to_string())).unwrap();
         }
         let log = run(&mut lp);
         assert_eq!(log.len(), 200);
-        assert!(most.load(Ordering::SeqCst) <= workers);
+        assert!(running_max.load(Ordering::SeqCst) <= workers);
         if workers == 1 {
             assert!(log.iter().enumerate().all(|(number, line)| *line == number.to_string()));
         }
@@ -63,12 +63,12 @@ fn jobs_are_begun_in_order_and_no_more_at_a_time_than_there_are_workers() {
 }
 
 #[test]
-fn jobs_that_wait_for_one_another_all_run_at_once_if_there_are_workers_for_them() {
+fn jobs_that_wait_for_each_other_run_at_the_same_time() {
     for workers in [2, 3, 8] {
         let mut lp: Loop<Log> = Options::new().workers(workers).build().unwrap();
         let mut met = 0;
         for round in 0..100 {
-            // In some rounds all workers sleep, in others some are still about to.
+            // In some rounds all workers are parked, in others some are about to park.
             let barrier = Arc::new(Barrier::new(workers));
             for _ in 0..workers {
                 let barrier = barrier.clone();
@@ -90,13 +90,13 @@ fn jobs_that_wait_for_one_another_all_run_at_once_if_there_are_workers_for_them(
 }
 
 #[test]
-fn jobs_need_no_turn_of_the_loop_to_be_begun() {
+fn jobs_start_without_a_turn_of_the_loop() {
     let mut lp: Loop<Log> = Options::new().workers(4).build().unwrap();
     for _ in 0..50 {
         let barrier = Arc::new(Barrier::new(5));
         for number in 0..4 {
             let barrier = barrier.clone();
-            // Small ones in between, which may be done by whoever comes first.
+            // Small jobs in between, which any worker may run.
             work::run(&mut lp, move || number, |_, _, _| Ok(())).unwrap();
             work::run(&mut lp, move || barrier.wait().is_leader(), |_, _, _| Ok(())).unwrap();
         }
@@ -106,12 +106,12 @@ fn jobs_need_no_turn_of_the_loop_to_be_begun() {
 }
 
 #[test]
-fn a_flood_of_jobs_is_begun_in_order() {
+fn jobs_beyond_the_rings_capacity_start_in_order() {
     let mut lp: Loop<Log> = Options::new().workers(1).build().unwrap();
-    let begun = Arc::new(AtomicUsize::new(0));
+    let started = Arc::new(AtomicUsize::new(0));
     for number in 0..5000 {
-        let begun = begun.clone();
-        let job = move || begun.fetch_add(1, Ordering::SeqCst) == number;
+        let started = started.clone();
+        let job = move || started.fetch_add(1, Ordering::SeqCst) == number;
         work::run(&mut lp, job, |_, log, in_order| note(log, in_order?.to_string())).unwrap();
     }
     let log = run(&mut lp);
@@ -120,16 +120,16 @@ fn a_flood_of_jobs_is_begun_in_order() {
 }
 
 #[test]
-fn jobs_that_nobody_began_are_dropped_with_the_loop() {
+fn jobs_that_have_not_started_are_dropped_with_the_loop() {
     let mut lp: Loop<Log> = Options::new().workers(1).build().unwrap();
-    let (begun, has_begun) = mpsc::channel();
+    let (started, has_started) = mpsc::channel();
     let (go, gate) = mpsc::channel::<()>();
-    work::run(&mut lp, move || (begun.send(()), gate.recv()).1.is_ok(), |_, _, _| Ok(())).unwrap();
-    has_begun.recv().unwrap();
+    work::run(&mut lp, move || (started.send(()), gate.recv()).1.is_ok(), |_, _, _| Ok(())).unwrap();
+    has_started.recv().unwrap();
     let witness = Arc::new(());
     for _ in 0..1000 {
         let witness = witness.clone();
-        work::run(&mut lp, move || witness, |_, _, _| panic!("nobody is there")).unwrap();
+        work::run(&mut lp, move || witness, |_, _, _| panic!("the loop is gone")).unwrap();
     }
     drop(lp);
     assert_eq!(Arc::strong_count(&witness), 1);
@@ -137,10 +137,10 @@ fn jobs_that_nobody_began_are_dropped_with_the_loop() {
 }
 
 #[test]
-fn the_pool_can_be_enlarged() {
+fn set_workers_lets_two_jobs_run_at_the_same_time() {
     let mut lp: Loop<Log> = Options::new().workers(1).build().unwrap();
     lp.set_workers(2);
-    // Two jobs that need each other: with one worker this would hang.
+    // Two jobs that wait for each other: with one worker this would hang.
     let (ping, pong) = (mpsc::channel::<()>(), mpsc::channel::<()>());
     work::run(
         &mut lp,
@@ -158,7 +158,7 @@ fn the_pool_can_be_enlarged() {
 }
 
 #[test]
-fn a_pool_that_is_enlarged_begins_what_waits_already() {
+fn set_workers_starts_jobs_that_are_queued_already() {
     let mut lp: Loop<Log> = Options::new().workers(1).build().unwrap();
     let barrier = Arc::new(Barrier::new(3));
     for _ in 0..3 {
@@ -170,13 +170,13 @@ fn a_pool_that_is_enlarged_begins_what_waits_already() {
 }
 
 #[test]
-fn of_many_jobs_those_that_are_cancelled_never_run() {
+fn cancelled_jobs_never_run() {
     let mut lp: Loop<Log> = Options::new().workers(1).build().unwrap();
     let (go, gate) = mpsc::channel::<()>();
-    let (begun, has_begun) = mpsc::channel();
-    work::run(&mut lp, move || (begun.send(()), gate.recv()).1.is_ok(), |_, log, _| note(log, "gate"))
+    let (started, has_started) = mpsc::channel();
+    work::run(&mut lp, move || (started.send(()), gate.recv()).1.is_ok(), |_, log, _| note(log, "gate"))
         .unwrap();
-    has_begun.recv().unwrap();
+    has_started.recv().unwrap();
     let ran = Arc::new(AtomicUsize::new(0));
     let requests: Vec<_> = (0..1000)
         .map(|_| {
@@ -200,22 +200,22 @@ fn of_many_jobs_those_that_are_cancelled_never_run() {
 }
 
 #[test]
-fn work_that_runs_when_the_loop_is_dropped_is_finished_without_anybody_to_tell() {
+fn a_job_that_runs_when_the_loop_is_dropped_finishes() {
     let mut lp = world();
-    let (begun, has_begun) = mpsc::channel();
+    let (started, has_started) = mpsc::channel();
     let (go, gate) = mpsc::channel::<()>();
     let (done, is_done) = mpsc::channel();
     work::run(
         &mut lp,
         move || {
-            begun.send(()).unwrap();
+            started.send(()).unwrap();
             gate.recv().unwrap();
             done.send(()).unwrap();
         },
-        |_, _, _| panic!("nobody is there"),
+        |_, _, _| panic!("the loop is gone"),
     )
     .unwrap();
-    has_begun.recv().unwrap();
+    has_started.recv().unwrap();
     drop(lp);
     go.send(()).unwrap();
     is_done.recv().unwrap();
@@ -224,9 +224,9 @@ fn work_that_runs_when_the_loop_is_dropped_is_finished_without_anybody_to_tell()
 #[test]
 fn a_deferred_closure_can_be_cancelled() {
     let mut lp = world();
-    let request = lp.defer(|_, _| panic!("it was cancelled"));
-    lp.defer(|_, log| note(log, "the other"));
+    let request = lp.defer(|_, _| panic!("the request was cancelled"));
+    lp.defer(|_, log| note(log, "not cancelled"));
     request.cancel(&mut lp).unwrap();
-    assert_eq!(run(&mut lp), ["the other"]);
+    assert_eq!(run(&mut lp), ["not cancelled"]);
     assert!(request.cancel(&mut lp).unwrap_err().is_closed());
 }

@@ -62,11 +62,14 @@ fn on_files(lp: &mut Loop<Attempts>, _: &mut Attempts) -> Result {
         let file = file?;
         file.read_at(lp, 0, Vec::with_capacity(4), added("file: read at"))?;
         file.write_at(lp, 0, "text", added("file: write at"))?;
-        file.append(lp, "text", added("file: append"))?;
         file.set_len(lp, 2, added("file: set len"))?;
         file.sync(lp, added("file: sync"))?;
         file.sync_data(lp, added("file: sync data"))?;
         file.metadata(lp, added("file: metadata"))?;
+        Ok(())
+    })?;
+    OpenOptions::new().append(true).open(lp, "/data", |lp, _, file| {
+        file?.append(lp, "text", added("file: append"))?;
         Ok(())
     })?;
     File::open(lp, "/data", |lp, attempts: &mut Attempts, file| {

@@ -85,7 +85,7 @@ fn a_timeline_shows_sent_bytes_and_results_of_jobs() {
     let timeline = world.timeline();
     let text = timeline.to_string();
     assert!(text.contains("client  sends 36 bytes to 10.0.0.1:7: \"a line that is longer th\"…\n"), "{text}");
-    let failed = "read a whole file, which fails: No such file or directory";
+    let failed = "completes job 1: read, which fails: No such file or directory";
     assert!(text.contains(failed), "{text}");
     let own = timeline.of(client).to_string();
     assert!(own.contains("sends 36 bytes") && !own.contains("server  "), "{own}");

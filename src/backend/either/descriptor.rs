@@ -18,6 +18,13 @@ impl Descriptor {
         Descriptor::System(native::Descriptor::from_file(file))
     }
 
+    pub(crate) fn is_append(&self) -> io::Result<bool> {
+        match self {
+            Descriptor::System(file) => file.is_append(),
+            Descriptor::World(_) => Err(not_here("files of the system")),
+        }
+    }
+
     pub(crate) fn into_file(self) -> io::Result<fs::File> {
         match self {
             Descriptor::System(file) => file.into_file(),

@@ -33,7 +33,7 @@ use std::{
 
 pub(crate) use self::{descriptor::Descriptor, socket::Socket};
 use super::{
-    Interest, Notifier, Readiness, SocketOptions,
+    Interest, ListenConfig, Notifier, Readiness,
     job::{Done, Job, Submitted},
     native, sim,
 };
@@ -87,17 +87,17 @@ impl Backend {
     }
 
     /// A callback is about to be called: a world keeps a trace.
-    pub(crate) fn note_call(&self, callee: Callee) {
+    pub(crate) fn trace_call(&self, callee: Callee) {
         if let Backend::World(host) = self {
             let Callee { handle, kind, started_at } = callee;
             host.trace_call(sim::TraceEvent::Called { handle, kind, started: started_at });
         }
     }
 
-    pub(crate) fn listen(&mut self, addr: SocketAddr, options: SocketOptions) -> io::Result<Socket> {
+    pub(crate) fn listen(&mut self, addr: SocketAddr, config: ListenConfig) -> io::Result<Socket> {
         match self {
-            Backend::System(system) => system.listen(addr, options).map(Socket::System),
-            Backend::World(host) => host.listen(addr, options).map(Socket::World),
+            Backend::System(system) => system.listen(addr, config).map(Socket::System),
+            Backend::World(host) => host.listen(addr, config).map(Socket::World),
         }
     }
 

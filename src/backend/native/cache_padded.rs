@@ -1,6 +1,8 @@
-//! What one side writes to is on lines of the cache that the other does not.
+//! Keeps what different threads write on cache lines of their own.
 
-/// Two lines, because processors fetch them in pairs.
+/// A value alone on its cache lines, as crossbeam's `CachePadded`.
+///
+/// Aligned to two lines of 64 bytes, because x86-64 processors prefetch lines in pairs.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(super) struct Apart<T>(pub(super) T);
+pub(super) struct CachePadded<T>(pub(super) T);

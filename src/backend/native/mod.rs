@@ -3,12 +3,17 @@
 mod cache_padded;
 mod clock;
 mod fs;
+#[cfg(all(test, loom))]
+#[path = "../../../tests/loom/kit.rs"]
+mod kit;
 mod net;
 mod pages;
 mod pool;
 mod signal;
+#[cfg_attr(all(test, loom), path = "../../../tests/loom/sync.rs")]
 mod sync;
 mod sys;
+mod tuning;
 mod wait;
 mod wake;
 
@@ -16,7 +21,6 @@ use std::{
     io, mem,
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    sync::Arc,
 };
 
 #[cfg(feature = "sim")]
@@ -25,9 +29,10 @@ pub(crate) use self::wake::{NotifyQueue, WakeFd};
 use self::wake::{NotifyQueue, WakeFd};
 use self::{
     clock::Clock,
-    fs::cached,
+    fs::Cached,
     pool::Pool,
     signal::Signals,
+    tuning::{COMPLETIONS_BUSY_MIN, FILE_JOBS_SHARED_MIN, NOTIFICATION_SPINS},
     wait::{
         Waiter,
         busy_poll::BusyPoll,
@@ -36,26 +41,17 @@ use self::{
 };
 pub(crate) use self::{
     fs::Descriptor,
-    net::{AcceptError, PIECES_MAX, Socket, SocketOptions, classify_accept_error},
+    net::{AcceptError, ListenConfig, PIECES_MAX, Socket, classify_accept_error},
     pages::PageBuf,
     signal::numbers as signal_numbers,
-    wake::{Inbox, Mailbox, Notifier, Refused, Rejected},
+    sync::Arc,
+    wake::{Inbox, Mailbox, Notifier, PushError},
 };
 use super::{
     Interest, Readiness,
     job::{Done, Job, Submitted},
 };
 use crate::{handle::Key, time::Nanos};
-
-/// With so many file jobs in flight the workers share those that the loop could do at once, and with fewer it costs more
-/// to call them than it saves. Measured with 32 in flight on two processors: twice as many files, at the same
-/// processor time for each; with 18, no more, at half as much again.
-const SHARED_MIN: usize = 24;
-/// The loop does one all the same while fewer answers wait than this: it has nothing else to do.
-const IDLE_BELOW: usize = 2;
-
-/// How often to look whether a bell rings again, before the loop sleeps.
-const LOOKS_MAX: u32 = 64;
 
 /// The system, to one loop.
 pub(crate) struct Backend {
@@ -79,7 +75,7 @@ impl Backend {
     pub(crate) fn new(workers: usize, busy_poll: Nanos) -> io::Result<Backend> {
         let mut waiter = Waiter::new()?;
         let notify_queue = Arc::new(NotifyQueue::new(WakeFd::new()?));
-        waiter.watch_alarm(notify_queue.alarm().as_fd(), Key::WAKE_FD)?;
+        waiter.watch_alarm(notify_queue.wake_fd().as_fd(), Key::WAKE_FD)?;
         Ok(Backend {
             pool: None,
             workers,
@@ -101,8 +97,8 @@ impl Backend {
     // ---- sockets
 
     /// A socket that listens.
-    pub(crate) fn listen(&mut self, addr: SocketAddr, options: SocketOptions) -> io::Result<Socket> {
-        Socket::listen(addr, options)
+    pub(crate) fn listen(&mut self, addr: SocketAddr, config: ListenConfig) -> io::Result<Socket> {
+        Socket::listen(addr, config)
     }
 
     /// A socket that is connecting, or connected already.
@@ -138,12 +134,12 @@ impl Backend {
         timeout: Option<Nanos>,
         mut ready: impl FnMut(Key, Readiness),
     ) -> io::Result<()> {
-        self.notify_queue.rise();
+        self.notify_queue.unblock();
         let begun = self.clock.now();
         let limit = self.busy.limit(timeout);
         let mut spent = 0;
         let mut came = false;
-        while spent < limit && !came && !self.notify_queue.has_notifications() {
+        while spent < limit && !came && !self.notify_queue.has_pending() {
             self.wait_for_the_system(Some(0), &mut |key, readiness| {
                 came = true;
                 ready(key, readiness);
@@ -158,16 +154,16 @@ impl Backend {
     }
 
     fn sleep(&mut self, timeout: Option<Nanos>, ready: &mut impl FnMut(Key, Readiness)) -> io::Result<()> {
-        if timeout == Some(0) || self.rings_again() || !self.notify_queue.sleep() {
-            self.notify_queue.rise();
+        if timeout == Some(0) || self.rings_again() || !self.notify_queue.prepare_to_block() {
+            self.notify_queue.unblock();
             // Nothing is watched, so there is nothing that the system could say.
-            if self.interests.is_empty() && self.notify_queue.is_quiet() {
+            if self.interests.is_empty() && self.notify_queue.is_awake() {
                 return Ok(());
             }
             return self.wait_for_the_system(Some(0), ready);
         }
         let waited = self.wait_for_the_system(timeout, ready);
-        self.notify_queue.rise();
+        self.notify_queue.unblock();
         waited
     }
 
@@ -175,9 +171,9 @@ impl Backend {
     /// woken, by a system call there and one here, and perhaps behind others that want this processor.
     fn rings_again(&mut self) -> bool {
         mem::take(&mut self.just_rang)
-            && (0..LOOKS_MAX).any(|_| {
+            && (0..NOTIFICATION_SPINS).any(|_| {
                 std::hint::spin_loop();
-                self.notify_queue.has_notifications()
+                self.notify_queue.has_pending()
             })
     }
 
@@ -193,8 +189,8 @@ impl Backend {
         });
         // At once, not in its turn: the system says it once, and a batch may be broken off.
         if alarmed {
-            self.waiter.hush(self.notify_queue.alarm());
-            self.notify_queue.hear();
+            self.waiter.hush(self.notify_queue.wake_fd());
+            self.notify_queue.acknowledge_wake();
         }
         waited
     }
@@ -279,13 +275,13 @@ impl Backend {
 
     /// Whether a bell has rung.
     pub(crate) fn has_notifications(&self) -> bool {
-        self.notify_queue.has_notifications()
+        self.notify_queue.has_pending()
     }
 
     /// Takes the keys of the bells that rang.
     pub(crate) fn drain_notifications(&mut self, keys: &mut Vec<Key>) {
         self.just_rang = true;
-        self.notify_queue.answer(keys);
+        self.notify_queue.drain(keys);
     }
 
     // ---- jobs
@@ -304,10 +300,11 @@ impl Backend {
         let with_workers = self.pool.as_ref().map_or(0, Pool::files);
         // Behind a closure of the application's, which may take any time, nothing waits that need not.
         let may_share = self.pool.as_ref().is_none_or(Pool::has_only_files);
-        let shared = may_share && waiting >= IDLE_BELOW && with_workers + waiting >= SHARED_MIN;
+        let shared =
+            may_share && waiting >= COMPLETIONS_BUSY_MIN && with_workers + waiting >= FILE_JOBS_SHARED_MIN;
         if !shared {
-            if let Some(result) = cached::attempt(&mut job) {
-                return Ok(Submitted::Finished(result));
+            if let Some(result) = job.try_run(&mut Cached) {
+                return Ok(Submitted::Finished(result.map(|()| job)));
             }
         }
         let Backend { pool, workers, notify_queue, .. } = self;

@@ -71,7 +71,7 @@ extern "C" fn handler(signum: libc::c_int) {
     for post in posts() {
         if post.wanted[signum as usize].load(Ordering::Acquire) {
             post.delivered[signum as usize].fetch_add(1, Ordering::AcqRel);
-            post.alarm.ring();
+            post.alarm.wake();
         }
     }
     set_errno(saved);
@@ -165,7 +165,7 @@ impl Signals {
 
     /// Takes the signals that came since the last time, by number.
     pub(crate) fn take(&self, mut delivered: impl FnMut(i32)) {
-        self.post.alarm.reset();
+        self.post.alarm.drain();
         for (place, count) in self.post.delivered.iter().enumerate() {
             // Most are zero, and a load is cheaper than a swap.
             if count.load(Ordering::Acquire) > 0 && count.swap(0, Ordering::AcqRel) > 0 {
@@ -186,7 +186,7 @@ impl Drop for Signals {
         for signum in 1..SIGNALS as i32 {
             self.forget(signum);
         }
-        self.post.alarm.reset();
+        self.post.alarm.drain();
         self.post.taken.store(false, Ordering::Release);
     }
 }

@@ -1,23 +1,25 @@
-//! What crosses threads is made of this: the standard library's, under one name.
+//! The primitives of everything that crosses threads: the standard library's, under one name.
 //!
-//! `interleavings/` puts a file of its own in the place of this one, with the same names. There each access is a step,
-//! which a model checker puts before and after those of other threads, and blocks and rings are so small that their
-//! ends are met at once.
+//! Under loom `tests/loom/sync.rs` takes the place of this file, with the same names. There each access is a
+//! step of the model checker's, and blocks and rings are so small that a model reaches their ends.
 
+pub(crate) use std::sync::Arc;
 pub(super) use std::{
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence},
     },
     thread,
 };
 
-/// Numbers that a block of a mailbox has, a power of two.
-pub(super) const SPAN: u64 = 64;
-/// Jobs in the ring of a pool. More than are ever in flight but in a flood; two kilobytes.
-pub(super) const ROOM: u64 = 256;
+/// Indices that a block of an `MpscQueue` takes. A power of two.
+pub(super) const LAP: u64 = 64;
+/// Slots in the ring of a `JobQueue`. More jobs are in flight only in a burst. 2 KiB.
+pub(super) const RING_CAP: u64 = 256;
 
-/// Memory that many threads reach and one at a time may use: which one, they have agreed on by other means.
+/// A cell that many threads can reach and one at a time accesses: which one is decided elsewhere.
+///
+/// The standard library's, with the interface of loom's.
 #[derive(Debug)]
 pub(super) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
@@ -26,20 +28,20 @@ impl<T> UnsafeCell<T> {
         UnsafeCell(std::cell::UnsafeCell::new(value))
     }
 
-    /// For who reads.
+    /// Calls `op` with a pointer to read through.
     #[inline]
     pub(super) fn with<R>(&self, op: impl FnOnce(*const T) -> R) -> R {
         op(self.0.get())
     }
 
-    /// For who writes.
+    /// Calls `op` with a pointer to write through.
     #[inline]
     pub(super) fn with_mut<R>(&self, op: impl FnOnce(*mut T) -> R) -> R {
         op(self.0.get())
     }
 }
 
-/// Waits for so long as it takes to say so, because another thread is at something.
+/// Executes so many spin-loop hints, while another thread is about to be done.
 #[inline]
 pub(super) fn pause(spins: u32) {
     (0..spins).for_each(|_| std::hint::spin_loop());

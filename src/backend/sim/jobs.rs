@@ -3,29 +3,16 @@
 
 use std::collections::VecDeque;
 
-use super::{TraceEvent, World, world::Event};
+use super::{
+    TraceEvent, World,
+    fs::Disk,
+    world::{Event, Machine},
+};
 use crate::{
-    backend::job::{self, Done, Job, Submitted},
+    backend::job::{Done, Job, Submitted},
     error::Error,
     time::Nanos,
 };
-
-/// Returns the operation's name for the timeline.
-fn op(job: &Job) -> &'static str {
-    match job {
-        Job::Call(_) => "call a closure",
-        Job::Open { .. } => "open a file",
-        Job::ReadAll { .. } => "read a whole file",
-        Job::WriteAll { .. } => "write a whole file",
-        Job::Stat { .. } | Job::StatFile { .. } => "ask for metadata",
-        Job::ReadAt { .. } => "read",
-        Job::WriteAt { .. } => "write",
-        Job::Append { .. } => "append",
-        Job::Sync { .. } => "sync",
-        Job::SetLen { .. } => "set a length",
-        Job::Close { .. } => "close a file",
-    }
-}
 
 /// Returns the number of the system's error for the trace: zero for success, -1 for any other error.
 fn error_number<T>(result: &Result<T, Error>) -> i32 {
@@ -88,9 +75,8 @@ impl Jobs {
 impl World {
     /// Completes a job at once, as if its data were in the page cache, or queues it for a worker.
     pub(super) fn submit(&mut self, host: usize, token: u64, job: Job) -> Submitted {
-        let may_be_cached = !matches!(job, Job::Call(_) | Job::Close { .. });
-        if may_be_cached && self.random.one_in(self.job_timing.cached_one_in) {
-            let op = op(&job);
+        if !job.is_call() && self.random.one_in(self.job_timing.cached_one_in) {
+            let op = job.op();
             let result = self.perform(host, job);
             self.record(host, TraceEvent::CompletedInline(op, error_number(&result)));
             return Submitted::Finished(result);
@@ -103,11 +89,11 @@ impl World {
         Submitted::Queued(ticket)
     }
 
-    fn perform(&mut self, host: usize, job: Job) -> Result<job::Outcome, Error> {
-        let needs_descriptor = matches!(job, Job::Open { .. } | Job::ReadAll { .. } | Job::WriteAll { .. });
-        let room = !needs_descriptor || self.check_fd_limit(host).is_ok();
+    fn perform(&mut self, host: usize, mut job: Job) -> Result<Job, Error> {
         let World { machines, random, now, .. } = self;
-        machines[host].files.perform(job, *now, random, room)
+        let Machine { files, sockets, fd_limit, .. } = &mut machines[host];
+        let descriptors = fd_limit.saturating_sub(*sockets);
+        job.run(&mut Disk { tree: files, random, now: *now, descriptors }).map(|()| job)
     }
 
     pub(super) fn set_workers(&mut self, host: usize, limit: usize) {
@@ -123,7 +109,7 @@ impl World {
                 return;
             }
             let Some(queued) = jobs.waiting.pop_front() else { return };
-            let (ticket, op) = (queued.ticket, op(&queued.job));
+            let (ticket, op) = (queued.ticket, queued.job.op());
             jobs.running.push(queued);
             let JobTiming { min, max, .. } = self.job_timing;
             let duration = min + self.random.below(max.saturating_sub(min) + 1);
@@ -137,11 +123,8 @@ impl World {
         // Gone if the machine has crashed since, or its program was killed.
         let Some(index) = jobs.running.iter().position(|queued| queued.ticket == ticket) else { return };
         let QueuedJob { token, job, .. } = jobs.running.swap_remove(index);
-        let op = op(&job);
-        let result = match job {
-            Job::Call(task) => job::call(task),
-            job => self.perform(host, job),
-        };
+        let op = job.op();
+        let result = self.perform(host, job);
         self.record(host, TraceEvent::JobCompleted(ticket, op, error_number(&result)));
         let jobs = &mut self.machines[host].jobs;
         jobs.done.push(Done { token, result });

@@ -15,7 +15,6 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
-    sync::Arc,
 };
 
 pub use fs::FileOp;
@@ -26,9 +25,9 @@ pub(crate) use trace::{TraceEntry, TraceEvent};
 pub(crate) use world::{Shared, World};
 
 use super::{
-    Notifier, Readiness, SocketOptions,
+    ListenConfig, Notifier, Readiness,
     job::{Done, Job, Submitted},
-    native::{NotifyQueue, WakeFd},
+    native::{Arc, NotifyQueue, WakeFd},
 };
 use crate::{handle::Key, time::Nanos};
 
@@ -59,8 +58,8 @@ impl Host {
 
     // ---- sockets
 
-    pub(crate) fn listen(&mut self, addr: SocketAddr, options: SocketOptions) -> io::Result<Socket> {
-        let backlog = usize::try_from(options.backlog).unwrap_or(0);
+    pub(crate) fn listen(&mut self, addr: SocketAddr, config: ListenConfig) -> io::Result<Socket> {
+        let backlog = usize::try_from(config.backlog).unwrap_or(0);
         let end = self.world.borrow_mut().listen(self.host, addr, backlog)?;
         Ok(Socket::new(&self.world, end))
     }
@@ -85,7 +84,7 @@ impl Host {
         let end = timeout.map(|timeout| start.saturating_add(timeout));
         loop {
             let any = world.report_ready(self.host, &mut report);
-            if any || world.now >= end.unwrap_or(Nanos::MAX) || self.notify_queue.has_notifications() {
+            if any || world.now >= end.unwrap_or(Nanos::MAX) || self.notify_queue.has_pending() {
                 return Ok(());
             }
             if world.machines[self.host].jobs.has_notifications {
@@ -122,12 +121,11 @@ impl Host {
     }
 
     pub(crate) fn has_notifications(&self) -> bool {
-        self.notify_queue.has_notifications()
-            || self.world.borrow().machines[self.host].jobs.has_notifications
+        self.notify_queue.has_pending() || self.world.borrow().machines[self.host].jobs.has_notifications
     }
 
     pub(crate) fn drain_notifications(&mut self, keys: &mut Vec<Key>) {
-        self.notify_queue.answer(keys);
+        self.notify_queue.drain(keys);
         let jobs = &mut self.world.borrow_mut().machines[self.host].jobs;
         if std::mem::take(&mut jobs.has_notifications) {
             keys.push(Key::JOBS);
@@ -184,7 +182,7 @@ impl Host {
 
 impl AsFd for Host {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.notify_queue.alarm().as_fd()
+        self.notify_queue.wake_fd().as_fd()
     }
 }
 

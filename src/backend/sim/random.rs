@@ -28,6 +28,11 @@ impl Random {
         ((u128::from(self.next()) * u128::from(limit)) >> 64) as u64
     }
 
+    /// Returns a number below `limit`. Draws nothing if there is no choice.
+    pub(crate) fn below_if(&mut self, limit: u64) -> u64 {
+        if limit > 1 { self.below(limit) } else { 0 }
+    }
+
     /// Returns true once in `times` draws on average. Zero means never, and draws nothing.
     pub(crate) fn one_in(&mut self, times: u32) -> bool {
         times > 0 && self.below(u64::from(times)) == 0

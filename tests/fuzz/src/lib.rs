@@ -30,7 +30,7 @@ mod program;
 pub mod programs;
 mod random;
 
-pub use machines::{blocks, deadlines, ferry, interest, rounds, table, writer};
+pub use machines::{deadlines, job_queue, mpsc, registrations, rounds, send_queue, table};
 
 #[cfg(fuzzing)]
 pub use libfuzzer_sys;
@@ -40,16 +40,16 @@ pub type Target = fn(&[u8]);
 
 /// All of them, by name.
 pub const TARGETS: &[(&str, Target)] = &[
-    ("blocks", blocks),
     ("chat", chat::chat),
     ("deadlines", deadlines),
-    ("ferry", ferry),
     ("http", http::http),
-    ("interest", interest),
+    ("job_queue", job_queue),
+    ("mpsc", mpsc),
     ("programs", programs::programs),
+    ("registrations", registrations),
     ("rounds", rounds),
+    ("send_queue", send_queue),
     ("table", table),
-    ("writer", writer),
 ];
 
 /// Runs the target of that name.

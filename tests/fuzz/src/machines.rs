@@ -1,12 +1,13 @@
-//! The queue machines: bytes become operations, which are carried out on a machine and on its model.
+//! Containers and queues: the bytes become operations, which are applied to one of them and to its model.
 
 use arbitrary::{Result, Unstructured};
 use ringback_properties::{
-    blocks_model, deadlines_model, ferry_model, interest_model, rounds_model, table_model, writer_model,
+    deadlines_model, job_queue_model, mpsc_model, registrations_model, rounds_model, send_queue_model,
+    table_model,
 };
 
-/// No program is longer: what it takes to find something is a few operations, and machine and model are compared after
-/// each.
+/// The most operations of one run. A few are enough to find a defect, because the model is compared after
+/// each one.
 const OPERATIONS_MAX: usize = 100;
 
 type Bytes<'a, 'b> = &'a mut Unstructured<'b>;
@@ -17,7 +18,7 @@ fn operations<T>(bytes: &[u8], next: impl Fn(Bytes<'_, '_>) -> Result<T>) -> Vec
     std::iter::from_fn(more).take(OPERATIONS_MAX).collect()
 }
 
-/// Few, as a rule; or about as many as some limit; or up to `most`.
+/// Draws a count: small as a rule, or close to `limit`, or up to `most`.
 fn many(bytes: Bytes<'_, '_>, limit: u32, most: u32) -> Result<u32> {
     Ok(match bytes.int_in_range(0..=31_u8)? {
         0..=20 => bytes.int_in_range(0..=7)?,
@@ -26,48 +27,48 @@ fn many(bytes: Bytes<'_, '_>, limit: u32, most: u32) -> Result<u32> {
     })
 }
 
-/// `Blocks`, in one thread.
-pub fn blocks(bytes: &[u8]) {
-    use blocks_model::Operation;
+/// `MpscQueue`, in one thread.
+pub fn mpsc(bytes: &[u8]) {
+    use mpsc_model::Operation;
     let limit = |bytes: Bytes<'_, '_>| match bytes.int_in_range(0..=3_u8)? {
         0 => Ok(u64::MAX),
-        // A block has 63 places.
+        // A block has 63 slots.
         _ => many(bytes, 63, 255).map(u64::from),
     };
-    blocks_model::run(&operations(bytes, |bytes| {
+    mpsc_model::run(&operations(bytes, |bytes| {
         Ok(match bytes.int_in_range(0..=15_u8)? {
             0..=5 => Operation::Push { many: many(bytes, 63, 255)?, limit: limit(bytes)? },
-            6..=8 => Operation::Take { most: limit(bytes)? },
+            6..=8 => Operation::Claim { most: limit(bytes)? },
             9..=12 => Operation::Pop { many: many(bytes, 63, 255)? },
-            13..=14 => Operation::Rest,
+            13..=14 => Operation::GoIdle,
             _ => Operation::Close,
         })
     }));
 }
 
-/// `Queue` and `Pile`, in one thread.
-pub fn ferry(bytes: &[u8]) {
-    use ferry_model::Operation;
-    // The ring has 256 places.
-    ferry_model::run(&operations(bytes, |bytes| {
+/// `JobQueue` and `CompletionStack`, in one thread.
+pub fn job_queue(bytes: &[u8]) {
+    use job_queue_model::Operation;
+    // The ring has 256 slots.
+    job_queue_model::run(&operations(bytes, |bytes| {
         Ok(match bytes.int_in_range(0..=15_u8)? {
             0..=5 => Operation::Push { many: many(bytes, 256, 600)? },
-            6..=10 => Operation::Pop { many: many(bytes, 256, 600)?, home: bytes.arbitrary()? },
-            11..=14 => Operation::Withdraw {
+            6..=10 => Operation::Pop { many: many(bytes, 256, 600)?, complete: bytes.arbitrary()? },
+            11..=14 => Operation::Cancel {
                 from: bytes.int_in_range(0..=4095)?,
                 step: bytes.int_in_range(0..=3)?,
                 many: many(bytes, 256, 600)?,
             },
-            _ => Operation::Take { most: many(bytes, 256, 600)? },
+            _ => Operation::Drain { most: many(bytes, 256, 600)? },
         })
     }));
 }
 
-/// `Deadlines`, and the wheel in it.
+/// `Deadlines`, with the timing wheel in it.
 pub fn deadlines(bytes: &[u8]) {
     use deadlines_model::Operation;
     let deadline = |bytes: Bytes<'_, '_>| {
-        // Of every magnitude; a few of each, so that equal ones are common; or any.
+        // Of every magnitude, with a few values of each, so that equal ones are common; or any value.
         Ok(match bytes.int_in_range(0..=7_u8)? {
             0..=2 => bytes.int_in_range(0..=15)?,
             3..=5 => (1_u64 << bytes.int_in_range(0..=63_u32)?).saturating_add(bytes.int_in_range(0..=15)?),
@@ -86,35 +87,35 @@ pub fn deadlines(bytes: &[u8]) {
                 again: bytes.int_in_range(1..=4)?,
                 delay: bytes.int_in_range(0..=4)?,
             },
-            29..=30 => Operation::Crowd {
+            29..=30 => Operation::Burst {
                 first: bytes.int_in_range(0..=499)?,
-                // Above 64 the queue is allowed to be less exact; above 1024 it gives room back.
+                // Above 64 deadlines `next` may be early; above 1024 owners memory is released.
                 many: many(bytes, 64, 1200)?,
                 deadline: deadline(bytes)?,
             },
-            _ => Operation::Disperse,
+            _ => Operation::CancelAll,
         })
     }));
 }
 
-/// `Interests`.
-pub fn interest(bytes: &[u8]) {
-    use interest_model::Operation;
+/// `Registrations`.
+pub fn registrations(bytes: &[u8]) {
+    use registrations_model::Operation;
     let fd = |bytes: Bytes<'_, '_>| {
         Ok(match bytes.int_in_range(0..=3_u8)? {
             0..=2 => bytes.int_in_range(0..=5)?,
             _ => bytes.int_in_range(0..=199)?,
         })
     };
-    interest_model::run(&operations(bytes, |bytes| {
+    registrations_model::run(&operations(bytes, |bytes| {
         Ok(match bytes.int_in_range(0..=15_u8)? {
-            0..=7 => Operation::Want { fd: fd(bytes)?, interest: bytes.int_in_range(0..=3)? },
+            0..=7 => Operation::Set { fd: fd(bytes)?, interest: bytes.int_in_range(0..=3)? },
             8..=10 => Operation::Forget { fd: fd(bytes)? },
             11..=14 => {
                 let many = bytes.int_in_range(0..=3_u8)?;
-                Operation::Install { refuse: (0..many).map(|_| fd(bytes)).collect::<Result<_>>()? }
+                Operation::Apply { refuse: (0..many).map(|_| fd(bytes)).collect::<Result<_>>()? }
             }
-            _ => Operation::Begin { changes: bytes.int_in_range(0..=3)? },
+            _ => Operation::ApplySome { changes: bytes.int_in_range(0..=3)? },
         })
     }));
 }
@@ -141,7 +142,7 @@ pub fn rounds(bytes: &[u8]) {
                 let visits = if bytes.arbitrary()? { usize::MAX } else { bytes.int_in_range(0..=7)? };
                 Operation::Round { during, visits }
             }
-            _ => Operation::Traffic(bytes.int_in_range(1..=40)?),
+            _ => Operation::Churn(bytes.int_in_range(1..=40)?),
         })
     }));
 }
@@ -162,11 +163,11 @@ pub fn table(bytes: &[u8]) {
     }));
 }
 
-/// `Writer`, and the stock that its buffers come from.
-pub fn writer(bytes: &[u8]) {
-    use writer_model::{Operation, Sort};
+/// `SendQueue`, and the pool that its buffers come from.
+pub fn send_queue(bytes: &[u8]) {
+    use send_queue_model::{Operation, Ownership};
     let size = |bytes: Bytes<'_, '_>| {
-        // Copied or kept; gathered or begun anew; paged.
+        // Around each limit: copied or shared, one buffer, pages.
         let around = |bytes: Bytes<'_, '_>, size: usize| Ok(size - 3 + bytes.int_in_range(0..=6)?);
         match bytes.int_in_range(0..=15_u8)? {
             0..=5 => bytes.int_in_range(0..=99),
@@ -177,21 +178,22 @@ pub fn writer(bytes: &[u8]) {
             _ => bytes.int_in_range(0..=199_999),
         }
     };
-    let sort =
-        |bytes: Bytes<'_, '_>| bytes.choose(&[Sort::Borrowed, Sort::Owned, Sort::Rc, Sort::Arc]).copied();
-    writer_model::run(&operations(bytes, |bytes| {
+    let ownership = |bytes: Bytes<'_, '_>| {
+        bytes.choose(&[Ownership::Borrowed, Ownership::Owned, Ownership::Rc, Ownership::Arc]).copied()
+    };
+    send_queue_model::run(&operations(bytes, |bytes| {
         Ok(match bytes.int_in_range(0..=31_u8)? {
-            0..=8 => Operation::Push(sort(bytes)?, size(bytes)?),
+            0..=8 => Operation::Push(ownership(bytes)?, size(bytes)?),
             9..=12 => Operation::Mark,
             13 => Operation::Burst(bytes.int_in_range(1..=200)?),
             14..=19 => {
                 Operation::Send { pieces: bytes.int_in_range(1..=70)?, share: bytes.int_in_range(0..=16)? }
             }
             20..=22 => Operation::SendAllBut(bytes.int_in_range(0..=99)?),
-            23..=25 => Operation::Settle,
-            26 => Operation::Pass(bytes.int_in_range(0..=99_999)?),
-            27..=29 => Operation::Tell,
-            30 => Operation::GiveUpOne,
+            23..=25 => Operation::Compact,
+            26 => Operation::Skip(bytes.int_in_range(0..=99_999)?),
+            27..=29 => Operation::PopReachedMarks,
+            30 => Operation::PopMark,
             _ => Operation::Clear,
         })
     }));

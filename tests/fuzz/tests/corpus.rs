@@ -34,14 +34,14 @@ macro_rules! replayed {
 }
 
 replayed! {
-    a_queue_from_many_threads_is_a_list: "blocks",
     a_chat_is_what_its_rules_say: "chat",
-    deadlines_are_a_sorted_map: "deadlines",
-    what_carries_jobs_is_a_list: "ferry",
+    deadlines_behave_like_a_sorted_map: "deadlines",
     an_http_server_answers_each_head_and_nothing_else: "http",
-    the_system_watches_what_is_wanted: "interest",
+    a_job_queue_behaves_like_a_list: "job_queue",
+    an_mpsc_queue_behaves_like_a_list: "mpsc",
     the_contract_with_programs_is_kept: "programs",
-    rounds_are_an_ordered_list: "rounds",
-    a_table_is_a_map_of_every_handle: "table",
-    a_writer_is_a_run_of_bytes: "writer",
+    the_system_watches_exactly_what_is_wanted: "registrations",
+    rounds_behave_like_an_ordered_list: "rounds",
+    a_send_queue_behaves_like_bytes_and_a_list_of_marks: "send_queue",
+    a_table_behaves_like_a_map_of_every_handle: "table",
 }

@@ -1,97 +1,64 @@
-//! ringback's pure machines, each against a simple model: random operations here, and those that a fuzzer finds in
-//! `fuzz/`.
+//! ringback's containers and queues, each against a simple model: random operations here, and those that a
+//! fuzzer finds in `tests/fuzz/`.
 //!
 //! ```text
 //! cargo test -p ringback-properties
 //! PROPTEST_CASES=100000 cargo test --release -p ringback-properties deadlines
 //! ```
 //!
-//! A crate of its own, because proptest is a lot to compile for who only wants to test the loop. The
-//! machines have no public names, so their files are included here by path; what they name of the crate
-//! around them (`crate::backend::Interest`) has a stand-in, or is included, too. Their unit tests come
-//! along and run twice: no harm.
+//! A crate of its own, so that plain `cargo test` does not have to compile proptest. What it tests is private
+//! to ringback, so the files are included by path, in the modules that they have there. Their unit tests come
+//! along and run twice.
 
-// Each machine has more than the models use.
+// The files have more than the models use.
 #![allow(dead_code, unused_imports, unused_macros)]
 
-/// What `interest.rs` needs of the real thing.
+#[path = "../../../src/backend"]
 mod backend {
-    #[derive(Debug)]
-    pub(crate) struct PageBuf(Vec<u8>);
+    mod readiness;
 
-    impl PageBuf {
-        const SIZE: usize = 64 << 10;
+    pub mod native {
+        mod cache_padded;
+        pub(crate) mod pages;
+        mod sync;
+        mod tuning;
 
-        pub(crate) fn new() -> PageBuf {
-            PageBuf(Vec::new())
+        // Each of these queues is private to its folder, so its model is included beside it.
+        pub mod wake {
+            mod backoff;
+            mod mpsc;
+            #[path = "../../../../tests/properties/src/mpsc_model.rs"]
+            pub mod mpsc_model;
         }
-
-        pub(crate) fn fill(&mut self, bytes: &[u8]) -> usize {
-            let count = bytes.len().min(PageBuf::SIZE - self.0.len());
-            self.0.extend_from_slice(&bytes[..count]);
-            count
+        pub mod pool {
+            mod completions;
+            mod job_queue;
+            #[path = "../../../../tests/properties/src/job_queue_model.rs"]
+            pub mod job_queue_model;
+            mod node;
         }
-
-        pub(crate) fn bytes(&self) -> &[u8] {
-            &self.0
-        }
-
-        pub(crate) fn clear(&mut self) {
-            self.0.clear();
+        pub(crate) mod wait {
+            pub(crate) mod registrations;
         }
     }
 
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub(crate) struct Interest(pub(crate) u8);
-
-    impl Interest {
-        pub(crate) const NONE: Interest = Interest(0);
-        pub(crate) const READ: Interest = Interest(1);
-        pub(crate) const WRITE: Interest = Interest(2);
-    }
+    pub(crate) use native::pages::PageBuf;
+    pub(crate) use readiness::Interest;
 }
-
-/// What `table.rs` needs of the real thing.
-mod error {
-    pub(crate) type Result<T> = std::result::Result<T, Error>;
-
-    #[derive(Debug)]
-    pub(crate) enum Error {
-        Closed { op: &'static str },
-        WrongLoop { op: &'static str },
-    }
-}
-
-#[path = "../../../src/backend/native/wait/registrations.rs"]
-mod registrations;
-// The stand-in of an error costs nothing to make.
-#[allow(clippy::unnecessary_lazy_evaluations)]
 #[path = "../../../src/handle"]
 mod handle {
-    mod id;
     pub(crate) mod flags;
+    mod id;
     pub(crate) mod table;
 
     pub(crate) use id::{Handle, Key};
-}
-#[path = "../../../src/backend/native"]
-mod native {
-    mod cache_padded;
-    mod sync;
-    mod wake { pub(super) mod mpsc; }
-    mod pool { pub(super) mod job_queue; }
-
-    // The queues across threads, in one thread. They are for their neighbours' eyes, so their models are neighbours.
-    #[path = "../../../tests/properties/src/blocks_model.rs"]
-    pub mod blocks_model;
-    #[path = "../../../tests/properties/src/ferry_model.rs"]
-    pub mod ferry_model;
 }
 #[path = "../../../src/queue"]
 mod queue {
     pub(crate) mod deadlines;
     pub(crate) mod rounds;
     pub(crate) mod send_queue;
+    pub(crate) mod slots;
     mod wheel;
 }
 
@@ -101,12 +68,12 @@ mod payload;
 mod time;
 
 pub mod deadlines_model;
-pub mod interest_model;
+pub mod registrations_model;
 pub mod rounds_model;
+pub mod send_queue_model;
 pub mod table_model;
-pub mod writer_model;
 
-pub use native::{blocks_model, ferry_model};
+pub use backend::native::{pool::job_queue_model, wake::mpsc_model};
 
 #[cfg(test)]
 mod random;

@@ -8,13 +8,13 @@ use crate::queue::rounds::Rounds;
 pub enum Operation {
     Join(u32),
     Leave(u32),
-    /// A round: before each visit, something that a callback does; after so many visits it is broken off.
+    /// A round. After each visit the callback makes a change; the round is interrupted after `visits` visits.
     Round {
         during: Vec<Change>,
         visits: usize,
     },
-    /// So many come and go, one by one, that the list must be put in order.
-    Traffic(u32),
+    /// Members that join and leave at once, enough for the list to be compacted.
+    Churn(u32),
 }
 
 #[derive(Clone, Debug)]
@@ -22,17 +22,17 @@ pub enum Change {
     Nothing,
     Join(u32),
     Leave(u32),
-    /// Leaves, and is back before the round is over.
+    /// Leaves and joins again during the round.
     Rejoin(u32),
 }
 
 #[derive(Default)]
 struct Model {
-    /// In the order of joining.
+    /// In the order in which they joined.
     members: Vec<u32>,
-    /// Of the round that is going on or was broken off.
+    /// Members that the current or interrupted round has not visited.
     left: VecDeque<u32>,
-    broken_off: bool,
+    interrupted: bool,
 }
 
 impl Model {
@@ -48,7 +48,7 @@ impl Model {
     }
 }
 
-/// Carries them out on both, and panics where they differ.
+/// Applies the operations to both. Panics where they differ.
 pub fn run(operations: &[Operation]) {
     let (mut rounds, mut model) = (Rounds::default(), Model::default());
     for operation in operations {
@@ -61,7 +61,7 @@ pub fn run(operations: &[Operation]) {
                 rounds.leave(*member);
                 model.leave(*member);
             }
-            Operation::Traffic(many) => {
+            Operation::Churn(many) => {
                 for member in 100..100 + many {
                     rounds.join(member);
                     rounds.leave(member);
@@ -79,13 +79,13 @@ pub fn run(operations: &[Operation]) {
 }
 
 fn round(rounds: &mut Rounds, model: &mut Model, during: &[Change], visits: usize) {
-    let resumed = std::mem::take(&mut model.broken_off);
+    let resumed = std::mem::take(&mut model.interrupted);
     rounds.begin();
     rounds.verify();
     if model.left.is_empty() {
-        // Nobody is left of the round that was broken off, if one was: then this one is either the rest of
-        // that, with nobody in it, or a new one. To tell them apart takes looking.
-        let mut look = during.iter();
+        // An interrupted round has no member left, if there was one. Then this is either the remainder of
+        // that round, without members, or a new one: only a visit tells which.
+        let mut changes = during.iter();
         if resumed && !model.members.is_empty() {
             let visited = rounds.visit();
             if visited.is_none() {
@@ -94,18 +94,18 @@ fn round(rounds: &mut Rounds, model: &mut Model, during: &[Change], visits: usiz
             model.left = model.members.iter().copied().collect();
             assert_eq!(visited, model.left.pop_front());
             if visits <= 1 {
-                model.broken_off = true;
+                model.interrupted = true;
                 return;
             }
-            apply(rounds, model, look.next());
-            return rest(rounds, model, look, visits - 1);
+            apply(rounds, model, changes.next());
+            return visit_all(rounds, model, changes, visits - 1);
         }
         model.left = model.members.iter().copied().collect();
     }
-    rest(rounds, model, during.iter(), visits);
+    visit_all(rounds, model, during.iter(), visits);
 }
 
-fn rest<'a>(
+fn visit_all<'a>(
     rounds: &mut Rounds,
     model: &mut Model,
     mut during: impl Iterator<Item = &'a Change>,
@@ -120,7 +120,7 @@ fn rest<'a>(
         apply(rounds, model, during.next());
         rounds.verify();
     }
-    model.broken_off = true;
+    model.interrupted = true;
 }
 
 fn apply(rounds: &mut Rounds, model: &mut Model, change: Option<&Change>) {

@@ -1,19 +1,20 @@
-//! `Table` against a map of every handle that there ever was.
+//! `Table` against a map of every handle that ever existed.
 
 use std::{collections::BTreeMap, panic::Location};
 
-use crate::{
-    error::Error,
-    handle::{Handle, flags::Flags, table::Table},
+use crate::handle::{
+    Handle,
+    flags::Flags,
+    table::{NotOpen, Table},
 };
 
 #[derive(Clone, Debug)]
 pub enum Operation {
-    /// So many handles.
+    /// Inserts this number of handles.
     Insert(u32),
-    /// The state of one of those that ever were: active, unreferenced, outstanding, closing.
+    /// Sets the flags of a handle, present or not: active, unreferenced, outstanding, closing.
     Change(u32, [bool; 4]),
-    /// So many go, from one of those that ever were; then room is given back, if it is much.
+    /// Removes handles from this one on, this number of them, and releases unused slots.
     Remove(u32, u32),
     Name(u32),
 }
@@ -22,7 +23,7 @@ const LOOP: u32 = 7;
 
 struct Known {
     handle: Handle,
-    /// What it is now, if it is there.
+    /// Its flags and its name, while it is present.
     now: Option<(Flags, Option<String>)>,
 }
 
@@ -36,10 +37,7 @@ impl World {
     fn insert(&mut self) {
         let number = self.known.len() as u32;
         let handle = self.table.insert_with(Location::caller(), |_| number);
-        assert!(
-            self.known.last().is_none_or(|last| last.handle < handle),
-            "ids are in the order of creation"
-        );
+        assert!(self.known.last().is_none_or(|last| last.handle < handle), "ids are ordered by creation");
         assert_eq!(self.present.insert(handle.index, number), None, "a slot has one handle");
         self.known.push(Known { handle, now: Some((Flags::default(), None)) });
         self.check(number);
@@ -48,9 +46,9 @@ impl World {
     fn change(&mut self, number: u32, [active, unreferenced, outstanding, closing]: [bool; 4]) {
         let Some(known) = self.known.get_mut(number as usize) else { return };
         let wanted = Flags { active, unreferenced, outstanding, closing };
-        self.table.update(known.handle, |state| *state = wanted);
-        if let Some((state, _)) = &mut known.now {
-            *state = wanted;
+        self.table.update(known.handle, |flags| *flags = wanted);
+        if let Some((flags, _)) = &mut known.now {
+            *flags = wanted;
         }
         self.check(number);
     }
@@ -62,8 +60,8 @@ impl World {
         if self.present.get(&known.handle.index) == Some(&number) {
             self.present.remove(&known.handle.index);
         }
-        if let Some(room) = self.table.shrink() {
-            assert!(self.table.len() <= room);
+        if let Some(capacity) = self.table.shrink() {
+            assert!(self.table.len() <= capacity);
         }
         self.check(number);
     }
@@ -77,45 +75,45 @@ impl World {
         self.check(number);
     }
 
-    /// What the table says of one handle, stale or not.
+    /// Compares what the table returns for one handle, stale or not.
     fn check(&mut self, number: u32) {
         let Known { handle, now } = &self.known[number as usize];
         let handle = *handle;
-        let is_open = now.as_ref().is_some_and(|(state, _)| !state.closing);
+        let is_open = now.as_ref().is_some_and(|(flags, _)| !flags.closing);
         let slot = self.table.get(handle);
         assert_eq!(
             slot.map(|slot| (slot.body, slot.flags())),
-            now.as_ref().map(|(state, _)| (number, *state))
+            now.as_ref().map(|(flags, _)| (number, *flags))
         );
         assert_eq!(self.table.name(handle), now.as_ref().and_then(|(_, name)| name.as_deref()));
-        assert_eq!(self.table.resolve(handle.key()), is_open.then_some(handle), "a stale key reaches nobody");
+        assert_eq!(self.table.resolve(handle.key()).map(|(handle, _)| handle), is_open.then_some(handle), "a stale key finds nothing");
         assert_eq!(self.table.get_open(handle).map(|slot| slot.body), is_open.then_some(number));
-        assert_eq!(matches!(self.table.require(handle, "look"), Err(Error::Closed { .. })), !is_open);
+        assert_eq!(matches!(self.table.require(handle, "check"), Err(NotOpen::Closed { .. })), !is_open);
         let foreign = Handle { lp: LOOP + 1, ..handle };
         assert!(self.table.get(foreign).is_none());
-        assert!(matches!(self.table.require(foreign, "look"), Err(Error::WrongLoop { .. })));
-        let there = self.present.get(&handle.index).map(|&other| self.known[other as usize].handle);
-        assert_eq!(self.table.at(handle.index), there);
+        assert!(matches!(self.table.require(foreign, "check"), Err(NotOpen::WrongLoop { .. })));
+        let present = self.present.get(&handle.index).map(|&other| self.known[other as usize].handle);
+        assert_eq!(self.table.at(handle.index), present);
     }
 
     fn check_all(&self) {
         self.table.verify();
         let present = self.present.values().map(|&number| &self.known[number as usize]);
-        let holding =
-            present.clone().filter(|known| known.now.as_ref().is_some_and(|(state, _)| state.holds()));
-        assert_eq!((self.table.len(), self.table.holding()), (self.present.len(), holding.count()));
+        let alive =
+            present.clone().filter(|known| known.now.as_ref().is_some_and(|(flags, _)| flags.keeps_alive()));
+        assert_eq!((self.table.len(), self.table.alive()), (self.present.len(), alive.count()));
         assert!(self.table.iter().map(|(handle, _)| handle).eq(present.map(|known| known.handle)));
     }
 }
 
-/// Carries them out on both, and panics where they differ.
+/// Applies the operations to both. Panics where they differ.
 pub fn run(operations: &[Operation]) {
     let mut world = World { table: Table::new(LOOP), known: Vec::new(), present: BTreeMap::new() };
     for operation in operations {
         let ever = world.known.len().max(1) as u32;
         match *operation {
             Operation::Insert(many) => (0..many).for_each(|_| world.insert()),
-            Operation::Change(number, state) => world.change(number % ever, state),
+            Operation::Change(number, flags) => world.change(number % ever, flags),
             Operation::Remove(number, many) => {
                 (number % ever..(number % ever).saturating_add(many)).for_each(|number| world.remove(number));
             }

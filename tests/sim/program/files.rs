@@ -2,7 +2,7 @@
 
 use ringback::{
     Error, Handle, Loop, Request, Result,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     work,
 };
 
@@ -59,10 +59,11 @@ pub(super) fn on_files(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -
                 }
                 after_callback(lp, app, None)
             };
-            if random.one_in(2) {
-                (File::open(lp, path, opened), "open file")
-            } else {
-                (File::create(lp, app.site.dir.join("new"), opened), "create file")
+            let new = app.site.dir.join("new");
+            match random.below(3) {
+                0 => (File::open(lp, path, opened), "open file"),
+                1 => (File::create(lp, new, opened), "create file"),
+                _ => (OpenOptions::new().append(true).create(true).open(lp, new, opened), "open to append"),
             }
         }
     };

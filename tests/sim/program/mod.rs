@@ -307,6 +307,7 @@ pub(crate) const KNOWN_OPS: &[&str] = &[
     "file metadata",
     "open file",
     "create file",
+    "open to append",
     "read at",
     "write at",
     "append",

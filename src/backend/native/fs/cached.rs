@@ -1,17 +1,18 @@
-//! Files, as far as the kernel has them in memory: done at once, without a worker. Never blocks.
+//! Files, as far as the kernel has them in memory: done by the loop, without a worker. Never blocks.
 //!
-//! `openat2(RESOLVE_CACHED)` opens only what the path cache holds, `statx(AT_STATX_DONT_SYNC)` asks nobody, and
+//! `openat2(RESOLVE_CACHED)` opens only what the path cache holds, `statx(AT_STATX_DONT_SYNC)` asks no server, and
 //! `preadv2(RWF_NOWAIT)` reads only what the page cache holds. A thread's round trip costs 6 µs and more, a
 //! cached read a quarter of one. What they refuse goes to a worker.
 //!
-//! A path is first opened as a mere place (`O_PATH`), which no file system hears of: to open a pipe or a device is
-//! an act that somebody may notice, and what is on another machine is opened by asking it.
+//! A path is first opened as a mere location (`O_PATH`), which no file system notices: opening a pipe or a device is
+//! an act that its other side may notice, and what is on another machine is opened by asking it.
 
 use std::{
     ffi::{CStr, CString},
-    mem,
+    io,
+    mem::{self, MaybeUninit},
     os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd},
+        fd::{FromRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
@@ -19,62 +20,101 @@ use std::{
     time::SystemTime,
 };
 
-use super::{super::sys::cvt, Descriptor, blocking::read_on};
+use super::{
+    super::{sys::cvt, tuning::CACHED_READ_MAX},
+    Descriptor as NativeDescriptor,
+    descriptor::read_full,
+};
 use crate::{
-    backend::job::{Job, Outcome},
-    error::Error,
-    fs::{FileType, Metadata, time},
+    backend::{Descriptor, files::FileSystem},
+    fs::{FileType, Metadata, OpenOptions, time},
 };
 
-/// Copying more than this at once would hold up the loop for longer than a thread's round trip.
-const READ_MAX: usize = 256 << 10;
-
-/// Linux before 5.12, and some filters, do not know how.
+/// Set on Linux before 5.12, and behind some filters: the system calls are missing.
 static MISSING: AtomicBool = AtomicBool::new(false);
 
-/// Does the job now if that cannot block; otherwise leaves it as it was, or further on.
-pub(in super::super) fn attempt(job: &mut Job) -> Option<Result<Outcome, Error>> {
-    match job {
-        Job::ReadAll { path } => {
-            let (file, len) = open_regular(path)?;
-            // One byte more than its length, so that the end of the file is seen within it.
-            let mut buffer = Vec::with_capacity(usize::try_from(len).ok().filter(|&len| len < READ_MAX)? + 1);
-            read_on(&file, &mut buffer, 0, pread).ok()?;
-            // Full means that it grew meanwhile: a worker reads to whatever the end is by then.
-            (buffer.len() < buffer.capacity()).then_some(Ok(Outcome::Bytes(buffer)))
+/// The system's files, as far as the kernel has them in memory. What would block is refused as
+/// [`WouldBlock`](io::ErrorKind::WouldBlock).
+pub(crate) struct Cached;
+
+/// Turns "not in memory" into the refusal that sends a job to a worker.
+fn or_ask_a_worker<T>(found: Option<T>) -> io::Result<T> {
+    found.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+}
+
+impl FileSystem for Cached {
+    fn open(&mut self, path: &Path, options: &OpenOptions) -> io::Result<Descriptor> {
+        let file = open_regular(path).filter(|_| options.only_reads());
+        or_ask_a_worker(file.map(|(file, _)| file.for_jobs()))
+    }
+
+    fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+        or_ask_a_worker(read_small(path))
+    }
+
+    fn read_at(&mut self, file: &Descriptor, buffer: &mut Vec<u8>, offset: u64) -> io::Result<()> {
+        if buffer.capacity() > CACHED_READ_MAX {
+            return or_ask_a_worker(None);
         }
-        Job::Open { path, options } if options.only_reads() => {
-            let (file, _) = open_regular(path)?;
-            Some(Ok(Outcome::File(file.for_jobs(), mem::take(path))))
-        }
-        Job::Stat { path, follow } => {
-            let place = open_place(path, *follow)?;
-            stat(&place).map(|found| Ok(Outcome::Metadata(metadata(&found))))
-        }
-        Job::StatFile { file } => stat(file.of_system()).map(|found| Ok(Outcome::Metadata(metadata(&found)))),
-        Job::ReadAt { file, buffer, offset } => {
-            if buffer.capacity() > READ_MAX {
-                return None;
-            }
-            // What it read stays in the buffer, and the worker goes on from there.
-            read_on(file.of_system(), buffer, *offset, pread).ok()?;
-            Some(Ok(Outcome::Bytes(mem::take(buffer))))
-        }
-        _ => None,
+        // What was read stays in the buffer, and the worker continues from there.
+        let read = read_full(buffer, offset, |room, offset| pread(file.of_system(), room, offset));
+        or_ask_a_worker(read.ok())
+    }
+
+    fn metadata(&mut self, path: &Path, follow: bool) -> io::Result<Metadata> {
+        or_ask_a_worker(
+            open_location(path, follow).and_then(|location| stat(&location)).map(|found| metadata(&found)),
+        )
+    }
+
+    fn file_metadata(&mut self, file: &Descriptor) -> io::Result<Metadata> {
+        or_ask_a_worker(stat(file.of_system()).map(|found| metadata(&found)))
+    }
+
+    // ext4 and tmpfs refuse `RWF_NOWAIT` for buffered writes, so writing always goes to a worker.
+
+    fn close(&mut self, _: Descriptor) -> io::Result<()> {
+        or_ask_a_worker(None)
+    }
+
+    fn write_at(&mut self, _: &Descriptor, _: &[u8], _: u64) -> io::Result<()> {
+        or_ask_a_worker(None)
+    }
+
+    fn append(&mut self, _: &Descriptor, _: &[u8]) -> io::Result<()> {
+        or_ask_a_worker(None)
+    }
+
+    fn sync(&mut self, _: &Descriptor, _: bool) -> io::Result<()> {
+        or_ask_a_worker(None)
+    }
+
+    fn set_len(&mut self, _: &Descriptor, _: u64) -> io::Result<()> {
+        or_ask_a_worker(None)
     }
 }
 
-fn open_place(path: &Path, follow: bool) -> Option<Descriptor> {
+/// Reads a whole file that is small and in memory.
+fn read_small(path: &Path) -> Option<Vec<u8>> {
+    let (file, len) = open_regular(path)?;
+    // One byte more than its length, so that the end of the file is seen within it.
+    let mut buffer = Vec::with_capacity(usize::try_from(len).ok().filter(|&len| len < CACHED_READ_MAX)? + 1);
+    read_full(&mut buffer, 0, |room, offset| pread(&file, room, offset)).ok()?;
+    // A full buffer means that the file grew meanwhile: a worker reads to wherever its end is by then.
+    (buffer.len() < buffer.capacity()).then_some(buffer)
+}
+
+fn open_location(path: &Path, follow: bool) -> Option<NativeDescriptor> {
     with_c_str(path, |path| {
         openat2(path, libc::O_PATH | libc::O_CLOEXEC | if follow { 0 } else { libc::O_NOFOLLOW })
     })
 }
 
 /// Opens a regular file for reading, if the path is in the cache. Anything else is not even opened.
-fn open_regular(path: &Path) -> Option<(Descriptor, u64)> {
+fn open_regular(path: &Path) -> Option<(NativeDescriptor, u64)> {
     with_c_str(path, |path| {
-        let place = openat2(path, libc::O_PATH | libc::O_CLOEXEC)?;
-        let found = stat(&place)?;
+        let location = openat2(path, libc::O_PATH | libc::O_CLOEXEC)?;
+        let found = stat(&location)?;
         if u32::from(found.stx_mode) & libc::S_IFMT != libc::S_IFREG {
             return None;
         }
@@ -99,7 +139,7 @@ fn with_c_str<T>(path: &Path, call: impl FnOnce(&CStr) -> Option<T>) -> Option<T
     }
 }
 
-fn openat2(path: &CStr, flags: i32) -> Option<Descriptor> {
+fn openat2(path: &CStr, flags: i32) -> Option<NativeDescriptor> {
     if MISSING.load(Ordering::Relaxed) {
         return None;
     }
@@ -118,11 +158,11 @@ fn openat2(path: &CStr, flags: i32) -> Option<Descriptor> {
         )
     };
     match cvt(fd as i32) {
-        Ok(fd) => Some(Descriptor {
+        Ok(fd) => {
             // SAFETY: the descriptor is new and has no other owner.
-            fd: unsafe { OwnedFd::from_raw_fd(fd) },
-            nonblocking: flags & libc::O_NONBLOCK != 0,
-        }),
+            let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+            Some(NativeDescriptor::new(fd, flags & libc::O_NONBLOCK != 0))
+        }
         Err(error) => {
             // EINVAL is a kernel that knows openat2 but not this flag.
             if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL | libc::EPERM)) {
@@ -133,17 +173,16 @@ fn openat2(path: &CStr, flags: i32) -> Option<Descriptor> {
     }
 }
 
-fn pread(file: &Descriptor, room: *mut u8, len: usize, offset: u64) -> std::io::Result<usize> {
-    let piece = libc::iovec { iov_base: room.cast(), iov_len: len };
+fn pread(file: &NativeDescriptor, room: &mut [MaybeUninit<u8>], offset: u64) -> io::Result<usize> {
+    let piece = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
     // By number, because not every C library has it. The offset goes in two halves, of which the
     // kernel takes the lower alone where a register holds all of it.
     let (low, high) = (offset as libc::c_ulong, (offset >> 32) as libc::c_ulong);
-    // SAFETY: `piece` is a room of `len` bytes that `read_on` gives; the descriptor is open, being
-    // borrowed.
+    // SAFETY: `piece` is `room`, whose bytes may be written; the descriptor is open, being borrowed.
     let count = unsafe {
         libc::syscall(
             libc::SYS_preadv2,
-            file.fd.as_raw_fd(),
+            file.raw(),
             &piece,
             1,
             low,
@@ -157,8 +196,8 @@ fn pread(file: &Descriptor, room: *mut u8, len: usize, offset: u64) -> std::io::
 // ---- metadata, and which file systems answer from memory
 
 /// What the kernel knows about an open file or place, unless it is of a file system that may know better.
-fn stat(place: &Descriptor) -> Option<libc::statx> {
-    let found = statx(place.fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH)?;
+fn stat(location: &NativeDescriptor) -> Option<libc::statx> {
+    let found = statx(location.raw(), c"", libc::AT_EMPTY_PATH)?;
     is_local(device_of(&found)).then_some(found)
 }
 
@@ -211,20 +250,20 @@ fn device_of(found: &libc::statx) -> u64 {
 
 /// File systems without a device of their own that workers have looked into: the number, twice, and one if they
 /// answer from memory. Zero is a free place. When all are taken the others go to workers.
-static KNOWN: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+static FS_CLASSES: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 
 /// Whether the kernel alone knows all about a file system. One on a disk is such; of those without a device some
 /// are (in memory, in layers), others are on other machines or in other processes, and must be asked.
 fn is_local(device: u64) -> bool {
-    device >> 32 != 0 || KNOWN.iter().any(|known| known.load(Ordering::Relaxed) == device << 1 | 1)
+    device >> 32 != 0 || FS_CLASSES.iter().any(|known| known.load(Ordering::Relaxed) == device << 1 | 1)
 }
 
 /// Looks into the file system of a path, for later: may block, as only a worker may.
-pub(in super::super) fn learn(path: &Path) {
+pub(super) fn classify_fs(path: &Path) {
     with_c_str(path, |path| {
         let device = device_of(&statx(libc::AT_FDCWD, path, 0)?);
         let is_known = |known: &AtomicU64| known.load(Ordering::Relaxed) >> 1 == device;
-        if device >> 32 != 0 || KNOWN.iter().any(is_known) {
+        if device >> 32 != 0 || FS_CLASSES.iter().any(is_known) {
             return None;
         }
         // SAFETY: all zeroes is a valid `statfs`.
@@ -236,7 +275,7 @@ pub(in super::super) fn learn(path: &Path) {
         let local = LOCAL.contains(&magic);
         let entry = device << 1 | u64::from(local);
         let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
-        KNOWN.iter().find(|known| known.compare_exchange(0, entry, success, failure).is_ok()).map(drop)
+        FS_CLASSES.iter().find(|known| known.compare_exchange(0, entry, success, failure).is_ok()).map(drop)
     });
 }
 

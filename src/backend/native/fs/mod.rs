@@ -1,23 +1,15 @@
-//! Files: what workers do, and what the loop does itself because it is in memory.
+//! Files: what workers do, and what the loop does itself because the kernel has it in memory.
 
-pub(super) mod blocking;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) mod cached;
+mod blocking;
 mod descriptor;
 
-pub(crate) use descriptor::Descriptor;
-
-/// Elsewhere nobody can tell what would block.
+// Elsewhere it cannot be told what would block.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod cached;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) mod cached {
-    use crate::{
-        backend::job::{Job, Outcome},
-        error::Error,
-    };
+#[path = "uncached.rs"]
+mod cached;
 
-    pub(crate) fn attempt(_: &mut Job) -> Option<Result<Outcome, Error>> {
-        None
-    }
-
-    pub(crate) fn learn(_: &std::path::Path) {}
-}
+pub(crate) use blocking::Blocking;
+pub(crate) use cached::Cached;
+pub(crate) use descriptor::Descriptor;

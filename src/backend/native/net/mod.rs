@@ -2,4 +2,4 @@
 
 mod socket;
 
-pub(crate) use socket::{AcceptError, PIECES_MAX, Socket, SocketOptions, classify_accept_error};
+pub(crate) use socket::{AcceptError, ListenConfig, PIECES_MAX, Socket, classify_accept_error};

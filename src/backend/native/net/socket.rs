@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use crate::backend::SocketOptions;
 use socket2::{Domain, SockRef, TcpKeepalive, Type};
 
 /// An owned socket.
@@ -18,7 +19,7 @@ pub(crate) struct Socket(OwnedFd);
 
 /// How a listening socket is made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SocketOptions {
+pub(crate) struct ListenConfig {
     pub(crate) backlog: i32,
     pub(crate) reuse_port: bool,
     pub(crate) only_v6: bool,
@@ -46,25 +47,25 @@ const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
 
 impl Socket {
     /// A socket that listens.
-    pub(crate) fn listen(addr: SocketAddr, options: SocketOptions) -> io::Result<Socket> {
+    pub(crate) fn listen(addr: SocketAddr, config: ListenConfig) -> io::Result<Socket> {
         let socket = Socket::stream(addr)?;
         // Or a server cannot be started again while connections of the one before linger.
-        socket.options().set_reuse_address(true)?;
-        if options.reuse_port {
-            socket.options().set_reuse_port(true)?;
+        socket.sock().set_reuse_address(true)?;
+        if config.reuse_port {
+            socket.sock().set_reuse_port(true)?;
         }
         if addr.is_ipv6() {
-            socket.options().set_only_v6(options.only_v6)?;
+            socket.sock().set_only_v6(config.only_v6)?;
         }
-        socket.options().bind(&addr.into())?;
-        socket.options().listen(options.backlog)?;
+        socket.sock().bind(&addr.into())?;
+        socket.sock().listen(config.backlog)?;
         Ok(socket)
     }
 
     /// A socket that is connecting, or connected already.
     pub(crate) fn connect(addr: SocketAddr) -> io::Result<(Socket, io::Result<bool>)> {
         let socket = Socket::stream(addr)?;
-        let connected = match socket.options().connect(&addr.into()) {
+        let connected = match socket.sock().connect(&addr.into()) {
             Ok(()) => Ok(true),
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(false),
             Err(error) => Err(error),
@@ -87,9 +88,13 @@ impl Socket {
         Ok(Socket(socket.into()))
     }
 
+    pub(crate) fn options(&self) -> &dyn SocketOptions {
+        self
+    }
+
     /// How connecting went, once the socket is writable.
     pub(crate) fn finish_connect(&self) -> io::Result<()> {
-        match self.options().take_error()? {
+        match self.sock().take_error()? {
             Some(error) => Err(error),
             None => Ok(()),
         }
@@ -131,7 +136,7 @@ impl Socket {
         target_os = "visionos"
     ))]
     fn accept_once(&self) -> io::Result<Socket> {
-        let (socket, _) = self.options().accept()?;
+        let (socket, _) = self.sock().accept()?;
         socket.set_nonblocking(true)?;
         Ok(Socket(socket.into()))
     }
@@ -165,65 +170,7 @@ impl Socket {
 
     /// Says that nothing more will be sent.
     pub(crate) fn shut_down(&self) -> io::Result<()> {
-        self.options().shutdown(std::net::Shutdown::Write)
-    }
-
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.options().local_addr()?)
-    }
-
-    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.options().peer_addr()?)
-    }
-
-    pub(crate) fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        self.options().set_tcp_nodelay(on)
-    }
-
-    pub(crate) fn nodelay(&self) -> io::Result<bool> {
-        self.options().tcp_nodelay()
-    }
-
-    /// `None` turns it off.
-    pub(crate) fn set_keepalive(&self, settings: Option<(Duration, Duration, u32)>) -> io::Result<()> {
-        let Some((idle, interval, count)) = settings else { return self.options().set_keepalive(false) };
-        let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(count);
-        self.options().set_tcp_keepalive(&keepalive)
-    }
-
-    pub(crate) fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        self.options().set_linger(linger)
-    }
-
-    pub(crate) fn set_receive_buffer(&self, bytes: usize) -> io::Result<()> {
-        self.options().set_recv_buffer_size(bytes)
-    }
-
-    pub(crate) fn receive_buffer(&self) -> io::Result<usize> {
-        self.options().recv_buffer_size()
-    }
-
-    pub(crate) fn set_send_buffer(&self, bytes: usize) -> io::Result<()> {
-        self.options().set_send_buffer_size(bytes)
-    }
-
-    pub(crate) fn send_buffer(&self) -> io::Result<usize> {
-        self.options().send_buffer_size()
-    }
-
-    /// Hops, by the name that the socket's family has for them.
-    pub(crate) fn set_ttl(&self, hops: u32) -> io::Result<()> {
-        match self.options().domain_of()? {
-            Domain::IPV6 => self.options().set_unicast_hops_v6(hops),
-            _ => self.options().set_ttl_v4(hops),
-        }
-    }
-
-    pub(crate) fn ttl(&self) -> io::Result<u32> {
-        match self.options().domain_of()? {
-            Domain::IPV6 => self.options().unicast_hops_v6(),
-            _ => self.options().ttl_v4(),
-        }
+        self.sock().shutdown(std::net::Shutdown::Write)
     }
 
     /// Takes a socket of the application's, and makes it non-blocking.
@@ -246,8 +193,84 @@ impl Socket {
         Ok(self.0)
     }
 
-    fn options(&self) -> SockRef<'_> {
+    fn sock(&self) -> SockRef<'_> {
         SockRef::from(&self.0)
+    }
+}
+
+impl SocketOptions for Socket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        internet(self.sock().local_addr()?)
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        internet(self.sock().peer_addr()?)
+    }
+
+    fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.sock().set_tcp_nodelay(on)
+    }
+
+    fn nodelay(&self) -> io::Result<bool> {
+        self.sock().tcp_nodelay()
+    }
+
+    /// `None` turns it off.
+    fn set_keepalive(&self, settings: Option<(Duration, Duration, u32)>) -> io::Result<()> {
+        let Some((idle, interval, count)) = settings else { return self.sock().set_keepalive(false) };
+        let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(count);
+        self.sock().set_tcp_keepalive(&keepalive)
+    }
+
+    fn keepalive(&self) -> io::Result<Option<(Duration, Duration, u32)>> {
+        let socket = self.sock();
+        if !socket.keepalive()? {
+            return Ok(None);
+        }
+        Ok(Some((
+            socket.tcp_keepalive_time()?,
+            socket.tcp_keepalive_interval()?,
+            socket.tcp_keepalive_retries()?,
+        )))
+    }
+
+    fn linger(&self) -> io::Result<Option<Duration>> {
+        self.sock().linger()
+    }
+
+    fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        self.sock().set_linger(linger)
+    }
+
+    fn set_receive_buffer(&self, bytes: usize) -> io::Result<()> {
+        self.sock().set_recv_buffer_size(bytes)
+    }
+
+    fn receive_buffer(&self) -> io::Result<usize> {
+        self.sock().recv_buffer_size()
+    }
+
+    fn set_send_buffer(&self, bytes: usize) -> io::Result<()> {
+        self.sock().set_send_buffer_size(bytes)
+    }
+
+    fn send_buffer(&self) -> io::Result<usize> {
+        self.sock().send_buffer_size()
+    }
+
+    /// Hops, by the name that the socket's family has for them.
+    fn set_ttl(&self, hops: u32) -> io::Result<()> {
+        match self.sock().domain_of()? {
+            Domain::IPV6 => self.sock().set_unicast_hops_v6(hops),
+            _ => self.sock().set_ttl_v4(hops),
+        }
+    }
+
+    fn ttl(&self) -> io::Result<u32> {
+        match self.sock().domain_of()? {
+            Domain::IPV6 => self.sock().unicast_hops_v6(),
+            _ => self.sock().ttl_v4(),
+        }
     }
 }
 

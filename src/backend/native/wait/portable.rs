@@ -62,7 +62,7 @@ impl Waiter {
 
     /// The alarm has been heard.
     pub(crate) fn hush(&self, alarm: &WakeFd) {
-        alarm.reset();
+        alarm.drain();
     }
 
     /// Waits until something is ready or `timeout` has passed; `None` waits for ever.

@@ -1,54 +1,30 @@
-//! How other threads bring the loop something: they have the mailbox, the loop has the inbox.
+//! How other threads send items to the loop: they have the mailbox, the loop has the inbox.
 //!
-//! The queue itself is lock-free; who put something in rings only if it was the first since the loop has looked. That
-//! loses no wake: the same word says where the end of the queue is and whether the loop has seen all of it, so
-//! either the loop saw what was put in, or who put it in saw that he has to ring. Who is the second relies on the
-//! first, who may have been put aside by the system before he came to ring: then both come when he goes on.
+//! The queue is lock-free. Only the first push after the loop went idle notifies it. Tail and IDLE flag share
+//! one word, so either the loop sees the item or the sender sees the flag: no wake-up is lost. Later senders
+//! depend on that first one; if it is preempted before it notifies, their items wait with its own.
 
 use std::{cell::Cell, marker::PhantomData};
 
 use super::{
-    super::sync::{
-        Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, PoisonError, fence, pause, thread,
+    super::{
+        sync::{Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, PoisonError, fence, pause, thread},
+        tuning::{BURST_MIN, BURST_SPINS},
     },
-    mpsc::{Blocks, Patience, Refusal},
+    backoff::Backoff,
+    mpsc::{MpscQueue, PushError},
     notifier::Notifier,
 };
 
-/// So many at once are a stream: more are on their way.
-const STREAM_MIN: u64 = 16;
-/// How long the loop lets the senders of a stream get ahead before it looks again: half a microsecond or so. Each look
-/// takes three lines of the cache from them, at the price of a dozen values each; right behind them it would find
-/// hardly more than that.
-const STREAM_SPINS: u32 = 32;
-
-/// Why a mailbox did not take something, with that something.
-#[derive(Debug)]
-pub(crate) struct Rejected<T> {
-    pub(crate) item: T,
-    pub(crate) reason: Refused,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// The loop, or the handle, is gone.
-    Gone,
-    /// It holds as much as it may.
-    Full {
-        /// How much that is.
-        limit: usize,
-    },
-}
-
-/// Where other threads put in what is for the loop.
+/// The senders' side, shared by all of them.
 pub(crate) struct Mailbox<T> {
-    items: Blocks<T>,
-    bell: Notifier,
+    queue: MpscQueue<T>,
+    notifier: Notifier,
     limit: usize,
     senders: AtomicUsize,
-    /// The loop's own thread, which must never wait for itself.
-    home: thread::ThreadId,
-    /// Threads that wait for room. Outside the lock, because the loop asks whenever it takes.
+    /// The loop's own thread, which must not wait for itself.
+    loop_thread: thread::ThreadId,
+    /// How many threads wait for room. Outside the lock, because the loop reads it whenever it claims.
     waiting: AtomicUsize,
     waiters: Mutex<()>,
     room: Condvar,
@@ -57,34 +33,29 @@ pub(crate) struct Mailbox<T> {
 impl<T> std::fmt::Debug for Mailbox<T> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Mailbox")
-            .field("bell", &self.bell)
+            .field("notifier", &self.notifier)
             .field("limit", &self.limit)
             .finish_non_exhaustive()
     }
 }
 
 impl<T> Mailbox<T> {
-    /// Puts something in, if there is room.
-    pub(crate) fn try_send(&self, item: T) -> Result<(), Rejected<T>> {
-        match self.items.push(item, self.limit as u64) {
-            Ok(false) => Ok(()),
-            Ok(true) => {
-                // If the loop went away in between, its `close` has dropped the item with all the others: the
-                // same as if this had come a moment earlier.
-                self.bell.ring();
-                Ok(())
-            }
-            Err((item, Refusal::Closed)) => Err(Rejected { item, reason: Refused::Gone }),
-            Err((item, Refusal::Full)) => Err(Rejected { item, reason: Refused::Full { limit: self.limit } }),
+    /// Sends an item, if there is room.
+    pub(crate) fn try_send(&self, item: T) -> Result<(), PushError<T>> {
+        if self.queue.push(item, self.limit as u64)? {
+            // If the inbox was closed in between, that dropped the item with all others, as if the item had
+            // come a moment earlier.
+            self.notifier.notify();
         }
+        Ok(())
     }
 
-    /// Puts something in, after waiting for room. On the loop's own thread it never waits.
-    pub(crate) fn send(&self, item: T) -> Result<(), Rejected<T>> {
+    /// Sends an item, after waiting for room. On the loop's own thread it does not wait.
+    pub(crate) fn send(&self, item: T) -> Result<(), PushError<T>> {
         let mut sent = self.try_send(item);
-        while let Err(Rejected { item, reason: Refused::Full { .. } }) = sent {
-            if thread::current().id() == self.home {
-                return Err(Rejected { item, reason: Refused::Full { limit: self.limit } });
+        while let Err(PushError::Full(item)) = sent {
+            if thread::current().id() == self.loop_thread {
+                return Err(PushError::Full(item));
             }
             self.wait_for_room();
             sent = self.try_send(item);
@@ -95,50 +66,56 @@ impl<T> Mailbox<T> {
     fn wait_for_room(&self) {
         let mut waiters = self.lock_waiters();
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        // The loop makes room and then looks for somebody waiting, this waits and then looks for room: one of
-        // the two sees the other.
+        // As in Dekker's algorithm: the loop makes room and then checks for waiting threads, a thread
+        // announces that it waits and then checks for room. With both fences at least one sees the other.
         fence(Ordering::SeqCst);
-        while self.items.has_no_room(self.limit as u64) {
+        while self.queue.is_full(self.limit as u64) {
             waiters = self.room.wait(waiters).unwrap_or_else(PoisonError::into_inner);
         }
         self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn call_waiters(&self) {
+    fn wake_waiters(&self) {
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) > 0 {
-            // Who has looked for room in vain waits by the time that the lock is free.
+            // A thread that has just found no room holds the lock until it waits on the condition variable.
             drop(self.lock_waiters());
             self.room.notify_all();
         }
     }
 
+    /// Locks. The lock guards no data, so a poisoned one is sound.
     fn lock_waiters(&self) -> MutexGuard<'_, ()> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how many items it holds at most, claimed ones not counted.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
     }
 
     pub(crate) fn add_sender(&self) {
         self.senders.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// One sender less. The last one wakes the loop, which may have waited for him alone.
+    /// Removes a sender. The last one notifies the loop, which may be waiting for that alone.
     pub(crate) fn remove_sender(&self) {
         if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.bell.ring();
+            self.notifier.notify();
         }
     }
 }
 
-/// The loop's end of a mailbox. There is one, and it stays in its thread.
+/// The loop's side of a mailbox. There is one, and it stays in its thread.
 ///
-/// What it takes on is due: it is handed out one by one, and makes room in the mailbox all at once. What is due when
-/// the loop breaks off is due when it comes back.
+/// It claims items in batches, which makes room in the mailbox at once, and hands them out one by one.
+/// Claimed items stay in the queue, so a loop that is interrupted finds them when it runs again.
 pub(crate) struct Inbox<T> {
     mailbox: Arc<Mailbox<T>>,
-    /// Neither sent nor shared, so one thread at a time uses it.
-    in_one_thread: PhantomData<*mut T>,
-    /// Many came when the loop looked last.
-    is_stream: Cell<bool>,
+    /// Neither `Send` nor `Sync`, so one thread at a time uses it.
+    not_send: PhantomData<*mut T>,
+    /// The last claim was large.
+    in_burst: Cell<bool>,
 }
 
 impl<T> std::fmt::Debug for Inbox<T> {
@@ -148,102 +125,106 @@ impl<T> std::fmt::Debug for Inbox<T> {
 }
 
 impl<T> Inbox<T> {
-    /// The inbox of a new mailbox that holds up to `limit` things that were not taken on.
-    pub(crate) fn new(bell: Notifier, limit: usize) -> Inbox<T> {
+    /// Makes a mailbox that holds up to `limit` items that the loop has not claimed, and its inbox.
+    pub(crate) fn new(notifier: Notifier, limit: usize) -> Inbox<T> {
         let mailbox = Mailbox {
-            items: Blocks::new(),
-            bell,
+            queue: MpscQueue::new(),
+            notifier,
             limit,
             senders: AtomicUsize::new(0),
-            home: thread::current().id(),
+            loop_thread: thread::current().id(),
             waiting: AtomicUsize::new(0),
             waiters: Mutex::new(()),
             room: Condvar::new(),
         };
-        Inbox { mailbox: Arc::new(mailbox), in_one_thread: PhantomData, is_stream: Cell::new(false) }
+        Inbox { mailbox: Arc::new(mailbox), not_send: PhantomData, in_burst: Cell::new(false) }
     }
 
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox<T>> {
         &self.mailbox
     }
 
-    /// The loop is about to look: takes on what there is, but so that no more than `most` are due. Says whether the
-    /// senders have gone, so that no more comes than is in by now.
-    pub(crate) fn take(&self, most: usize) -> bool {
-        if self.is_stream.get() && self.due() == 0 {
-            pause(STREAM_SPINS);
+    /// Claims items, so that up to `max` are claimed and not handed out. Acknowledges the notification.
+    ///
+    /// Returns whether all senders are gone: then nothing more comes than what is in the mailbox by now.
+    pub(crate) fn claim(&self, max: usize) -> bool {
+        if self.in_burst.get() && self.claimed_len() == 0 {
+            pause(BURST_SPINS);
         }
-        self.mailbox.bell.hear();
-        // Not before the bell was heard: the last one might go with a ring that is one with those before. Before
-        // anything is taken: whoever has gone by now had sent all that he ever would.
-        let abandoned = self.senders() == 0;
-        let taken = self.mailbox.items.take(most as u64);
-        self.is_stream.set(taken >= STREAM_MIN);
-        if taken > 0 && self.mailbox.limit < usize::MAX {
-            self.mailbox.call_waiters();
+        self.mailbox.notifier.acknowledge();
+        // After the acknowledgement, because the notification of the last sender may have coalesced with an
+        // earlier one. Before the claim, because a sender that is gone by now has sent all its items.
+        let no_senders = self.senders() == 0;
+        let claimed = self.mailbox.queue.claim(max as u64);
+        self.in_burst.set(claimed >= BURST_MIN);
+        if claimed > 0 && self.mailbox.limit < usize::MAX {
+            self.mailbox.wake_waiters();
         }
-        abandoned
+        no_senders
     }
 
-    /// How many are due.
-    pub(crate) fn due(&self) -> usize {
-        self.mailbox.items.due() as usize
+    /// Returns the number of items that are claimed and not handed out.
+    pub(crate) fn claimed_len(&self) -> usize {
+        self.mailbox.queue.claimed_len() as usize
     }
 
-    /// Whether something is due that can be handed out now. It cannot if the system has put its sender aside in
-    /// the midst of writing: then the loop should go on with other things.
+    /// Returns whether there is a claimed item and it is ready.
+    ///
+    /// It is not ready if its sender was preempted while it wrote the item. Then the loop should do other
+    /// things first.
     pub(crate) fn is_ready(&self) -> bool {
-        let mut patience = Patience::default();
-        while self.due() > 0 {
+        let mut backoff = Backoff::default();
+        while self.claimed_len() > 0 {
             // SAFETY: there is one inbox, and it stays in its thread.
-            if unsafe { self.mailbox.items.is_ready() } {
+            if unsafe { self.mailbox.queue.is_ready() } {
                 return true;
             }
-            if patience.is_over() {
-                patience.wait();
+            if backoff.is_completed() {
+                backoff.snooze();
                 return false;
             }
-            patience.wait();
+            backoff.snooze();
         }
         false
     }
 
-    /// Hands out what is due next, if it can be handed out now.
+    /// Hands out the next claimed item, if it is ready.
     pub(crate) fn next(&self) -> Option<T> {
-        if self.due() == 0 {
+        if self.claimed_len() == 0 {
             return None;
         }
         // SAFETY: as in `is_ready`.
-        unsafe { self.mailbox.items.pop() }
+        unsafe { self.mailbox.queue.pop() }
     }
 
-    /// The loop looks no more. Says whether it may: all that came is due or was handed out, and who sends next rings.
-    /// Amid a stream it looks once more instead, because each ring takes lines of the cache from both sides.
-    pub(crate) fn rest(&self) -> bool {
-        !self.is_stream.get() && self.mailbox.items.rest()
+    /// Goes idle if every item was claimed. Returns whether it did: then the next sender notifies the loop.
+    ///
+    /// In a burst it refuses, and the loop looks once more: a notification takes cache lines from both sides.
+    pub(crate) fn go_idle(&self) -> bool {
+        !self.in_burst.get() && self.mailbox.queue.go_idle()
     }
 
-    /// How many things are in it, due or not.
+    /// Returns the number of items in the mailbox, claimed or not.
     pub(crate) fn len(&self) -> usize {
-        self.mailbox.items.len() as usize
+        self.mailbox.queue.len() as usize
     }
 
-    /// How many senders there are: the loop may wait for them.
+    /// Returns the number of senders, which keep the loop alive.
     pub(crate) fn senders(&self) -> usize {
         self.mailbox.senders.load(Ordering::Acquire)
     }
 
-    /// Nothing comes in from now on; what is in is dropped.
+    /// Makes later sends fail, and drops all items.
     pub(crate) fn close(&self) {
-        self.mailbox.bell.close();
-        self.mailbox.items.close();
-        self.mailbox.call_waiters();
-        self.mailbox.items.take(u64::MAX);
-        let mut patience = Patience::default();
-        while self.due() > 0 {
+        self.mailbox.notifier.close();
+        self.mailbox.queue.close();
+        self.mailbox.wake_waiters();
+        self.mailbox.queue.claim(u64::MAX);
+        let mut backoff = Backoff::default();
+        while self.claimed_len() > 0 {
             match self.next() {
                 Some(item) => drop(item),
-                None => patience.wait(),
+                None => backoff.snooze(),
             }
         }
     }
@@ -254,6 +235,10 @@ impl<T> Drop for Inbox<T> {
         self.close();
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "../../../../tests/loom/models/mailbox.rs"]
+mod models;
 
 #[cfg(test)]
 mod tests {
@@ -273,12 +258,11 @@ mod tests {
         let inbox = inbox(1);
         let mailbox = inbox.mailbox();
         mailbox.try_send(1).unwrap();
-        let rejected = mailbox.try_send(2).unwrap_err();
-        assert_eq!((rejected.item, rejected.reason), (2, Refused::Full { limit: 1 }));
+        assert_eq!(mailbox.try_send(2), Err(PushError::Full(2)));
     }
 
     #[test]
-    fn a_sender_that_waits_for_room_gets_it_or_hears_that_the_loop_is_gone() {
+    fn a_waiting_sender_gets_room_or_learns_of_the_close() {
         let inbox = inbox(1);
         let mailbox = inbox.mailbox().clone();
         mailbox.try_send(1).unwrap();
@@ -287,7 +271,7 @@ mod tests {
             while mailbox.waiting.load(Ordering::Relaxed) == 0 {
                 std::thread::yield_now();
             }
-            inbox.take(1);
+            inbox.claim(1);
             assert_eq!(inbox.next(), Some(1));
             second.join().unwrap().unwrap();
             let third = scope.spawn(|| mailbox.send(3));
@@ -295,15 +279,14 @@ mod tests {
                 std::thread::yield_now();
             }
             inbox.close();
-            assert_eq!(third.join().unwrap().unwrap_err().reason, Refused::Gone);
+            assert_eq!(third.join().unwrap(), Err(PushError::Closed(3)));
         });
     }
 
     #[test]
-    fn the_loops_own_thread_never_waits_for_itself() {
+    fn the_loops_own_thread_does_not_wait_for_room() {
         let inbox = inbox(1);
         inbox.mailbox().send(1).unwrap();
-        let refused = inbox.mailbox().send(2).unwrap_err();
-        assert_eq!(refused.reason, Refused::Full { limit: 1 });
+        assert_eq!(inbox.mailbox().send(2), Err(PushError::Full(2)));
     }
 }

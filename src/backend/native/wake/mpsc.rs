@@ -1,355 +1,357 @@
-//! A queue from many threads to one that costs who puts something in a single atomic exchange.
+//! A lock-free multi-producer, single-consumer queue of linked blocks, as crossbeam's [`SegQueue`].
 //!
-//! All that the threads compete for is one word, `tail`: the number of the next place, and two flags. Who moves it
-//! on by one owns the place that it named, writes there, and says so in a flag of that place. So the order in the
-//! queue is that in which places were claimed, for one thread and across threads: what happened before, comes before.
+//! A push is one compare-and-swap on `state`, which holds the next index and two flags. The producer that
+//! advances it owns the slot of that index: it writes the item, then sets the slot's ready flag. Items leave
+//! the queue in the order of these exchanges. So a push that happens before another, in the same thread or
+//! not, comes out before it.
 //!
-//! Places are in blocks, each linked to the next. Who claims the last place of a block puts up the next one, and the
-//! last number of each block stands for that moment: it names no place, and whoever sees it waits for the new block.
+//! Each block takes `LAP` indices and has one slot fewer. The producer of a block's last slot links the next
+//! block. Until it has done so, `state` holds the index in between, which names no slot, and producers that
+//! read it wait.
+//!
+//! The differences from `SegQueue`: there is one consumer, so reading takes no atomic exchange; the queue can
+//! be bounded and closed; and the IDLE flag tells a producer that it must notify the consumer.
+//!
+//! [`SegQueue`]: https://docs.rs/crossbeam-queue/latest/crossbeam_queue/struct.SegQueue.html
 
 use std::{array, marker::PhantomData, mem::MaybeUninit, ptr};
 
-use super::super::{
-    cache_padded::Apart,
-    sync::{AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering, SPAN, UnsafeCell, pause, thread},
+use super::{
+    super::{
+        cache_padded::CachePadded,
+        sync::{AtomicBool, AtomicPtr, AtomicU64, LAP, Mutex, Ordering, UnsafeCell},
+    },
+    backoff::Backoff,
 };
 
-/// What is kept of empty blocks, in one queue: without it, a queue that grows and shrinks would have the system give and
-/// take the same pages again and again.
+/// How many bytes of empty blocks one queue keeps. Without them, a queue that grows and shrinks would make
+/// the allocator return the same pages to the system, and request them, again and again.
 const SPARE_BYTES_MAX: usize = 64 << 10;
-/// Places that a block has: the last number names none.
-const PLACES: u64 = SPAN - 1;
+/// Slots of a block. The last of its `LAP` indices names none.
+const BLOCK_CAP: u64 = LAP - 1;
 
-// ---- what `tail` holds
+// ---- what `state` holds
 
-/// Nobody has put anything in since the reader has looked: who does has to tell him.
+/// The consumer has claimed every item and does not look again: the next producer must notify it.
 const IDLE: u64 = 1;
-/// Nothing comes in any more.
+/// The queue accepts no more items.
 const CLOSED: u64 = 2;
-/// The numbers are above the flags.
-const STEP: u64 = 4;
+/// The index is above the flags.
+const ONE_INDEX: u64 = 4;
 
-/// How many places there are before this number.
-fn places_before(number: u64) -> u64 {
-    number - number / SPAN
+/// Returns the number of slots below this index.
+fn slots_below(index: u64) -> u64 {
+    index - index / LAP
+}
+
+/// Why an item was not pushed. Hands the item back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PushError<T> {
+    Full(T),
+    Closed(T),
 }
 
 struct Block<T> {
-    items: [UnsafeCell<MaybeUninit<T>>; PLACES as usize],
-    /// Which of them are written. Apart from them, for a flag beside each would double what a small one takes.
-    written: [AtomicBool; PLACES as usize],
+    items: [UnsafeCell<MaybeUninit<T>>; BLOCK_CAP as usize],
+    /// Which items are written. An array of its own, because a flag beside each item would double the size of
+    /// small items.
+    ready: [AtomicBool; BLOCK_CAP as usize],
     next: AtomicPtr<Block<T>>,
 }
 
 impl<T> Block<T> {
-    /// How many are kept for another time.
     const SPARES_MAX: usize = SPARE_BYTES_MAX / size_of::<Block<T>>();
 
     fn new() -> Box<Block<T>> {
         let mut block = Box::<Block<T>>::new_uninit();
         let at = block.as_mut_ptr();
-        // In place: one for large items would overflow the stack.
-        // SAFETY: all of its fields are initialized here; what the cells hold need not be.
+        // In place, because a block of large items would overflow the stack.
+        // SAFETY: `at` is valid for writes. Every field is initialized here; what the cells hold need not be.
         unsafe {
-            for place in 0..PLACES as usize {
-                (&raw mut (*at).items[place]).write(UnsafeCell::new(MaybeUninit::uninit()));
+            for offset in 0..BLOCK_CAP as usize {
+                (&raw mut (*at).items[offset]).write(UnsafeCell::new(MaybeUninit::uninit()));
             }
-            (&raw mut (*at).written).write(array::from_fn(|_| AtomicBool::new(false)));
+            (&raw mut (*at).ready).write(array::from_fn(|_| AtomicBool::new(false)));
             (&raw mut (*at).next).write(AtomicPtr::new(ptr::null_mut()));
             block.assume_init()
         }
     }
 }
 
-/// What those who put in write to.
+/// What producers write.
 struct Tail<T> {
-    word: AtomicU64,
-    /// The block that the number in `word` is of, unless it is the last of a block.
+    /// The index of the next slot, and the flags.
+    state: AtomicU64,
+    /// The block of that index, unless the index names no slot.
     block: AtomicPtr<Block<T>>,
-    /// What `Head::taken` was when somebody looked last: at most what it is.
-    taken_seen: AtomicU64,
+    /// An earlier value of `Head::claimed`, so at most the present one.
+    claimed_seen: AtomicU64,
 }
 
-/// What the reader alone writes to.
+/// What the consumer alone writes.
 struct Head<T> {
-    /// How many he has taken on: there is room for as many more. Apart from the others, which he writes to for each
-    /// item: those who wait for room look at it again and again.
-    taken: Apart<AtomicU64>,
-    /// The number of the place that he reads next.
-    number: AtomicU64,
+    /// How many items the consumer has claimed since the queue was made. Items that are not claimed count
+    /// against the limit. Alone on its lines, because producers that wait for room poll it while the consumer
+    /// writes `index` for each item.
+    claimed: CachePadded<AtomicU64>,
+    /// The index of the slot to read next.
+    index: AtomicU64,
     block: AtomicPtr<Block<T>>,
 }
 
-/// 1. `places_before(head.number) <= head.taken <= places_before(tail number)`.
-/// 2. Every place from `head.number` up to that of `tail` is written, or being written by who claimed it. What is
-///    written was not read.
-/// 3. A block is reached from `head.block` by `next` until its last place was read, and then freed. The last one is
-///    `tail.block`.
-pub(super) struct Blocks<T> {
-    tail: Apart<Tail<T>>,
-    head: Apart<Head<T>>,
-    /// Empty blocks, for both sides. Nobody waits for the lock: who does not get it uses the allocator.
+/// The queue. Its invariants:
+///
+/// 1. `slots_below(head.index) <= head.claimed <= slots_below(index in tail.state)`.
+/// 2. Every slot from `head.index` up to the index in `tail.state` is ready, or being written by the producer
+///    that advanced past it. None of them was read.
+/// 3. A block is reached from `head.block` by `next` links until its last slot was read; then it is freed.
+///    The last block is `tail.block`.
+pub(super) struct MpscQueue<T> {
+    tail: CachePadded<Tail<T>>,
+    head: CachePadded<Head<T>>,
+    /// Empty blocks, for both sides. A thread that does not get the lock at once uses the allocator instead.
     spares: Mutex<Vec<Box<Block<T>>>>,
-    /// For other threads what a mutex is: they may share it if what is in it may move between them.
+    /// As a `Mutex<T>`, a queue is `Sync` if its items are `Send`.
     items: PhantomData<Mutex<T>>,
 }
 
-/// Why nothing was put in.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    Closed,
-    Full,
-}
-
-impl<T> Blocks<T> {
-    pub(super) fn new() -> Blocks<T> {
+impl<T> MpscQueue<T> {
+    pub(super) fn new() -> MpscQueue<T> {
         let block = Box::into_raw(Block::new());
-        let tail =
-            Tail { word: AtomicU64::new(IDLE), block: AtomicPtr::new(block), taken_seen: AtomicU64::new(0) };
-        let head =
-            Head { taken: Apart(AtomicU64::new(0)), number: AtomicU64::new(0), block: AtomicPtr::new(block) };
-        Blocks { tail: Apart(tail), head: Apart(head), spares: Mutex::default(), items: PhantomData }
+        let tail = Tail {
+            state: AtomicU64::new(IDLE),
+            block: AtomicPtr::new(block),
+            claimed_seen: AtomicU64::new(0),
+        };
+        let head = Head {
+            claimed: CachePadded(AtomicU64::new(0)),
+            index: AtomicU64::new(0),
+            block: AtomicPtr::new(block),
+        };
+        MpscQueue {
+            tail: CachePadded(tail),
+            head: CachePadded(head),
+            spares: Mutex::default(),
+            items: PhantomData,
+        }
     }
 
-    // ---- for all threads
+    // ---- for producers
 
-    /// Puts something in, if fewer than `limit` are in that the reader has not taken on. Says whether he has to be
-    /// told: whether this is the first since he has looked.
-    pub(super) fn push(&self, item: T, limit: u64) -> Result<bool, (T, Refusal)> {
+    /// Pushes an item, if fewer than `limit` are in the queue that the consumer has not claimed.
+    ///
+    /// Returns whether the consumer was idle: then the caller must notify it.
+    pub(super) fn push(&self, item: T, limit: u64) -> Result<bool, PushError<T>> {
         let tail = &self.tail.0;
         let mut spare = None;
-        let mut patience = Patience::default();
-        let mut deference = Deference::default();
-        let mut word = tail.word.load(Ordering::Acquire);
+        let mut linking = Backoff::default();
+        let mut contention = Backoff::default();
+        let mut state = tail.state.load(Ordering::Acquire);
         loop {
-            let number = word / STEP;
-            if word & CLOSED != 0 {
-                return Err((item, Refusal::Closed));
+            let index = state / ONE_INDEX;
+            if state & CLOSED != 0 {
+                return Err(PushError::Closed(item));
             }
-            if number % SPAN == PLACES {
-                // Another thread is between claiming the last place and putting up the next block.
-                patience.wait();
-                word = tail.word.load(Ordering::Acquire);
+            if index % LAP == BLOCK_CAP {
+                // Another producer has taken the last slot and is about to link the next block.
+                linking.snooze();
+                state = tail.state.load(Ordering::Acquire);
                 continue;
             }
-            if self.is_full(number, limit) {
-                return Err((item, Refusal::Full));
+            if self.is_full_at(index, limit) {
+                return Err(PushError::Full(item));
             }
-            if number % SPAN == PLACES - 1 && spare.is_none() {
-                // Before the place is claimed, so that nobody ever waits for the allocator of another.
-                spare = Some(self.spare());
+            if index % LAP == BLOCK_CAP - 1 && spare.is_none() {
+                // Before the exchange, so that no producer waits while another one allocates.
+                spare = Some(self.take_spare());
             }
             let block = tail.block.load(Ordering::Acquire);
-            let claimed = (word + STEP) & !IDLE;
-            match tail.word.compare_exchange_weak(word, claimed, Ordering::AcqRel, Ordering::Acquire) {
+            let advanced = (state + ONE_INDEX) & !IDLE;
+            match tail.state.compare_exchange_weak(state, advanced, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    // SAFETY: the word was still `word`, so nobody put up another block in between and `block` is
-                    // that of the place, which is this thread's alone by the exchange. The reader frees the
-                    // block when he has read the last place, and reads no place before it is written.
-                    unsafe { self.write(block, number, item, spare) };
-                    return Ok(word & IDLE != 0);
+                    // SAFETY: `state` was unchanged, so no block was linked in between and `block` holds the
+                    // slot of `index`, which is this thread's alone by the exchange.
+                    unsafe { self.write(block, index, item, spare) };
+                    return Ok(state & IDLE != 0);
                 }
                 Err(_) => {
-                    deference.wait();
-                    word = tail.word.load(Ordering::Acquire);
+                    contention.spin();
+                    state = tail.state.load(Ordering::Acquire);
                 }
             }
         }
     }
 
+    /// Writes an item into its slot. If that is the last of the block, links the next block first.
+    ///
     /// # Safety
     ///
-    /// The caller has claimed `number`, which is a place of `block`.
-    unsafe fn write(&self, block: *mut Block<T>, number: u64, item: T, spare: Option<Box<Block<T>>>) {
-        // SAFETY: the block is not freed before its last place is written, which this one is or precedes.
+    /// The caller has advanced `state` past `index`, whose slot is in `block`.
+    unsafe fn write(&self, block: *mut Block<T>, index: u64, item: T, spare: Option<Box<Block<T>>>) {
+        // SAFETY: the consumer reads slots in order and frees a block after its last slot. So it does not
+        // free this one before the slot of `index` is ready.
         let block = unsafe { &*block };
-        if number % SPAN == PLACES - 1 {
+        if index % LAP == BLOCK_CAP - 1 {
             let next = Box::into_raw(spare.unwrap_or_else(Block::new));
             block.next.store(next, Ordering::Release);
             self.tail.0.block.store(next, Ordering::Release);
-            // Only now does the word name a place again, and that of the new block.
-            self.tail.0.word.fetch_add(STEP, Ordering::Release);
+            // From here on `state` names a slot again, the first of the new block.
+            self.tail.0.state.fetch_add(ONE_INDEX, Ordering::Release);
         }
-        let place = (number % SPAN) as usize;
-        // SAFETY: the place is the caller's, and the reader looks at it only once it is written.
-        block.items[place].with_mut(|at| _ = unsafe { (*at).write(item) });
-        // The last that is done with the block.
-        block.written[place].store(true, Ordering::Release);
+        let offset = (index % LAP) as usize;
+        // SAFETY: the slot is the caller's, and the consumer does not access it before it is ready.
+        block.items[offset].with_mut(|at| _ = unsafe { (*at).write(item) });
+        // The last access. The consumer may free the block while `store` still has its reference to the flag:
+        // sound, because what is inside an `UnsafeCell`, as an atomic is, may be deallocated during the
+        // lifetime of a shared reference, after the last use (documentation of `UnsafeCell`, "Aliasing
+        // rules"; rust-lang/rust#98017).
+        block.ready[offset].store(true, Ordering::Release);
     }
 
-    fn spare(&self) -> Box<Block<T>> {
+    fn take_spare(&self) -> Box<Block<T>> {
         self.spares.try_lock().ok().and_then(|mut spares| spares.pop()).unwrap_or_else(Block::new)
     }
 
-    fn keep(&self, mut block: Box<Block<T>>) {
+    fn recycle(&self, mut block: Box<Block<T>>) {
         if let Ok(mut spares) = self.spares.try_lock() {
             if spares.len() < Block::<T>::SPARES_MAX {
-                block.written = array::from_fn(|_| AtomicBool::new(false));
+                block.ready = array::from_fn(|_| AtomicBool::new(false));
                 *block.next.get_mut() = ptr::null_mut();
                 spares.push(block);
             }
         }
     }
 
-    fn is_full(&self, number: u64, limit: u64) -> bool {
+    fn is_full_at(&self, index: u64, limit: u64) -> bool {
         let tail = &self.tail.0;
-        let is_full = |taken: u64| places_before(number).saturating_sub(taken) >= limit;
-        if !is_full(tail.taken_seen.load(Ordering::Relaxed)) {
+        let is_full = |claimed: u64| slots_below(index).saturating_sub(claimed) >= limit;
+        if !is_full(tail.claimed_seen.load(Ordering::Relaxed)) {
             return false;
         }
-        // The reader's line is fetched only when it may matter.
-        let taken = self.head.0.taken.0.load(Ordering::Acquire);
-        tail.taken_seen.store(taken, Ordering::Relaxed);
-        is_full(taken)
+        // The consumer's cache line is read only when it may matter.
+        let claimed = self.head.0.claimed.0.load(Ordering::Acquire);
+        tail.claimed_seen.store(claimed, Ordering::Relaxed);
+        is_full(claimed)
     }
 
-    /// Whether it would be refused as full.
-    pub(super) fn has_no_room(&self, limit: u64) -> bool {
-        let word = self.tail.0.word.load(Ordering::Acquire);
-        word & CLOSED == 0 && self.is_full(word / STEP, limit)
+    /// Returns whether `push` would return `Full`.
+    pub(super) fn is_full(&self, limit: u64) -> bool {
+        let state = self.tail.0.state.load(Ordering::Acquire);
+        state & CLOSED == 0 && self.is_full_at(state / ONE_INDEX, limit)
     }
 
-    /// Nothing comes in any more. What is in stays in.
+    /// Makes later pushes fail. The items in the queue stay.
     pub(super) fn close(&self) {
-        self.tail.0.word.fetch_or(CLOSED, Ordering::AcqRel);
+        self.tail.0.state.fetch_or(CLOSED, Ordering::AcqRel);
     }
 
-    /// How many are in, read by none.
+    /// Returns the number of items that were pushed and not read.
     pub(super) fn len(&self) -> u64 {
-        let read = places_before(self.head.0.number.load(Ordering::Relaxed));
+        let read = slots_below(self.head.0.index.load(Ordering::Relaxed));
         self.pushed().saturating_sub(read)
     }
 
     fn pushed(&self) -> u64 {
-        places_before(self.tail.0.word.load(Ordering::Acquire) / STEP)
+        slots_below(self.tail.0.state.load(Ordering::Acquire) / ONE_INDEX)
     }
 
-    // ---- for the reader
+    // ---- for the consumer
 
-    /// Takes on what is in, but so that no more than `most` are due. Says how many he has taken on now.
-    pub(super) fn take(&self, most: u64) -> u64 {
+    /// Claims items, so that up to `max` are claimed and not read. Returns how many it claimed now.
+    ///
+    /// Claimed items make room for as many pushes.
+    pub(super) fn claim(&self, max: u64) -> u64 {
         let head = &self.head.0;
-        let before = head.taken.0.load(Ordering::Relaxed);
-        let read = places_before(head.number.load(Ordering::Relaxed));
-        let taken = self.pushed().min(read.saturating_add(most)).max(before);
-        head.taken.0.store(taken, Ordering::Release);
-        taken - before
+        let before = head.claimed.0.load(Ordering::Relaxed);
+        let read = slots_below(head.index.load(Ordering::Relaxed));
+        let claimed = self.pushed().min(read.saturating_add(max)).max(before);
+        head.claimed.0.store(claimed, Ordering::Release);
+        claimed - before
     }
 
-    /// How many were taken on and not read.
-    pub(super) fn due(&self) -> u64 {
+    /// Returns the number of items that are claimed and not read.
+    pub(super) fn claimed_len(&self) -> u64 {
         let head = &self.head.0;
-        head.taken.0.load(Ordering::Relaxed) - places_before(head.number.load(Ordering::Relaxed))
+        head.claimed.0.load(Ordering::Relaxed) - slots_below(head.index.load(Ordering::Relaxed))
     }
 
-    /// Whether everything was taken on. If so, who puts in the next one will be told that it is the first.
-    pub(super) fn rest(&self) -> bool {
-        let word = self.tail.0.word.load(Ordering::Acquire);
-        if places_before(word / STEP) != self.head.0.taken.0.load(Ordering::Relaxed) {
+    /// Sets IDLE, unless there are items that are not claimed. Returns whether it is set: then the next push
+    /// returns `true`.
+    pub(super) fn go_idle(&self) -> bool {
+        let state = self.tail.0.state.load(Ordering::Acquire);
+        if slots_below(state / ONE_INDEX) != self.head.0.claimed.0.load(Ordering::Relaxed) {
             return false;
         }
-        let idle = word | IDLE;
-        word == idle
-            || self.tail.0.word.compare_exchange(word, idle, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        let idle = state | IDLE;
+        state == idle
+            || self.tail.0.state.compare_exchange(state, idle, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Whether the next one is there. One that was claimed may not be written yet.
+    /// Returns whether the next item can be read. Its producer may not have written it yet.
     ///
     /// # Safety
     ///
-    /// Only one thread at a time reads: `is_ready` and `pop`.
+    /// One thread at a time calls `is_ready` and `pop`.
     pub(super) unsafe fn is_ready(&self) -> bool {
         let head = &self.head.0;
-        let place = head.number.load(Ordering::Relaxed) % SPAN;
-        // SAFETY: this block is freed by `pop` alone, which this thread does not call meanwhile.
+        let offset = head.index.load(Ordering::Relaxed) % LAP;
+        // SAFETY: `pop` alone frees this block, and by the contract it does not run meanwhile.
         let block = unsafe { &*head.block.load(Ordering::Relaxed) };
-        block.written[place as usize].load(Ordering::Acquire)
+        block.ready[offset as usize].load(Ordering::Acquire)
     }
 
-    /// Reads the next one, if it is there.
+    /// Reads the next item, if it is ready.
     ///
     /// # Safety
     ///
     /// As [`is_ready`](Self::is_ready).
     pub(super) unsafe fn pop(&self) -> Option<T> {
         let head = &self.head.0;
-        let number = head.number.load(Ordering::Relaxed);
-        let place = (number % SPAN) as usize;
+        let index = head.index.load(Ordering::Relaxed);
+        let offset = (index % LAP) as usize;
         let at = head.block.load(Ordering::Relaxed);
         // SAFETY: as in `is_ready`.
         let block = unsafe { &*at };
-        if !block.written[place].load(Ordering::Acquire) {
+        if !block.ready[offset].load(Ordering::Acquire) {
             return None;
         }
-        // SAFETY: it is written, and the number moves on below, so it is read once.
-        let item = block.items[place].with(|at| unsafe { (*at).assume_init_read() });
-        if number % SPAN == PLACES - 1 {
-            // SAFETY: the last place is written, so its writer has put up the next block before, and nobody will
-            // touch this one again.
+        // SAFETY: the item is written, and read once, because the index advances below.
+        let item = block.items[offset].with(|at| unsafe { (*at).assume_init_read() });
+        if index % LAP == BLOCK_CAP - 1 {
+            // SAFETY: the block came from a box. Its last slot is ready, so all its producers have had their
+            // last access, and the next block is linked.
             let block = unsafe { Box::from_raw(at) };
             head.block.store(block.next.load(Ordering::Acquire), Ordering::Relaxed);
-            head.number.store(number + 2, Ordering::Relaxed);
-            self.keep(block);
+            head.index.store(index + 2, Ordering::Relaxed);
+            self.recycle(block);
         } else {
-            head.number.store(number + 1, Ordering::Relaxed);
+            head.index.store(index + 1, Ordering::Relaxed);
         }
         Some(item)
     }
 }
 
-impl<T> Drop for Blocks<T> {
+impl<T> Drop for MpscQueue<T> {
     fn drop(&mut self) {
-        struct Last<T>(*mut Block<T>);
-        impl<T> Drop for Last<T> {
+        struct LastBlock<T>(*mut Block<T>);
+        impl<T> Drop for LastBlock<T> {
             fn drop(&mut self) {
-                // SAFETY: the block is the last one, and what uses it is gone.
+                // SAFETY: the block came from a box, and the queue that used it is being dropped.
                 drop(unsafe { Box::from_raw(self.0) });
             }
         }
-        // Also if dropping an item panics: then the items that are left leak, and the blocks before the last.
-        let _last = Last(*self.tail.0.block.get_mut());
-        // SAFETY: no other thread has it any more, so none reads and everything claimed is written.
+        // A guard, because dropping an item may panic. Then the items behind it leak, with their blocks.
+        let _last = LastBlock(*self.tail.0.block.get_mut());
+        // SAFETY: `&mut self`: no other thread reads, and every slot that was taken is ready.
         while let Some(item) = unsafe { self.pop() } {
             drop(item);
         }
     }
 }
 
-/// Waiting for another thread to do its next few instructions: it is at it, unless the system has put it aside,
-/// and then it needs the processor.
-#[derive(Default)]
-pub(super) struct Patience(u32);
-
-impl Patience {
-    const SPINS_MAX: u32 = 64;
-
-    pub(super) fn wait(&mut self) {
-        if self.0 < Patience::SPINS_MAX {
-            self.0 += 1;
-            pause(1);
-        } else {
-            thread::yield_now();
-        }
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.0 == Patience::SPINS_MAX
-    }
-}
-
-/// Stepping back for those who were faster: for longer each time, so that one of many gets ahead by some steps while
-/// the word is in its processor's cache, where all at once would take it from one another at each step.
-#[derive(Default)]
-struct Deference(u32);
-
-impl Deference {
-    const SPINS_MAX_LOG2: u32 = 6;
-
-    fn wait(&mut self) {
-        pause(1 << self.0);
-        self.0 = (self.0 + 1).min(Deference::SPINS_MAX_LOG2);
-    }
-}
+#[cfg(all(test, loom))]
+#[path = "../../../../tests/loom/models/mpsc.rs"]
+mod models;
 
 #[cfg(test)]
 mod tests {
@@ -357,107 +359,108 @@ mod tests {
 
     use super::*;
 
-    /// What the inbox does. In one thread, in each test.
-    fn next<T>(blocks: &Blocks<T>) -> Option<T> {
-        // SAFETY: as said above.
-        if blocks.due() > 0 { unsafe { blocks.pop() } } else { None }
+    /// Reads as the inbox does. Each test calls it in one thread.
+    fn next<T>(queue: &MpscQueue<T>) -> Option<T> {
+        // SAFETY: one thread reads.
+        if queue.claimed_len() > 0 { unsafe { queue.pop() } } else { None }
     }
 
-    fn read<T>(blocks: &Blocks<T>) -> Vec<T> {
-        blocks.take(u64::MAX);
-        std::iter::from_fn(|| next(blocks)).collect()
+    fn read<T>(queue: &MpscQueue<T>) -> Vec<T> {
+        queue.claim(u64::MAX);
+        std::iter::from_fn(|| next(queue)).collect()
     }
 
     #[test]
-    fn what_is_put_in_comes_out_once_and_in_order_across_blocks() {
-        let blocks = Blocks::new();
+    fn items_come_out_once_and_in_order_across_blocks() {
+        let queue = MpscQueue::new();
         let mut next = 0;
         for round in 0..300 {
-            (0..round).for_each(|number| _ = blocks.push(next + number, u64::MAX).unwrap());
-            assert_eq!(blocks.len(), round);
-            assert_eq!(read(&blocks), (next..next + round).collect::<Vec<_>>());
+            (0..round).for_each(|number| _ = queue.push(next + number, u64::MAX).unwrap());
+            assert_eq!(queue.len(), round);
+            assert_eq!(read(&queue), (next..next + round).collect::<Vec<_>>());
             next += round;
         }
-        assert_eq!((blocks.len(), blocks.due()), (0, 0));
+        assert_eq!((queue.len(), queue.claimed_len()), (0, 0));
     }
 
     #[test]
-    fn the_bound_is_exact_wherever_a_block_ends() {
-        for offset in 0..2 * SPAN {
-            let blocks = Blocks::new();
-            (0..offset).for_each(|number| _ = blocks.push(number, u64::MAX).unwrap());
-            read(&blocks);
-            for limit in 1..2 * SPAN {
-                while blocks.len() < limit {
-                    blocks.push(0, limit).unwrap();
+    fn the_limit_is_exact_at_every_offset() {
+        for offset in 0..2 * LAP {
+            let queue = MpscQueue::new();
+            (0..offset).for_each(|number| _ = queue.push(number, u64::MAX).unwrap());
+            read(&queue);
+            for limit in 1..2 * LAP {
+                while queue.len() < limit {
+                    queue.push(0, limit).unwrap();
                 }
-                assert_eq!(blocks.push(7, limit), Err((7, Refusal::Full)));
+                assert_eq!(queue.push(7, limit), Err(PushError::Full(7)));
             }
-            blocks.take(1);
-            assert!(blocks.push(7, 2 * SPAN - 1).is_ok(), "what was taken on makes room");
+            queue.claim(1);
+            assert!(queue.push(7, 2 * LAP - 1).is_ok(), "a claimed item makes room");
         }
     }
 
     #[test]
-    fn only_the_first_after_a_look_has_to_tell() {
-        let blocks = Blocks::new();
-        assert_eq!(blocks.push(1, u64::MAX), Ok(true));
-        assert_eq!(blocks.push(2, u64::MAX), Ok(false));
-        assert!(!blocks.rest(), "there are two to take on");
-        blocks.take(1);
-        assert!(!blocks.rest());
-        blocks.take(2);
-        assert!(blocks.rest());
-        assert_eq!(blocks.push(3, u64::MAX), Ok(true));
+    fn only_the_first_push_after_going_idle_must_notify() {
+        let queue = MpscQueue::new();
+        assert_eq!(queue.push(1, u64::MAX), Ok(true));
+        assert_eq!(queue.push(2, u64::MAX), Ok(false));
+        assert!(!queue.go_idle(), "two items are not claimed");
+        queue.claim(1);
+        assert!(!queue.go_idle());
+        queue.claim(2);
+        assert!(queue.go_idle());
+        assert_eq!(queue.push(3, u64::MAX), Ok(true));
     }
 
     #[test]
-    fn what_is_left_is_dropped_once() {
+    fn dropping_the_queue_drops_each_item_once() {
         for count in [0, 1, 62, 63, 64, 127, 500] {
             let item = Arc::new(());
-            let blocks = Blocks::new();
-            (0..count).for_each(|_| _ = blocks.push(item.clone(), u64::MAX).unwrap());
-            blocks.take(1);
-            drop(next(&blocks));
-            blocks.close();
-            assert_eq!(blocks.push(item.clone(), u64::MAX).unwrap_err().1, Refusal::Closed);
-            drop(blocks);
+            let queue = MpscQueue::new();
+            (0..count).for_each(|_| _ = queue.push(item.clone(), u64::MAX).unwrap());
+            queue.claim(1);
+            drop(next(&queue));
+            queue.close();
+            assert!(matches!(queue.push(item.clone(), u64::MAX), Err(PushError::Closed(_))));
+            drop(queue);
             assert_eq!(Arc::strong_count(&item), 1);
         }
     }
 
     #[test]
-    fn nothing_of_many_threads_is_lost_or_doubled_or_told_too_late() {
+    fn many_producers_lose_no_item_and_no_notification() {
         const THREADS: usize = 4;
         const EACH: u64 = 40_000;
-        let blocks = Blocks::new();
-        let rings = AtomicU64::new(0);
+        let queue = MpscQueue::new();
+        let notifications = AtomicU64::new(0);
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
-                let (blocks, rings) = (&blocks, &rings);
+                let (queue, notifications) = (&queue, &notifications);
                 scope.spawn(move || {
                     for number in 0..EACH {
                         let mut item = (thread, Box::new(number));
-                        while let Err((back, _)) = blocks
+                        while let Err(error) = queue
                             .push(item, 100)
-                            .map(|first| rings.fetch_add(u64::from(first), Ordering::AcqRel))
+                            .map(|first| notifications.fetch_add(u64::from(first), Ordering::AcqRel))
                         {
+                            let (PushError::Full(back) | PushError::Closed(back)) = error;
                             item = back;
                             std::thread::yield_now();
                         }
                     }
                 });
             }
-            let (mut heard, mut expected) = (0, [0; THREADS]);
+            let (mut seen, mut expected) = (0, [0; THREADS]);
             while expected != [EACH; THREADS] {
-                // Sleeps like the loop: until somebody rings.
-                while rings.load(Ordering::Acquire) == heard {
+                // Blocks as the loop does: until the next notification.
+                while notifications.load(Ordering::Acquire) == seen {
                     std::thread::yield_now();
                 }
-                heard += 1;
-                while !blocks.rest() || blocks.due() > 0 {
-                    blocks.take(30);
-                    while let Some((thread, number)) = next(&blocks) {
+                seen += 1;
+                while !queue.go_idle() || queue.claimed_len() > 0 {
+                    queue.claim(30);
+                    while let Some((thread, number)) = next(&queue) {
                         assert_eq!(*number, expected[thread]);
                         expected[thread] += 1;
                     }

@@ -1,12 +1,12 @@
-//! How other threads wake the loop: bells.
+//! Wake-ups from other threads.
 //!
-//! One alarm for the whole loop. Whoever rings puts his key on a list, once until the loop has looked, and
-//! sets off the alarm only if the loop sleeps: so the loop learns who rang in O(rings), a thousand rings cost one
-//! system call, and those that come while it is awake cost none.
+//! A notifier pushes its key on a list that all share, at most once until the loop drains it, and writes to
+//! the wake fd only if the loop is asleep. So draining costs O(notifications), and to notify an awake loop
+//! costs no system call; a thousand notifications to a sleeping one cost one.
 //!
-//! The two sides meet as in Dekker's algorithm: the loop says that it sleeps and then looks at the list, the other
-//! thread puts itself on the list and then looks whether the loop sleeps. In one order for all, so that one of the
-//! two sees the other.
+//! The two sides order a store and a load as in Dekker's algorithm: the loop sets ASLEEP and then checks the
+//! list; a notifier pushes and then checks for ASLEEP. All four accesses are sequentially consistent, so at
+//! least one side sees the other.
 
 use super::{
     super::sync::{Arc, AtomicBool, AtomicU8, Mutex, MutexGuard, Ordering, PoisonError, fence},
@@ -14,113 +14,115 @@ use super::{
 };
 use crate::handle::Key;
 
-/// Nothing that can panic runs under these locks, so a poisoned one is sound all the same.
+/// Locks. Nothing that can panic runs under these locks, so the data of a poisoned one is sound.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Who rang, and whether anybody is still there to hear it.
+/// The keys of the notifiers that have notified the loop, and whether the loop still exists.
 #[derive(Debug)]
-struct Rung {
+struct Notified {
     keys: Vec<Key>,
     open: bool,
 }
 
-/// The loop runs callbacks. It looks at the list before it sleeps.
+/// The loop runs callbacks. It checks the list before it blocks.
 const AWAKE: u8 = 0;
-/// The loop waits for the system, or is not running: only the alarm wakes it.
+/// The loop is blocked in the selector, or not running. Only the wake fd reaches it.
 const ASLEEP: u8 = 1;
-/// Somebody has set off the alarm, and the loop has not heard it yet.
-const ALARMED: u8 = 2;
+/// The wake fd was written, and the loop has not seen that yet.
+const WOKEN: u8 = 2;
 
 /// The loop's side: one for each loop.
 #[derive(Debug)]
 pub(crate) struct NotifyQueue {
-    alarm: WakeFd,
+    wake_fd: WakeFd,
     state: AtomicU8,
-    /// Whether there are keys on the list: outside the lock, because the loop asks every turn.
-    any: AtomicBool,
-    rung: Mutex<Rung>,
+    /// Whether there are keys on the list. Outside the lock, because the loop reads it every turn.
+    pending: AtomicBool,
+    notified: Mutex<Notified>,
 }
 
 impl NotifyQueue {
-    pub(crate) fn new(alarm: WakeFd) -> NotifyQueue {
-        let rung = Mutex::new(Rung { keys: Vec::new(), open: true });
-        NotifyQueue { alarm, state: AtomicU8::new(ASLEEP), any: AtomicBool::new(false), rung }
+    pub(crate) fn new(wake_fd: WakeFd) -> NotifyQueue {
+        let notified = Mutex::new(Notified { keys: Vec::new(), open: true });
+        NotifyQueue { wake_fd, state: AtomicU8::new(ASLEEP), pending: AtomicBool::new(false), notified }
     }
 
-    pub(crate) fn alarm(&self) -> &WakeFd {
-        &self.alarm
+    pub(crate) fn wake_fd(&self) -> &WakeFd {
+        &self.wake_fd
     }
 
-    fn ring(&self, key: Key) -> bool {
-        let mut rung = lock(&self.rung);
-        if !rung.open {
+    fn notify(&self, key: Key) -> bool {
+        let mut notified = lock(&self.notified);
+        if !notified.open {
             return false;
         }
-        rung.keys.push(key);
-        self.any.store(true, Ordering::SeqCst);
-        drop(rung);
+        notified.keys.push(key);
+        self.pending.store(true, Ordering::SeqCst);
+        drop(notified);
         self.wake();
         true
     }
 
+    /// Writes to the wake fd if the loop is asleep and the fd was not written since.
     fn wake(&self) {
-        if self.state.compare_exchange(ASLEEP, ALARMED, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            self.alarm.ring();
+        if self.state.compare_exchange(ASLEEP, WOKEN, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            self.wake_fd.wake();
         }
     }
 
-    /// The loop is going to sleep. Says whether it may: nobody has rung.
-    pub(crate) fn sleep(&self) -> bool {
-        // Alarmed already, it does not sleep long.
+    /// Announces that the loop is going to block. Returns whether it may: whether no notification is pending.
+    pub(crate) fn prepare_to_block(&self) -> bool {
+        // If the state is WOKEN, the wake fd is readable and the loop does not block for long.
         let _ = self.state.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst);
-        !self.any.load(Ordering::SeqCst)
+        !self.pending.load(Ordering::SeqCst)
     }
 
-    /// The loop has woken up.
-    pub(crate) fn rise(&self) {
+    /// Announces that the loop does not block any more.
+    pub(crate) fn unblock(&self) {
         let _ = self.state.compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// The loop stops running, and somebody else may wait for it: a ring that it has not answered is for him.
+    /// Announces that the loop stops running. Others may poll its descriptor from now on, so this writes to
+    /// the wake fd if a notification is pending.
     pub(crate) fn detach(&self) {
-        if !self.sleep() {
+        if !self.prepare_to_block() {
             self.wake();
         }
     }
 
-    /// The alarm was heard.
-    pub(crate) fn hear(&self) {
+    /// Must be called when the selector has reported the wake fd.
+    pub(crate) fn acknowledge_wake(&self) {
         self.state.store(AWAKE, Ordering::Relaxed);
     }
 
-    /// Whether the alarm cannot have been set off.
-    pub(crate) fn is_quiet(&self) -> bool {
+    /// Returns whether the loop is awake. Then the wake fd was not written since the last acknowledgement.
+    pub(crate) fn is_awake(&self) -> bool {
         self.state.load(Ordering::Relaxed) == AWAKE
     }
 
-    /// Whether anybody has rung.
-    pub(crate) fn has_notifications(&self) -> bool {
-        self.any.load(Ordering::Acquire)
+    /// Returns whether there are notifications to drain.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.pending.load(Ordering::Acquire)
     }
 
-    /// Takes the list of who rang.
-    pub(crate) fn answer(&self, keys: &mut Vec<Key>) {
-        let mut rung = lock(&self.rung);
-        self.any.store(false, Ordering::Relaxed);
-        keys.append(&mut rung.keys);
+    /// Moves the keys of the notifications to the end of `keys`.
+    pub(crate) fn drain(&self, keys: &mut Vec<Key>) {
+        let mut notified = lock(&self.notified);
+        self.pending.store(false, Ordering::Relaxed);
+        keys.append(&mut notified.keys);
     }
 
-    /// The loop is gone: from now on ringing says so.
+    /// Makes later notifications fail, because the loop is dropped.
     pub(crate) fn close(&self) {
-        let mut rung = lock(&self.rung);
-        rung.open = false;
-        rung.keys = Vec::new();
+        let mut notified = lock(&self.notified);
+        notified.open = false;
+        notified.keys = Vec::new();
     }
 }
 
-/// What another thread may ring. Rings coalesce until the loop has looked.
+/// Notifies the loop, from any thread. Notifications coalesce until the loop acknowledges them.
 #[derive(Debug)]
 pub(crate) struct Notifier {
     notify_queue: Arc<NotifyQueue>,
@@ -134,57 +136,65 @@ impl Notifier {
         Notifier { notify_queue, key, pending: AtomicBool::new(false), closed: AtomicBool::new(false) }
     }
 
-    /// Rings. Says whether somebody is there to hear it.
-    pub(crate) fn ring(&self) -> bool {
+    /// Notifies the loop. Returns `false` if it, or the handle, is gone.
+    ///
+    /// What happens before this is visible to the loop after the next [`acknowledge`](Self::acknowledge),
+    /// whether this notification coalesced with another or not.
+    pub(crate) fn notify(&self) -> bool {
         if self.closed.load(Ordering::Acquire) {
             return false;
         }
-        // Everything before a ring is seen by the loop after `hear`, whichever ring got through: the fences see
-        // to that. Looked at before it is written to, because many that ring at once would take the cache
-        // line from one another.
+        // With the fence in `acknowledge`: if the load sees a notification that is pending already, what
+        // happened before this call is visible after the acknowledgement of that one. Loaded before it is
+        // written to, because many notifiers at once would take the cache line from each other.
         fence(Ordering::SeqCst);
         if self.pending.load(Ordering::Relaxed) || self.pending.swap(true, Ordering::AcqRel) {
             return true;
         }
-        self.notify_queue.ring(self.key)
+        self.notify_queue.notify(self.key)
     }
 
-    /// The loop is about to look: a ring from now on is a new one.
-    pub(crate) fn hear(&self) {
+    /// Must be called before the loop looks for what it was notified of. Later notifications make a new
+    /// event.
+    pub(crate) fn acknowledge(&self) {
         self.pending.swap(false, Ordering::AcqRel);
         fence(Ordering::SeqCst);
     }
 
-    /// Nobody listens any more.
+    /// Makes later notifications fail.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "../../../../tests/loom/models/notifier.rs"]
+mod models;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn rings_coalesce_until_they_are_heard() {
+    fn notifications_coalesce_until_they_are_acknowledged() {
         let notify_queue = Arc::new(NotifyQueue::new(WakeFd::new().unwrap()));
-        let bell = Notifier::new(notify_queue.clone(), Key::POSTS);
+        let notifier = Notifier::new(notify_queue.clone(), Key::POSTS);
         let mut keys = Vec::new();
-        assert!(bell.ring());
-        assert!(bell.ring());
-        notify_queue.answer(&mut keys);
+        assert!(notifier.notify());
+        assert!(notifier.notify());
+        notify_queue.drain(&mut keys);
         assert_eq!(keys, [Key::POSTS]);
-        bell.hear();
-        assert!(bell.ring());
-        notify_queue.answer(&mut keys);
+        notifier.acknowledge();
+        assert!(notifier.notify());
+        notify_queue.drain(&mut keys);
         assert_eq!(keys, [Key::POSTS; 2]);
     }
 
     #[test]
-    fn a_bell_says_when_nobody_is_left_to_hear() {
+    fn a_notification_fails_when_the_loop_is_gone() {
         let notify_queue = Arc::new(NotifyQueue::new(WakeFd::new().unwrap()));
-        let bell = Notifier::new(notify_queue.clone(), Key::POSTS);
+        let notifier = Notifier::new(notify_queue.clone(), Key::POSTS);
         notify_queue.close();
-        assert!(!bell.ring());
+        assert!(!notifier.notify());
     }
 }

@@ -1,9 +1,9 @@
-//! A descriptor that becomes readable when another thread, or a signal handler, rings it.
+//! A descriptor that another thread, or a signal handler, makes readable.
 //!
-//! An eventfd where there is one, a pipe elsewhere. Ringing is one `write`, which is all that a signal
-//! handler may do; any number of rings before the loop looks are one.
+//! An eventfd where there is one, a pipe elsewhere. Waking is one `write`, which a signal handler may call.
+//! Wakes coalesce until the loop has seen one.
 //!
-//! Where epoll waits it is watched for edges: each ring is one, so it need not be read to be quiet again.
+//! epoll watches it edge-triggered: each wake is an edge, so the loop need not drain it.
 
 use std::{
     io,
@@ -11,11 +11,13 @@ use std::{
 };
 
 use super::super::sys::cvt;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use super::super::sys::{set_cloexec, set_nonblocking};
 
 #[derive(Debug)]
 pub(crate) struct WakeFd {
     reader: OwnedFd,
-    /// `None` where one descriptor serves both ends.
+    /// `None` for an eventfd, which is both ends.
     writer: Option<OwnedFd>,
 }
 
@@ -37,30 +39,30 @@ impl WakeFd {
             (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
         };
         for end in [&reader, &writer] {
-            super::set_cloexec(end.as_fd())?;
-            super::set_nonblocking(end.as_fd(), true)?;
+            set_cloexec(end.as_fd())?;
+            set_nonblocking(end.as_fd(), true)?;
         }
         Ok(WakeFd { reader, writer: Some(writer) })
     }
 
-    /// Makes the descriptor readable. May be called from a signal handler.
-    pub(crate) fn ring(&self) {
+    /// Makes the descriptor readable. Async-signal-safe.
+    pub(crate) fn wake(&self) {
         let one = 1_u64.to_ne_bytes();
         let fd = self.writer.as_ref().unwrap_or(&self.reader).as_raw_fd();
-        // Refused only when it is full of rings that nobody has looked at: then it is readable.
-        // SAFETY: `one` has eight bytes to read; `write` may be called from a signal handler.
+        // Fails only if it is full of wakes that were not drained. Then it is readable already.
+        // SAFETY: `one` has eight bytes to read; `write` is async-signal-safe.
         unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
     }
 
-    /// Makes the descriptor quiet again.
-    pub(crate) fn reset(&self) {
-        let mut rings = [0_u8; 512];
+    /// Reads everything, so that the descriptor is not readable any more.
+    pub(crate) fn drain(&self) {
+        let mut buffer = [0_u8; 512];
         loop {
-            // SAFETY: `rings` has room for as many bytes as are asked for.
+            // SAFETY: `buffer` has room for as many bytes as are requested.
             let count =
-                unsafe { libc::read(self.reader.as_raw_fd(), rings.as_mut_ptr().cast(), rings.len()) };
-            // An eventfd gives its eight bytes once; a pipe is empty after a short read.
-            if count < rings.len() as isize {
+                unsafe { libc::read(self.reader.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+            // An eventfd returns its eight bytes once; a pipe is empty after a short read.
+            if count < buffer.len() as isize {
                 return;
             }
         }

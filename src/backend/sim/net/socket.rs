@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{End, EndId, Shared, Stream, errno};
-use crate::{backend::Interest, handle::Key};
+use crate::{
+    backend::{Interest, SocketOptions},
+    handle::Key,
+};
 
 /// A socket of a program in a world. Dropping it closes its end.
 pub(crate) struct Socket {
@@ -70,57 +73,63 @@ impl Socket {
         self.world.borrow_mut().net.stream(self.end).map(op).ok_or_else(|| errno(libc::ENOTCONN))
     }
 
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn options(&self) -> &dyn SocketOptions {
+        self
+    }
+}
+
+impl SocketOptions for Socket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
         self.with_end(|end| end.local)
     }
 
-    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
         let (remote, connected) =
             self.with_stream(|stream| (stream.remote, stream.connected && !stream.failed))?;
         if connected { Ok(remote) } else { Err(errno(libc::ENOTCONN)) }
     }
 
-    pub(crate) fn set_nodelay(&self, on: bool) -> io::Result<()> {
+    fn set_nodelay(&self, on: bool) -> io::Result<()> {
         self.with_end(|end| end.nodelay = on)
     }
 
-    pub(crate) fn nodelay(&self) -> io::Result<bool> {
+    fn nodelay(&self) -> io::Result<bool> {
         self.with_end(|end| end.nodelay)
     }
 
     /// Does nothing: a connection of a world never loses its state silently.
-    pub(crate) fn set_keepalive(&self, _: Option<(Duration, Duration, u32)>) -> io::Result<()> {
+    fn set_keepalive(&self, _: Option<(Duration, Duration, u32)>) -> io::Result<()> {
         Ok(())
     }
 
-    pub(crate) fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+    fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
         self.with_stream(|stream| stream.reset_on_close = linger == Some(Duration::ZERO))
     }
 
-    pub(crate) fn set_receive_buffer(&self, bytes: usize) -> io::Result<()> {
+    fn set_receive_buffer(&self, bytes: usize) -> io::Result<()> {
         self.with_stream(|stream| stream.receive_buffer = bytes.max(1))
     }
 
-    pub(crate) fn receive_buffer(&self) -> io::Result<usize> {
+    fn receive_buffer(&self) -> io::Result<usize> {
         self.with_stream(|stream| stream.receive_buffer)
     }
 
-    pub(crate) fn set_send_buffer(&self, bytes: usize) -> io::Result<()> {
+    fn set_send_buffer(&self, bytes: usize) -> io::Result<()> {
         self.with_stream(|stream| stream.send_buffer = bytes.max(1))
     }
 
-    pub(crate) fn send_buffer(&self) -> io::Result<usize> {
+    fn send_buffer(&self) -> io::Result<usize> {
         self.with_stream(|stream| stream.send_buffer)
     }
 
-    pub(crate) fn set_ttl(&self, hops: u32) -> io::Result<()> {
+    fn set_ttl(&self, hops: u32) -> io::Result<()> {
         if !(1..=255).contains(&hops) {
             return Err(errno(libc::EINVAL));
         }
         self.with_end(|end| end.ttl = hops)
     }
 
-    pub(crate) fn ttl(&self) -> io::Result<u32> {
+    fn ttl(&self) -> io::Result<u32> {
         self.with_end(|end| end.ttl)
     }
 }

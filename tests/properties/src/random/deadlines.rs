@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::deadlines_model::{Operation, run};
 
 fn deadline() -> impl Strategy<Value = u64> {
-    // Mostly few different ones, so that equal ones are common; and some of every magnitude.
+    // Mostly small numbers, so that equal ones are common; and some of every magnitude.
     prop_oneof![
         8 => 0..20_u64,
         2 => 0..1_000_000_u64,
@@ -25,8 +25,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => (deadline(), 1..5_u32, 0..5_u64)
             .prop_map(|(now, again, delay)| Operation::Pass { now, again, delay }),
         2 => (0..500_u32, 60..1500_u32, deadline())
-            .prop_map(|(first, many, deadline)| Operation::Crowd { first, many, deadline }),
-        1 => Just(Operation::Disperse),
+            .prop_map(|(first, many, deadline)| Operation::Burst { first, many, deadline }),
+        1 => Just(Operation::CancelAll),
     ]
 }
 
@@ -34,7 +34,7 @@ proptest! {
     #![proptest_config(super::cases(200))]
 
     #[test]
-    fn deadlines_behave_as_a_sorted_map_does(operations in prop::collection::vec(operation(), 1..120)) {
+    fn deadlines_behave_like_a_sorted_map(operations in prop::collection::vec(operation(), 1..120)) {
         run(&operations);
     }
 }

@@ -23,7 +23,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => member().prop_map(Operation::Leave),
         4 => (prop::collection::vec(change(), 0..16), prop_oneof![Just(usize::MAX), 0..8_usize])
             .prop_map(|(during, visits)| Operation::Round { during, visits }),
-        1 => (1..40_u32).prop_map(Operation::Traffic),
+        1 => (1..40_u32).prop_map(Operation::Churn),
     ]
 }
 
@@ -31,7 +31,7 @@ proptest! {
     #![proptest_config(super::cases(2000))]
 
     #[test]
-    fn rounds_visit_as_an_ordered_list_says(operations in prop::collection::vec(operation(), 1..60)) {
+    fn rounds_behave_like_an_ordered_list(operations in prop::collection::vec(operation(), 1..60)) {
         run(&operations);
     }
 }

@@ -1,0 +1,89 @@
+//! What a file system can do: the contract of file operations, a method a system call.
+//!
+//! Three answer it: workers, which may block (`native/fs/blocking.rs`); the loop itself with what the kernel has in
+//! memory (`native/fs/cached.rs`), where [`WouldBlock`](io::ErrorKind::WouldBlock) means "ask a worker"; and a
+//! simulated world. Operations are closures over this trait, so whatever is composed of several calls is written
+//! once.
+
+use std::{io, path::Path};
+
+use super::Descriptor;
+use crate::{
+    error::Error,
+    fs::{Metadata, OpenOptions},
+};
+
+/// A file system, in the words of `std::fs`. Every method may block, unless the implementation says otherwise.
+///
+/// Methods with a default body are those that a world need not have: what it lacks is refused as
+/// [`Unsupported`](io::ErrorKind::Unsupported).
+pub(crate) trait FileSystem {
+    fn open(&mut self, path: &Path, options: &OpenOptions) -> io::Result<Descriptor>;
+
+    /// Closes a file and returns what the system said: a disk that was full, a server that went away.
+    fn close(&mut self, file: Descriptor) -> io::Result<()>;
+
+    /// Reads a whole file.
+    fn read(&mut self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Reads from `offset + buffer.len()` until the buffer's capacity is filled or the file ends. The buffer keeps
+    /// what was read, also if an error ends it.
+    fn read_at(&mut self, file: &Descriptor, buffer: &mut Vec<u8>, offset: u64) -> io::Result<()>;
+
+    /// Writes all bytes at an offset.
+    fn write_at(&mut self, file: &Descriptor, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Writes all bytes at the end of a file that was opened for appending.
+    fn append(&mut self, file: &Descriptor, bytes: &[u8]) -> io::Result<()>;
+
+    /// Waits until the data, and the metadata unless `data_only`, are on the disk.
+    fn sync(&mut self, file: &Descriptor, data_only: bool) -> io::Result<()>;
+
+    /// Truncates a file, or extends it with zeroes.
+    fn set_len(&mut self, file: &Descriptor, len: u64) -> io::Result<()>;
+
+    fn metadata(&mut self, path: &Path, follow: bool) -> io::Result<Metadata>;
+
+    fn file_metadata(&mut self, file: &Descriptor) -> io::Result<Metadata>;
+}
+
+/// Why an operation on files failed.
+#[derive(Debug)]
+pub(crate) struct FileError {
+    /// On what: a path, two paths; empty if the operation was on an open file.
+    subject: String,
+    source: io::Error,
+}
+
+impl FileError {
+    pub(crate) fn would_block(&self) -> bool {
+        self.source.kind() == io::ErrorKind::WouldBlock
+    }
+
+    /// The error of an operation of this name.
+    pub(crate) fn named(self, op: &'static str) -> Error {
+        Error::System { op, subject: self.subject, source: self.source }
+    }
+}
+
+impl From<io::Error> for FileError {
+    fn from(source: io::Error) -> FileError {
+        FileError { subject: String::new(), source }
+    }
+}
+
+/// Adds to an error what the operation was on. Nothing is formatted unless it failed.
+pub(crate) trait OnPath<T> {
+    fn on(self, path: &Path) -> Result<T, FileError>;
+}
+
+impl<T> OnPath<T> for io::Result<T> {
+    fn on(self, path: &Path) -> Result<T, FileError> {
+        self.map_err(|source| {
+            // Not for a refusal that only means "ask a worker".
+            let is_final = source.kind() != io::ErrorKind::WouldBlock;
+            let subject = if is_final { path.display().to_string() } else { String::new() };
+            FileError { subject, source }
+        })
+    }
+}
