@@ -31,6 +31,8 @@ pub(crate) type Wire = Rc<RefCell<BTreeMap<Ends, Sent>>>;
 pub(crate) struct Sent {
     bytes: u64,
     shut_down: bool,
+    /// The program knows that it is connected. A connect that times out closes the stream before it reports that.
+    connected: bool,
     /// The stream has a callback, which gets its errors.
     started: bool,
     /// It was closed before everything was sent, or has failed.
@@ -283,6 +285,7 @@ impl Contract {
     pub(crate) fn connected(&mut self, stream: TcpStream) {
         let closed = self.stream_closed.contains(&stream);
         self.expect(!closed, || "a stream was connected after its `Closed`".into());
+        self.on_wire(stream, |sent| sent.connected = true);
     }
 
     /// `Closed` was reported.
@@ -372,7 +375,7 @@ impl Contract {
         let Some(&(_, (own, peer))) = self.ends.get(&stream.into()) else { return };
         let received = self.received.get(&stream).copied().unwrap_or(0);
         let wire = self.wire.borrow();
-        let known = |sent: &&Sent| sent.started && !sent.abandoned;
+        let known = |sent: &&Sent| sent.connected && sent.started && !sent.abandoned;
         let Some(sent) = wire.get(&(peer, own)).filter(known) else { return };
         let (whole, bytes) = (sent.shut_down && received == sent.bytes, sent.bytes);
         drop(wire);

@@ -26,6 +26,7 @@ pub(super) fn listen(lp: &mut Loop<App>, app: &mut App, options: ListenOptions) 
         app.contract.event(listener.into(), "accepted");
         let ends = conn.local_addr(lp).ok().zip(conn.peer_addr(lp).ok());
         adopt(app, conn, ends);
+        app.contract.connected(conn);
         if app.plan.count() % 10 > 0 {
             start(lp, app, conn)?;
         }
@@ -200,12 +201,12 @@ fn connect(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'s
             }
             return after_callback(lp, app, None);
         };
-        app.contract.connected(conn);
         if !early && conn.is_open(lp) {
             let own = conn.local_addr(lp).ok();
             adopt(app, conn, own.map(|own| (own, addr)));
             start(lp, app, conn)?;
         }
+        app.contract.connected(conn);
         after_callback(lp, app, Some(conn.into()))
     };
     let limits = [Duration::ZERO, Duration::from_micros(500), Duration::from_secs(100)];
