@@ -115,8 +115,3 @@ pub use wake::{Wake, Waker};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-/// And those of the guide to simulated worlds.
-#[cfg(all(doctest, feature = "sim"))]
-#[doc = include_str!("../docs/SIMULATION.md")]
-struct Simulation;

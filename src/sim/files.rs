@@ -1,19 +1,27 @@
-//! The files of a host, from outside.
+//! The files of a host, as a test sees them.
 
 use std::{
     cell::RefMut,
     path::{Path, PathBuf},
 };
 
+use super::{AnyHost, World};
 use crate::backend::sim::{self, FileOp};
 
-/// The files of a host. From [`World::files`](super::World::files).
+/// The files of a host. From [`World::files`].
 ///
-/// Paths begin at the root of the host; relative ones, too. Numbers of errors are the system's: `libc::EIO` is 5,
-/// `libc::ENOSPC` is 28.
+/// All paths start at the root of the host, relative ones too. Error numbers are the system's: `libc::EIO` is
+/// 5, `libc::ENOSPC` is 28.
 pub struct Files<'a> {
-    pub(super) shared: &'a sim::Shared,
-    pub(super) host: usize,
+    shared: &'a sim::Shared,
+    host: usize,
+}
+
+impl World {
+    /// Returns the files of a host.
+    pub fn files(&self, host: impl Into<AnyHost>) -> Files<'_> {
+        Files { shared: &self.shared, host: host.into().0 }
+    }
 }
 
 impl Files<'_> {
@@ -21,51 +29,52 @@ impl Files<'_> {
         RefMut::map(self.shared.borrow_mut(), |shared| &mut shared.machines[self.host].files)
     }
 
-    /// Puts a file there, with the directories that it needs, as if it had always been there: a crash leaves it.
+    /// Writes a file, and creates its parent directories. A crash keeps it.
     pub fn put(&self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
         let now = self.shared.borrow().now;
         self.tree().put(path.as_ref(), bytes.as_ref(), now);
     }
 
-    /// Makes a directory, and those above it. A crash leaves it.
+    /// Creates a directory and its parents. A crash keeps them.
     pub fn make_dir(&self, path: impl AsRef<Path>) {
         let now = self.shared.borrow().now;
         self.tree().make_dirs(path.as_ref(), now);
     }
 
-    /// What a file holds. `None` if there is none.
+    /// Returns the contents of a file, or None if there is no such file.
     pub fn get(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
         self.tree().get(path.as_ref()).map(<[u8]>::to_vec)
     }
 
-    /// Takes a file away. Programs that have it open keep it.
+    /// Removes a file. Returns whether it existed. Programs that have it open keep it.
     pub fn remove(&self, path: impl AsRef<Path>) -> bool {
         self.tree().remove(path.as_ref())
     }
 
-    /// Sets the permission bits of a file or directory. Those of the owner count here.
+    /// Sets the permission bits of a file or directory. Programs are its owner.
     pub fn set_mode(&self, path: impl AsRef<Path>, mode: u32) {
         self.tree().set_mode(path.as_ref(), mode);
     }
 
-    /// The paths of all files.
+    /// Returns the paths of all files.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.tree().paths().map(Path::to_owned).collect()
     }
 
-    /// Makes an op on a path, or on anything below it, fail with a number of the system's (`libc::EIO`, …) the next
-    /// `times` times. Of a write that fails, a part may have been written. Interruptions (`libc::EINTR`) are not told to
-    /// programs: the operation begins again, as on a system.
+    /// Makes the next `times` operations of a sort fail, on a path or anything below it.
+    ///
+    /// `errno` is the number of the error. A write that fails may have written a part. `libc::EINTR` is not
+    /// reported: as on a system, the operation is retried.
     pub fn fail(&self, path: impl AsRef<Path>, op: FileOp, errno: i32, times: u32) {
         self.tree().fail(path.as_ref(), op, errno, times);
     }
 
-    /// Makes one act in so many fail with EIO. Zero for none.
+    /// Makes one operation in `times` fail with EIO. Zero means none.
     pub fn fail_one_in(&self, times: u32) {
         self.tree().faults.fail_one_in = times;
     }
 
-    /// How many bytes the files may hold in all, before the disk is full.
+    /// Sets how many bytes all files together may have before the disk is full.
     pub fn set_capacity(&self, bytes: u64) {
         self.tree().capacity = bytes;
     }

@@ -1,4 +1,4 @@
-//! A program on a host: a loop and its state, whatever type that is.
+//! A program on a host: a loop and its state, behind a trait that hides the state's type.
 
 use std::{any::Any, time::Duration};
 
@@ -7,12 +7,14 @@ use crate::{Loop, error::Result};
 pub(super) struct Running<S> {
     pub(super) lp: Loop<S>,
     pub(super) state: S,
-    /// It has stopped its loop, or failed with nobody to take that.
-    pub(super) stopped: bool,
+    /// The program has stopped its loop, or failed without an `on_failure`.
+    pub(super) ended: bool,
 }
 
 pub(super) trait Program {
+    /// Runs one turn, without waiting.
     fn turn(&mut self) -> Result;
+    /// Returns how long the loop would wait, or None if no deadline is set.
     fn timeout(&mut self) -> Option<Duration>;
     fn is_alive(&self) -> bool;
     fn verify(&self);
@@ -23,7 +25,7 @@ pub(super) trait Program {
 impl<S: 'static> Program for Running<S> {
     fn turn(&mut self) -> Result {
         let turn = self.lp.step(&mut self.state);
-        self.stopped = *turn.as_ref().unwrap_or(&true);
+        self.ended = *turn.as_ref().unwrap_or(&true);
         turn.map(drop)
     }
 
@@ -32,7 +34,7 @@ impl<S: 'static> Program for Running<S> {
     }
 
     fn is_alive(&self) -> bool {
-        !self.stopped && self.lp.is_alive()
+        !self.ended && self.lp.is_alive()
     }
 
     fn verify(&self) {

@@ -1,58 +1,58 @@
-//! What happened in a world, for people.
+//! The trace of a world, for people to read.
 
 use std::{fmt, time::Duration};
 
 use super::AnyHost;
-use crate::backend::sim::Note;
+use crate::backend::sim::TraceEntry;
 
-/// What happened, in order: when, on which host, what, and where in the program it was started.
+/// What happened in a world, in order: when, on which host, what, and which line of the program started it.
 ///
-/// From [`World::timeline`](super::World::timeline). Its `Display` has a line for each.
+/// From [`World::timeline`](super::World::timeline). Its `Display` prints a line for each entry.
 #[derive(Clone, Debug)]
 pub struct Timeline {
     pub(super) names: Vec<String>,
-    pub(super) notes: Vec<Note>,
-    /// How many came before the first that is kept.
-    pub(super) forgotten: u64,
+    pub(super) entries: Vec<TraceEntry>,
+    /// The number of earlier entries that are left out.
+    pub(super) omitted: u64,
 }
 
 impl Timeline {
-    /// The last `count` lines alone.
+    /// Keeps the last `count` entries.
     pub fn last(mut self, count: usize) -> Timeline {
-        let dropped = self.notes.len().saturating_sub(count);
-        self.notes.drain(..dropped);
-        self.forgotten += dropped as u64;
+        let dropped = self.entries.len().saturating_sub(count);
+        self.entries.drain(..dropped);
+        self.omitted += dropped as u64;
         self
     }
 
-    /// The lines of one host alone.
+    /// Keeps the entries of one host.
     pub fn of(mut self, host: impl Into<AnyHost>) -> Timeline {
         let number = host.into().0;
-        self.notes.retain(|note| note.host == number);
+        self.entries.retain(|entry| entry.host == number);
         self
     }
 
-    /// How many lines there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
-        self.notes.len()
+        self.entries.len()
     }
 
-    /// Whether nothing has happened.
+    /// Returns whether there are no entries.
     pub fn is_empty(&self) -> bool {
-        self.notes.is_empty()
+        self.entries.is_empty()
     }
 }
 
 impl fmt::Display for Timeline {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.forgotten > 0 {
-            writeln!(out, "… {} before", self.forgotten)?;
+        if self.omitted > 0 {
+            writeln!(out, "… {} earlier entries", self.omitted)?;
         }
         let width = self.names.iter().map(String::len).max().unwrap_or(0);
-        for note in &self.notes {
-            let at = Duration::from_nanos(note.at);
-            let name = self.names.get(note.host).map_or("", String::as_str);
-            writeln!(out, "{:>6}.{:09} s  {name:width$}  {}", at.as_secs(), at.subsec_nanos(), note.what)?;
+        for TraceEntry { at, host, event } in &self.entries {
+            let at = Duration::from_nanos(*at);
+            let name = self.names.get(*host).map_or("", String::as_str);
+            writeln!(out, "{:>6}.{:09} s  {name:width$}  {event}", at.as_secs(), at.subsec_nanos())?;
         }
         Ok(())
     }

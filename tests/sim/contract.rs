@@ -1,77 +1,116 @@
-//! What a loop promises to a program, watched from inside the program.
+//! What a loop promises to a program, checked from inside the program.
+//!
+//! * Each request completes exactly once; writes of a stream complete in order and before its `Closed`.
+//! * Nothing comes after `Closed`, nothing but `Closed` after a close or an error, no data after a stop or EOF.
+//! * Bytes arrive as they were written; EOF arrives after the last of them.
+//! * No timer fires early, out of order, or after it was stopped.
+//! * What is due is not left for later turns.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
+    rc::Rc,
     time::Duration,
 };
 
 use ringback::{Handle, Loop, Request, net::TcpStream};
 
-/// How often a stream may be read in one turn, and when it was accepted.
+/// How often a stream may be read in one turn; once more in the turn in which it was accepted.
 const READS_MAX: u32 = 8 + 1;
-/// What a stream may have queued, unless it is told otherwise.
+/// The bytes that a stream may have queued unless it has another limit.
 const QUEUE_LIMIT: usize = 16 << 20;
 
-/// The two ends of a connection, as one of them sees them.
+/// Both addresses of a connection, the own one first.
 type Ends = (SocketAddr, SocketAddr);
+
+/// What each end of each connection has sent, shared by all programs that may be at the other end.
+pub(crate) type Wire = Rc<RefCell<BTreeMap<Ends, Sent>>>;
+
+#[derive(Default)]
+pub(crate) struct Sent {
+    bytes: u64,
+    shut_down: bool,
+    /// The program knows that it is connected. A connect that times out closes the stream before it reports that.
+    connected: bool,
+    /// The stream has a callback, which gets its errors.
+    started: bool,
+    /// It was closed before everything was sent, or has failed.
+    abandoned: bool,
+}
 
 #[derive(Default)]
 pub(crate) struct Contract {
     /// A function of the loop is being called: no callback may run now.
     pub(crate) inside: bool,
-    /// Answers that are due, by the number of the question.
-    pub(crate) asked: BTreeMap<u64, &'static str>,
-    numbers: u64,
+    /// Requests that have not completed, by number.
+    pub(crate) outstanding: BTreeMap<u64, &'static str>,
+    last_number: u64,
     closed: BTreeSet<Handle>,
     stopped: BTreeSet<Handle>,
-    /// The last timer of each deadline that has fired.
-    fired: BTreeMap<Duration, u64>,
-    /// How many bytes were written to, and came from, each stream.
-    sent: BTreeMap<TcpStream, u64>,
-    received: BTreeMap<TcpStream, u64>,
-    /// The last question about a write of each stream that was answered.
-    written: BTreeMap<TcpStream, u64>,
-    ended: BTreeSet<TcpStream>,
-    ends: BTreeMap<TcpStream, Ends>,
-    shut_down: BTreeSet<TcpStream>,
-    limits: BTreeMap<TcpStream, usize>,
-    /// How often each stream was read in this turn.
-    reads: BTreeMap<TcpStream, u32>,
-    /// Timers that fire once and have not, by deadline.
-    due: BTreeSet<(Duration, u64)>,
-    /// In which turn each deferred closure was asked for.
-    deferred_in: BTreeMap<u64, u64>,
-    /// Turns that are over, and the loop's time then.
+    /// What was found.
+    pub(crate) violations: Vec<String>,
+
+    // ---- turns
     turns: u64,
+    /// The loop's time after the last turn.
     now: Duration,
-    /// What waits for the end of a handle, or of a request, that may be taken back: then nobody is answered.
+    /// In which turn each deferred closure was submitted.
+    deferred_in: BTreeMap<u64, u64>,
+    /// In which turn each wake was sent that was not delivered.
+    woken: BTreeMap<Handle, u64>,
+    /// Messages on their way, by open channel.
+    messages: BTreeMap<Handle, u64>,
+    /// Requests that complete only if they are not cancelled, by their handle and by their id.
     by_handle: BTreeMap<Handle, u64>,
     by_request: BTreeMap<Request, u64>,
-    /// Who was woken, in which turn, and has not been called since.
-    woken: BTreeMap<Handle, u64>,
-    /// How many messages were sent that have not arrived, to channels that are open.
-    pub(crate) on_their_way: BTreeMap<Handle, u64>,
-    /// What was found.
-    pub(crate) wrong: Vec<String>,
+
+    // ---- timers
+    /// One-shot timers that have not fired, by deadline.
+    due: BTreeSet<(Duration, u64)>,
+    /// The last timer of each deadline that has fired.
+    fired: BTreeMap<Duration, u64>,
+
+    // ---- streams
+    wire: Wire,
+    ends: BTreeMap<Handle, (TcpStream, Ends)>,
+    /// Bytes written to, and received from, each stream.
+    sent: BTreeMap<TcpStream, u64>,
+    received: BTreeMap<TcpStream, u64>,
+    /// Writes that have not completed, in order; and streams of which one has failed.
+    writes: BTreeMap<TcpStream, VecDeque<u64>>,
+    write_failed: BTreeSet<TcpStream>,
+    started: BTreeSet<TcpStream>,
+    ended: BTreeSet<TcpStream>,
+    shut_down: BTreeSet<TcpStream>,
+    stream_closed: BTreeSet<TcpStream>,
+    limits: BTreeMap<TcpStream, usize>,
+    /// In which turn each stream was read last, and how often.
+    reads: BTreeMap<TcpStream, (u64, u32)>,
 }
 
-/// What byte stands where in a stream.
+/// Returns the byte at a position of a stream.
 fn byte_at(position: u64) -> u8 {
     (position.wrapping_mul(7) % 251) as u8
 }
 
 impl Contract {
-    pub(crate) fn number(&mut self) -> u64 {
-        self.numbers += 1;
-        self.numbers
+    pub(crate) fn new(wire: Wire) -> Contract {
+        Contract { wire, ..Contract::default() }
     }
 
-    fn expect(&mut self, is_so: bool, wrong: impl FnOnce() -> String) {
-        if !is_so {
-            self.wrong.push(wrong());
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    pub(crate) fn expect(&mut self, holds: bool, violation: impl FnOnce() -> String) {
+        if !holds {
+            self.violations.push(violation());
         }
     }
+
+    // ---- callbacks
 
     /// A callback has begun.
     pub(crate) fn callback(&mut self, what: &str) {
@@ -79,57 +118,61 @@ impl Contract {
         self.expect(!inside, || format!("{what}: called inside a call"));
     }
 
-    /// A question was asked, and taken.
-    pub(crate) fn asks(&mut self, number: u64, what: &'static str) {
-        self.asked.insert(number, what);
-    }
-
-    /// Its answer has come.
-    pub(crate) fn answered(&mut self, number: u64, what: &str) {
-        self.callback(what);
-        let was_asked = self.asked.remove(&number).is_some();
-        self.expect(was_asked, || format!("{what}: answered twice, or refused and answered"));
-        self.deferred_in.remove(&number);
-    }
-
-    pub(crate) fn wakes(&mut self, handle: Handle) {
-        self.woken.entry(handle).or_insert(self.turns);
-    }
-
-    pub(crate) fn is_woken(&mut self, handle: Handle) {
-        self.woken.remove(&handle);
-    }
-
-    /// The callback of a handle has begun.
-    pub(crate) fn event(&mut self, handle: Handle, what: &str) {
+    /// The callback of a handle has begun. The handle may be stopped.
+    pub(crate) fn event_of_open(&mut self, handle: Handle, what: &str) {
         self.callback(what);
         let closed = self.closed.contains(&handle);
-        self.expect(!closed, || format!("{what}: told after it was closed"));
+        self.expect(!closed, || format!("{what}: reported after the close"));
+    }
+
+    /// The callback of a started handle has begun.
+    pub(crate) fn event(&mut self, handle: Handle, what: &str) {
+        self.event_of_open(handle, what);
         let stopped = self.stopped.contains(&handle);
-        self.expect(!stopped, || format!("{what}: told after it was stopped"));
+        self.expect(!stopped, || format!("{what}: reported after the stop"));
     }
 
-    pub(crate) fn closes<S>(&mut self, lp: &Loop<S>, handle: impl Into<Handle>) {
+    pub(crate) fn stopped(&mut self, handle: impl Into<Handle>) {
+        self.stopped.insert(handle.into());
+    }
+
+    pub(crate) fn started(&mut self, handle: impl Into<Handle>) {
+        self.stopped.remove(&handle.into());
+    }
+
+    /// A handle is closed, by the program or because its callback has failed.
+    pub(crate) fn closing<S>(&mut self, lp: &Loop<S>, handle: impl Into<Handle>) {
         let handle = handle.into();
+        self.abandon(handle);
         if lp.is_open(handle) {
-            self.closed.insert(handle);
-            self.woken.remove(&handle);
-            self.on_their_way.remove(&handle);
+            self.has_closed(handle);
         }
     }
 
-    /// A timer that fires once: closing it takes it back.
-    pub(crate) fn sets(&mut self, timer: Handle, deadline: Duration, number: u64) {
-        self.by_handle.insert(timer, number);
-        self.due.insert((deadline, number));
+    fn has_closed(&mut self, handle: Handle) {
+        self.closed.insert(handle);
+        self.woken.remove(&handle);
+        self.messages.remove(&handle);
     }
 
-    /// A handle is closed.
-    pub(crate) fn takes_back(&mut self, handle: Handle) {
-        if let Some(number) = self.by_handle.remove(&handle) {
-            self.asked.remove(&number);
-            self.due.retain(|&(_, other)| other != number);
-        }
+    /// A stream was converted into one of std's.
+    pub(crate) fn given_away(&mut self, stream: TcpStream) {
+        self.abandon(stream.into());
+        self.has_closed(stream.into());
+    }
+
+    // ---- requests
+
+    /// A request was submitted, and accepted.
+    pub(crate) fn submitted(&mut self, number: u64, what: &'static str) {
+        self.outstanding.insert(number, what);
+    }
+
+    pub(crate) fn completed(&mut self, number: u64, what: &str) {
+        self.callback(what);
+        let was_outstanding = self.outstanding.remove(&number).is_some();
+        self.expect(was_outstanding, || format!("{what}: completed twice, or refused and completed"));
+        self.deferred_in.remove(&number);
     }
 
     pub(crate) fn deferred(&mut self, request: Request, number: u64) {
@@ -137,25 +180,26 @@ impl Contract {
         self.deferred_in.insert(number, self.turns);
     }
 
-    /// A request was cancelled: a deferred closure is not called then, any other answer comes all the same.
-    pub(crate) fn cancels(&mut self, request: Request) {
+    /// A request was cancelled. A deferred closure is not called then; any other completes all the same.
+    pub(crate) fn cancelled(&mut self, request: Request) {
         if let Some(number) = self.by_request.remove(&request) {
-            self.asked.remove(&number);
+            self.outstanding.remove(&number);
             self.deferred_in.remove(&number);
         }
     }
 
-    /// A turn is over: nobody may have waited for longer than the next one. A turn that a panic broke off makes the others
-    /// wait.
-    pub(crate) fn turn_is_over(&mut self, now: Duration, whole: bool) {
-        self.reads.clear();
+    // ---- turns
+
+    /// A turn is over: nothing may have been left for longer than the next one. A turn that was interrupted
+    /// delays everything.
+    pub(crate) fn turn_over(&mut self, now: Duration, whole: bool) {
         self.turns += 1;
         if !whole {
             self.deferred_in.values_mut().chain(self.woken.values_mut()).for_each(|turn| *turn = self.turns);
             self.now = Duration::ZERO;
             return;
         }
-        // Its timers had their turn after `self.now`.
+        // This turn ran its timers when the time was later than `self.now`.
         let late = self.due.first().is_some_and(|&(deadline, _)| deadline < self.now);
         self.expect(!late, || "a timer that was due was left for the turn after the next".into());
         let before = self.turns.saturating_sub(2);
@@ -166,29 +210,59 @@ impl Contract {
         self.now = now;
     }
 
-    /// Everybody has had time: whoever was woken was called, and what was sent through a channel has arrived.
+    /// Every program has had time: all wakes and messages must have been delivered.
     pub(crate) fn settled(&self) -> Result<(), String> {
         if !self.woken.is_empty() {
             return Err("a wake was lost".into());
         }
-        if self.on_their_way.values().any(|&count| count > 0) {
+        if self.messages.values().any(|&count| count > 0) {
             return Err("a message was lost".into());
         }
         Ok(())
     }
 
-    pub(crate) fn stops(&mut self, handle: impl Into<Handle>) {
-        self.stopped.insert(handle.into());
+    pub(crate) fn wake_sent(&mut self, handle: Handle) {
+        if !self.closed.contains(&handle) {
+            self.woken.entry(handle).or_insert(self.turns);
+        }
     }
 
-    pub(crate) fn starts(&mut self, handle: impl Into<Handle>) {
-        self.stopped.remove(&handle.into());
+    pub(crate) fn wake_delivered(&mut self, handle: Handle) {
+        self.woken.remove(&handle);
+    }
+
+    pub(crate) fn message_sent(&mut self, channel: Handle) {
+        *self.messages.entry(channel).or_default() += 1;
+    }
+
+    pub(crate) fn message_received(&mut self, channel: Handle) {
+        if let Some(count) = self.messages.get_mut(&channel) {
+            *count -= 1;
+        }
     }
 
     // ---- timers
 
-    pub(crate) fn fires(&mut self, now: Duration, deadline: Duration, number: u64) {
+    /// A one-shot timer was started. Closing it cancels it.
+    pub(crate) fn armed(&mut self, timer: Handle, deadline: Duration, number: u64) {
+        self.by_handle.insert(timer, number);
+        self.due.insert((deadline, number));
+    }
+
+    /// A handle is closed: if it is a one-shot timer, it will not fire.
+    pub(crate) fn forget_timer(&mut self, handle: Handle) {
+        if let Some(number) = self.by_handle.remove(&handle) {
+            self.outstanding.remove(&number);
+            self.due.retain(|&(_, other)| other != number);
+        }
+    }
+
+    pub(crate) fn not_early(&mut self, now: Duration, deadline: Duration) {
         self.expect(now >= deadline, || format!("a timer fired {:?} early", deadline - now));
+    }
+
+    pub(crate) fn fired(&mut self, now: Duration, deadline: Duration, number: u64) {
+        self.not_early(now, deadline);
         self.due.remove(&(deadline, number));
         let last = self.fired.insert(deadline, number).unwrap_or(0);
         self.expect(last < number, || "two timers with one deadline fired in the wrong order".into());
@@ -196,61 +270,137 @@ impl Contract {
 
     // ---- streams
 
-    /// A stream that the program has from now on.
-    pub(crate) fn adopts(&mut self, stream: TcpStream, ends: Ends) {
-        self.ends.insert(stream, ends);
+    /// The program has a stream from now on.
+    pub(crate) fn adopted(&mut self, stream: TcpStream, ends: Ends) {
+        self.ends.insert(stream.into(), (stream, ends));
+        self.wire.borrow_mut().insert(ends, Sent::default());
     }
 
-    pub(crate) fn limits(&mut self, stream: TcpStream, limit: usize) {
+    pub(crate) fn stream_started(&mut self, stream: TcpStream) {
+        self.started(stream);
+        self.started.insert(stream);
+        self.on_wire(stream, |sent| sent.started = true);
+    }
+
+    pub(crate) fn connected(&mut self, stream: TcpStream) {
+        let closed = self.stream_closed.contains(&stream);
+        self.expect(!closed, || "a stream was connected after its `Closed`".into());
+        self.on_wire(stream, |sent| sent.connected = true);
+    }
+
+    /// `Closed` was reported.
+    pub(crate) fn stream_closed(&mut self, stream: TcpStream) {
+        self.callback("closed");
+        // After `finish` it comes when everything was sent.
+        if !self.shut_down.contains(&stream) {
+            self.abandon(stream.into());
+        }
+        let first = self.stream_closed.insert(stream);
+        self.expect(first, || "`Closed` was reported twice".into());
+        let complete = self.writes.get(&stream).is_none_or(VecDeque::is_empty);
+        self.expect(complete, || "a write was outstanding at `Closed`".into());
+    }
+
+    /// Returns the streams that were started and did not get their `Closed`, as an error.
+    pub(crate) fn all_streams_closed(&self) -> Result<(), String> {
+        let left = self.started.difference(&self.stream_closed).count();
+        if left > 0 { Err(format!("{left} streams got no `Closed`")) } else { Ok(()) }
+    }
+
+    fn abandon(&self, handle: Handle) {
+        if let Some((_, ends)) = self.ends.get(&handle) {
+            if let Some(sent) = self.wire.borrow_mut().get_mut(ends) {
+                sent.abandoned = true;
+            }
+        }
+    }
+
+    /// The program is killed.
+    pub(crate) fn abandon_streams(&self) {
+        self.ends.keys().for_each(|&handle| self.abandon(handle));
+    }
+
+    pub(crate) fn limited(&mut self, stream: TcpStream, limit: usize) {
         self.limits.insert(stream, limit);
     }
 
-    pub(crate) fn shuts_down(&mut self, stream: TcpStream) {
+    pub(crate) fn shut_down(&mut self, stream: TcpStream) {
         self.shut_down.insert(stream);
+        self.on_wire(stream, |sent| sent.shut_down = true);
     }
 
-    /// A write of so many bytes was taken, and so much is queued now.
-    pub(crate) fn takes(&mut self, stream: TcpStream, count: u64, queued: usize) {
+    fn on_wire(&self, stream: TcpStream, change: impl FnOnce(&mut Sent)) {
+        if let Some((_, ends)) = self.ends.get(&stream.into()) {
+            if let Some(sent) = self.wire.borrow_mut().get_mut(ends) {
+                change(sent);
+            }
+        }
+    }
+
+    /// A write of `count` bytes was accepted, and so much is queued now.
+    pub(crate) fn queued(&mut self, stream: TcpStream, count: u64, queued: usize) {
         let limit = self.limits.get(&stream).copied().unwrap_or(QUEUE_LIMIT);
         self.expect(queued <= limit + count as usize, || "a write was queued beyond the limit".into());
     }
 
-    /// What to write next to a stream.
+    /// Returns what to write next to a stream.
     pub(crate) fn text(&self, stream: TcpStream, count: u64) -> Vec<u8> {
         let from = self.sent.get(&stream).copied().unwrap_or(0);
         (from..from + count).map(byte_at).collect()
     }
 
-    pub(crate) fn sends(&mut self, stream: TcpStream, count: u64) {
+    pub(crate) fn sent(&mut self, stream: TcpStream, count: u64) {
         *self.sent.entry(stream).or_default() += count;
+        self.on_wire(stream, |sent| sent.bytes += count);
     }
 
-    pub(crate) fn receives(&mut self, stream: TcpStream, bytes: &[u8]) {
-        let reads = self.reads.entry(stream).or_default();
-        *reads += 1;
+    pub(crate) fn received(&mut self, stream: TcpStream, bytes: &[u8], turn: u64) {
+        let (last, reads) = self.reads.entry(stream).or_default();
+        *reads = if *last == turn { *reads + 1 } else { 1 };
+        *last = turn;
         let greedy = *reads > READS_MAX;
-        self.expect(!greedy, || "a stream was read again and again in one turn".into());
+        self.expect(!greedy, || "a stream was read too often in one turn".into());
         let position = self.received.entry(stream).or_default();
         let right = bytes.iter().zip(*position..).all(|(&byte, position)| byte == byte_at(position));
         *position += bytes.len() as u64;
-        self.expect(right, || "bytes were lost, doubled or moved".into());
+        self.expect(right, || "bytes were lost, duplicated or reordered".into());
         let ended = self.ended.contains(&stream);
-        self.expect(!ended, || "bytes came after the end".into());
+        self.expect(!ended, || "bytes came after EOF".into());
     }
 
-    pub(crate) fn ends(&mut self, stream: TcpStream) {
+    /// EOF was reported.
+    pub(crate) fn eof(&mut self, stream: TcpStream) {
         let first = self.ended.insert(stream);
-        self.expect(first, || "the end was told twice".into());
+        self.expect(first, || "EOF was reported twice".into());
+        let Some(&(_, (own, peer))) = self.ends.get(&stream.into()) else { return };
+        let received = self.received.get(&stream).copied().unwrap_or(0);
+        let wire = self.wire.borrow();
+        let known = |sent: &&Sent| sent.connected && sent.started && !sent.abandoned;
+        let Some(sent) = wire.get(&(peer, own)).filter(known) else { return };
+        let (whole, bytes) = (sent.shut_down && received == sent.bytes, sent.bytes);
+        drop(wire);
+        self.expect(whole, || format!("EOF came after {received} bytes of {bytes}"));
     }
 
-    /// A write was answered: those of one stream are, in the order of asking.
-    pub(crate) fn wrote(&mut self, stream: TcpStream, number: u64) {
-        let last = self.written.insert(stream, number).unwrap_or(0);
-        self.expect(last < number, || "writes of one stream were answered in the wrong order".into());
+    pub(crate) fn write_submitted(&mut self, stream: TcpStream, number: u64) {
+        self.writes.entry(stream).or_default().push_back(number);
+    }
+
+    /// A write has completed: those of one stream do in order, and none succeeds after one that failed.
+    pub(crate) fn write_completed(&mut self, stream: TcpStream, number: u64, succeeded: bool) {
+        let closed = self.stream_closed.contains(&stream);
+        self.expect(!closed, || "a write completed after `Closed`".into());
+        let first = self.writes.entry(stream).or_default().pop_front();
+        self.expect(first == Some(number), || "writes of one stream completed out of order".into());
+        let after_failure = succeeded && self.write_failed.contains(&stream);
+        self.expect(!after_failure, || "a write succeeded after one that failed".into());
+        if !succeeded {
+            self.write_failed.insert(stream);
+        }
     }
 }
 
-/// What everybody has been told of a connection, when nothing happens any more.
+/// What is known of an open connection when nothing happens any more.
 pub(crate) struct Settled {
     ends: Ends,
     sent: u64,
@@ -262,28 +412,28 @@ pub(crate) struct Settled {
 }
 
 impl Contract {
-    /// The streams that are open.
+    /// Returns the streams that are open.
     pub(crate) fn connections<S>(&self, lp: &Loop<S>) -> Vec<Settled> {
-        let is_open = |stream: &&TcpStream| stream.is_open(lp);
-        let describe = |stream: &TcpStream| Settled {
-            ends: self.ends[stream],
-            sent: self.sent.get(stream).copied().unwrap_or(0),
-            shut_down: self.shut_down.contains(stream),
-            received: self.received.get(stream).copied().unwrap_or(0),
-            ended: self.ended.contains(stream),
-            reads: !self.stopped.contains(&(*stream).into()) && stream.queued(lp) == 0,
+        let describe = |&(stream, ends): &(TcpStream, Ends)| Settled {
+            ends,
+            sent: self.sent.get(&stream).copied().unwrap_or(0),
+            shut_down: self.shut_down.contains(&stream),
+            received: self.received.get(&stream).copied().unwrap_or(0),
+            ended: self.ended.contains(&stream),
+            reads: !self.stopped.contains(&stream.into()) && stream.queued(lp) == 0,
         };
-        self.ends.keys().filter(is_open).map(describe).collect()
+        self.ends.values().filter(|(stream, _)| stream.is_open(lp)).map(describe).collect()
     }
 
-    /// How many bytes were compared with what was to come.
+    /// Returns the number of bytes that were compared.
     pub(crate) fn bytes(&self) -> u64 {
         self.received.values().sum()
     }
 }
 
-/// Whether what was sent has arrived, wherever both ends are open and read: bytes that wait for an interest that
-/// nobody has asked for again would wait for ever.
+/// Returns an error unless what was sent has arrived wherever both ends are open and read.
+///
+/// It finds an interest that was not asked for again: such bytes would never arrive.
 pub(crate) fn all_arrived(connections: &[Settled]) -> Result<(), String> {
     for from in connections {
         let peer = connections.iter().find(|to| to.ends == (from.ends.1, from.ends.0));
@@ -296,7 +446,7 @@ pub(crate) fn all_arrived(connections: &[Settled]) -> Result<(), String> {
             ));
         }
         if from.shut_down && !to.ended {
-            return Err(format!("the end never arrived, from {own} to {peer}"));
+            return Err(format!("EOF never arrived, from {own} to {peer}"));
         }
     }
     Ok(())

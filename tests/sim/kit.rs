@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use ringback::{
     Loop, Result,
     net::{Event, TcpListener, TcpStream},
+    sim::{Host, World},
 };
 
-/// Sends back what it is sent, to anybody, on port 7.
+/// The state of an echo server.
 #[derive(Default)]
 pub(crate) struct Echo {
     pub(crate) accepted: u32,
@@ -15,6 +16,7 @@ pub(crate) struct Echo {
     pub(crate) failures: Vec<String>,
 }
 
+/// Serves echo on port 7.
 pub(crate) fn echo(lp: &mut Loop<Echo>) -> Result {
     lp.on_failure(|_, echo: &mut Echo, failure| {
         echo.failures.push(failure.error.to_string());
@@ -35,57 +37,58 @@ pub(crate) fn echo(lp: &mut Loop<Echo>) -> Result {
     })
 }
 
-/// What came of a connection.
+/// The state of a client, which is what happened to its connection.
 #[derive(Default, Debug, PartialEq, Eq)]
-pub(crate) struct Talk {
+pub(crate) struct Client {
     pub(crate) conn: Option<TcpStream>,
-    pub(crate) heard: Vec<u8>,
+    pub(crate) received: Vec<u8>,
     pub(crate) connected: bool,
-    pub(crate) ended: bool,
+    pub(crate) eof: bool,
     pub(crate) closed: bool,
+    /// The first failure.
     pub(crate) error: Option<String>,
 }
 
-/// Connects, says it all, ends its side, and listens until the end.
-pub(crate) fn talk(lp: &mut Loop<Talk>, server: IpAddr, text: Vec<u8>) -> Result {
+/// Connects to an echo server, sends `text`, shuts down, and reads until EOF.
+pub(crate) fn send(lp: &mut Loop<Client>, server: IpAddr, text: Vec<u8>) -> Result {
     connect(lp, server, move |lp, conn| {
-        // It says much before it listens to the echo, which waits for it to do so.
+        // Or it would wait for its queue to drain, and the server for the client to read.
         conn.set_auto_pause(lp, false)?;
         conn.write(lp, text)?;
         conn.shutdown(lp)
     })
 }
 
-/// Connects to the echo, and listens until the end.
+/// Connects to an echo server, calls `then`, and reads until EOF.
 pub(crate) fn connect(
-    lp: &mut Loop<Talk>,
+    lp: &mut Loop<Client>,
     server: IpAddr,
-    then: impl FnOnce(&mut Loop<Talk>, TcpStream) -> Result + 'static,
+    then: impl FnOnce(&mut Loop<Client>, TcpStream) -> Result + 'static,
 ) -> Result {
     connect_to(lp, (server, 7), then)
 }
 
-/// Connects, and listens until the end. What goes wrong is kept.
+/// Connects, calls `then`, and reads until EOF.
 pub(crate) fn connect_to(
-    lp: &mut Loop<Talk>,
+    lp: &mut Loop<Client>,
     server: (IpAddr, u16),
-    then: impl FnOnce(&mut Loop<Talk>, TcpStream) -> Result + 'static,
+    then: impl FnOnce(&mut Loop<Client>, TcpStream) -> Result + 'static,
 ) -> Result {
-    lp.on_failure(|_, talk: &mut Talk, failure| {
-        talk.error.get_or_insert(failure.error.to_string());
+    lp.on_failure(|_, client: &mut Client, failure| {
+        client.error.get_or_insert(failure.error.to_string());
         Ok(())
     });
-    TcpStream::connect(lp, server, move |lp, talk, conn| {
+    TcpStream::connect(lp, server, move |lp, client, conn| {
         let conn = conn?;
-        (talk.connected, talk.conn) = (true, Some(conn));
-        conn.start(lp, move |lp, talk: &mut Talk, event| {
+        (client.connected, client.conn) = (true, Some(conn));
+        conn.start(lp, move |lp, client: &mut Client, event| {
             match event? {
-                Event::Data(bytes) => talk.heard.extend_from_slice(bytes),
+                Event::Data(bytes) => client.received.extend_from_slice(bytes),
                 Event::End => {
-                    talk.ended = true;
+                    client.eof = true;
                     conn.close(lp);
                 }
-                Event::Closed => talk.closed = true,
+                Event::Closed => client.closed = true,
                 _ => {}
             }
             Ok(())
@@ -95,7 +98,33 @@ pub(crate) fn connect_to(
     Ok(())
 }
 
-/// So many bytes, none like its neighbours.
+/// Adds an echo server.
+pub(crate) fn add_echo(world: &mut World) -> Result<Host<Echo>> {
+    world.host("server", Echo::default(), |lp, _| echo(lp))
+}
+
+/// Adds a client that does as [`send`] says.
+pub(crate) fn add_sender(world: &mut World, server: IpAddr, text: Vec<u8>) -> Result<Host<Client>> {
+    world.host("client", Client::default(), move |lp, _| send(lp, server, text))
+}
+
+/// Adds a client that does as [`connect`] says.
+pub(crate) fn add_client(
+    world: &mut World,
+    server: IpAddr,
+    then: impl FnOnce(&mut Loop<Client>, TcpStream) -> Result + 'static,
+) -> Result<Host<Client>> {
+    world.host("client", Client::default(), move |lp, _| connect(lp, server, then))
+}
+
+/// Adds an echo server and a client that sends it a text.
+pub(crate) fn add_pair(world: &mut World, text: Vec<u8>) -> Result<(Host<Echo>, Host<Client>)> {
+    let server = add_echo(world)?;
+    let addr = world.addr(server);
+    Ok((server, add_sender(world, addr, text)?))
+}
+
+/// Returns bytes of which neighbours differ.
 pub(crate) fn bytes(count: usize) -> Vec<u8> {
-    (0..count).map(|place| (place * 31 + place / 251) as u8).collect()
+    (0..count).map(|position| (position * 31 + position / 251) as u8).collect()
 }

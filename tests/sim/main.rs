@@ -9,8 +9,7 @@ mod model;
 mod network;
 mod program;
 mod race;
-#[allow(dead_code)]
-#[path = "../stress/random.rs"]
 mod random;
+mod supported;
 mod system;
 mod world;

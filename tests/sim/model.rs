@@ -1,8 +1,8 @@
-//! Random programs against the contract: hundreds of handles that start, stop, close, write, defer, connect, cancel, fail
-//! and panic, inside callbacks and outside, in a world that misbehaves.
+//! Random programs against the contract, in a world that misbehaves: hundreds of handles that start, stop,
+//! close, write, defer, connect, cancel, fail and panic, inside callbacks and outside.
 //!
-//! `SEEDS=1000000 cargo test --release --features sim --test sim model` runs as many, `SEED=7 …` replays one. A seed that
-//! fails is made short first: which of its acts can be left out, so that it still fails?
+//! `SEEDS=1000000 cargo test --release --features sim --test sim model` runs that many seeds, `SEED=7 …`
+//! replays one. A seed that fails is shrunk first: ops are left out as long as it still fails.
 
 use std::{
     any::Any,
@@ -17,52 +17,52 @@ use std::{
 };
 
 use ringback::{
-    Options,
+    Options, signal,
     sim::{Host, Link, World},
 };
 
 use crate::{
     contract::{Settled, all_arrived},
-    program::{App, ON_PURPOSE, Place, Plan, Random, begin, op},
+    program::{App, KNOWN_OPS, ON_PURPOSE, Plan, Random, Server, Site, op, start},
 };
 
 const HOSTS: usize = 3;
 const HORIZON: Duration = Duration::from_secs(30);
-/// How long they have at the end to hear of what is on its way.
+/// How long programs have at the end to receive what is on its way.
 const SETTLING: Duration = Duration::from_secs(60);
 
 /// What a run was found to do wrong.
-pub(crate) type Wrong = String;
+pub(crate) type Violation = String;
 
-/// The panics that programs make on purpose are not worth a line each.
+/// Keeps intended panics from being printed.
 pub(crate) fn quiet_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let before = panic::take_hook();
+        let print = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if info.payload().downcast_ref::<&str>() != Some(&ON_PURPOSE) {
-                before(info);
+                print(info);
             }
         }));
     });
 }
 
-/// Does something that may panic on purpose: then it comes to nothing.
-pub(crate) fn caught<T>(op: impl FnOnce() -> T) -> Result<Option<T>, Wrong> {
+/// Calls `op`. Returns None if it panics on purpose.
+pub(crate) fn caught<T>(op: impl FnOnce() -> T) -> Result<Option<T>, Violation> {
     match panic::catch_unwind(AssertUnwindSafe(op)) {
         Ok(done) => Ok(Some(done)),
-        Err(payload) => said(&*payload).map_or(Ok(None), Err),
+        Err(payload) => message(&*payload).map_or(Ok(None), Err),
     }
 }
 
-/// A turn. Says what it came to, unless a panic broke it off.
-pub(crate) fn turn<T>(turn: impl FnOnce() -> ringback::Result<T>) -> Result<Option<T>, Wrong> {
+/// Runs a turn. Returns None if an intended panic interrupted it.
+fn turn<T>(turn: impl FnOnce() -> ringback::Result<T>) -> Result<Option<T>, Violation> {
     let failed = |error| format!("a failure that on_failure did not take: {error}");
     caught(turn)?.transpose().map_err(failed)
 }
 
-/// What a panic says, unless it was on purpose.
-fn said(payload: &(dyn Any + Send)) -> Option<Wrong> {
+/// Returns the message of a panic, unless it was intended.
+fn message(payload: &(dyn Any + Send)) -> Option<Violation> {
     match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(&text), _) if text == ON_PURPOSE => None,
         (Some(text), _) => Some((*text).to_owned()),
@@ -71,17 +71,21 @@ fn said(payload: &(dyn Any + Send)) -> Option<Wrong> {
     }
 }
 
-fn place() -> Place {
-    Place {
+fn site() -> Site {
+    let server = |last| Server { addr: ([10, 0, 0, last], 7).into(), owner: None };
+    Site {
         listen: "0.0.0.0:7",
-        found: Rc::new(RefCell::new((1..=HOSTS as u8).map(|last| ([10, 0, 0, last], 7).into()).collect())),
-        nobody: ([10, 0, 0, 99], 7).into(),
+        servers: Rc::new(RefCell::new((1..=HOSTS as u8).map(server).collect())),
+        refusing: ([10, 0, 0, 99], 7).into(),
         dir: "/".into(),
-        haste: 1,
+        speedup: 1,
+        wire: Rc::default(),
+        everyones: Rc::default(),
+        system: None,
     }
 }
 
-/// What lies between the hosts: mostly something bad.
+/// Draws the link between the hosts: mostly a bad one.
 fn link(random: &mut Random) -> Link {
     let mut link = match random.below(8) {
         0 => Link::new(),
@@ -95,10 +99,10 @@ fn link(random: &mut Random) -> Link {
     link.give_up_after(Duration::from_secs(if random.below(2) == 0 { 20 } else { 1000 }))
 }
 
-/// One world with its programs, under way.
+/// A world and its programs.
 struct Run {
     world: World,
-    place: Place,
+    site: Site,
     hosts: Vec<Host<App>>,
     alive: Vec<bool>,
     turns: Vec<u64>,
@@ -106,7 +110,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(plan: &Rc<Plan>) -> Result<Run, Wrong> {
+    fn new(plan: &Rc<Plan>) -> Result<Run, Violation> {
         let mut world = World::new(plan.seed);
         let mut random = Random::new(plan.seed ^ 0x5eed);
         world.set_link(link(&mut random));
@@ -116,16 +120,16 @@ impl Run {
         world.set_options(Options::new().read_buffer(read_buffer));
         let mut run = Run {
             world,
-            place: place(),
+            site: site(),
             hosts: Vec::new(),
             alive: vec![true; HOSTS],
             turns: vec![0; HOSTS],
             tally: Tally::default(),
         };
         for number in 0..HOSTS {
-            let app = App::new(plan.clone(), run.place.clone());
+            let app = App::new(number, plan.clone(), run.site.clone());
             let host =
-                run.world.host(["a", "b", "c"][number], app, begin).map_err(|error| error.to_string())?;
+                run.world.host(["a", "b", "c"][number], app, start).map_err(|error| error.to_string())?;
             run.world.files(host).put("/data", vec![7; 3000]);
             run.world.files(host).fail_one_in(random.below(20) as u32);
             run.hosts.push(host);
@@ -133,8 +137,8 @@ impl Run {
         Ok(run)
     }
 
-    /// What may be done to the world itself, now and then.
-    fn disturb(&mut self, plan: &Rc<Plan>, random: &mut Random) -> Result<(), Wrong> {
+    /// Does something to the world itself, or an op of a program between two turns.
+    fn disturb(&mut self, plan: &Rc<Plan>, random: &mut Random) -> Result<(), Violation> {
         let ordinal = plan.next();
         if !plan.allows(ordinal) {
             return Ok(());
@@ -156,14 +160,15 @@ impl Run {
             }
             5 => {
                 self.world.pause(one_host);
-                "stop"
+                "pause"
             }
             6..=7 => {
                 self.world.resume(one_host);
-                "go on"
+                "resume host"
             }
             8 => {
-                self.world.signal(one_host, ringback::signal::USR1);
+                let signum = random.pick(&[signal::USR1, signal::USR2]).expect("there are two");
+                self.world.signal(one_host, signum);
                 "signal"
             }
             9 => {
@@ -179,34 +184,35 @@ impl Run {
                 self.world.files(one_host).set_capacity(random.below(2) * 5000 + 3000);
                 "many descriptors, a small disk"
             }
-            12 if random.below(8) == 0 => return self.end_or_begin(plan, one, random.below(2) == 0),
+            12 if random.one_in(8) => return self.kill_or_restart(plan, one, random.one_in(2)),
             _ if self.alive[one] => {
                 self.world.with(one_host, op);
                 return Ok(());
             }
             _ => return Ok(()),
         };
-        plan.note(ordinal, what);
+        plan.record(ordinal, what);
         Ok(())
     }
 
-    /// Kills a program, or lets the power of its host fail; one that is gone starts again.
-    fn end_or_begin(&mut self, plan: &Rc<Plan>, number: usize, kill: bool) -> Result<(), Wrong> {
+    /// Kills a program or crashes its host; restarts one that is gone.
+    fn kill_or_restart(&mut self, plan: &Rc<Plan>, number: usize, kill: bool) -> Result<(), Violation> {
         let host = self.hosts[number];
         if !self.alive[number] {
             self.world.set_fd_limit(host, usize::MAX);
-            let app = App::new(plan.clone(), self.place.clone());
-            self.world.restart(host, app, begin).map_err(|error| error.to_string())?;
+            let app = App::new(number, plan.clone(), self.site.clone());
+            self.world.restart(host, app, start).map_err(|error| error.to_string())?;
             self.turns[number] = 0;
         } else {
             self.count(number);
+            self.world.with(host, |_, app| app.abandon());
             if kill { self.world.kill(host) } else { self.world.crash(host) }
         }
         self.alive[number] = !self.alive[number];
         Ok(())
     }
 
-    /// Adds what a program has done to what was tried. Says how many turns and callbacks that were.
+    /// Adds what a program has done to the tally. Returns its turns and callbacks.
     fn count(&mut self, number: usize) -> (u64, u64) {
         let (metrics, bytes) =
             self.world.with(self.hosts[number], |lp, app| (lp.metrics(), app.contract.bytes()));
@@ -218,7 +224,7 @@ impl Run {
         (0..HOSTS).filter(|&number| self.alive[number]).collect()
     }
 
-    fn step(&mut self) -> Result<bool, Wrong> {
+    fn step(&mut self) -> Result<bool, Violation> {
         let world = &mut self.world;
         let more = turn(|| world.step())?;
         for number in self.living() {
@@ -226,40 +232,40 @@ impl Run {
             self.world.with(self.hosts[number], |lp, app| {
                 let turns = lp.metrics().turns;
                 if std::mem::replace(before, turns) != turns {
-                    app.contract.turn_is_over(lp.now(), more.is_some());
+                    app.turn_over(lp, more.is_some());
                 }
             });
         }
         Ok(more.unwrap_or(true))
     }
 
-    fn check(&self) -> Result<(), Wrong> {
+    fn check(&self) -> Result<(), Violation> {
         caught(|| self.world.verify())?;
         for number in self.living() {
-            if let Some(wrong) = self.world.state(self.hosts[number]).contract.wrong.first() {
-                return Err(wrong.clone());
+            if let Some(violation) = self.world.state(self.hosts[number]).contract.violations.first() {
+                return Err(violation.clone());
             }
         }
         Ok(())
     }
 
-    /// Lets what is on its way arrive: nobody begins anything, and nothing stands in the way.
-    fn settle(&mut self) -> Result<(), Wrong> {
+    /// Heals the world and lets what is on its way arrive. Programs do nothing new.
+    fn settle(&mut self) -> Result<(), Violation> {
         for one in 0..HOSTS {
             self.world.resume(self.hosts[one]);
             self.world.set_fd_limit(self.hosts[one], usize::MAX);
             (0..HOSTS).for_each(|other| self.world.heal(self.hosts[one], self.hosts[other]));
         }
         for number in self.living() {
-            self.world.with(self.hosts[number], |_, app| app.rest());
+            self.world.with(self.hosts[number], |lp, app| app.rest(lp));
         }
         let handles = self.living().into_iter().map(|number| {
             let handles = self.world.with(self.hosts[number], |lp, _| lp.handles().len());
             handles as u64
         });
-        self.tally.handles_most = handles.max().unwrap_or(0);
-        let settled = self.world.now() + SETTLING;
-        while self.world.now() < settled && self.step()? {
+        self.tally.handles_max = handles.max().unwrap_or(0);
+        let end = self.world.now() + SETTLING;
+        while self.world.now() < end && self.step()? {
             self.check()?;
         }
         let mut connections: Vec<Settled> = Vec::new();
@@ -269,12 +275,12 @@ impl Run {
                 app.contract.settled()
             })?;
         }
-        // The system of one end may have given up when that end had nothing more to say or to hear: so it is not told.
-        if self.world.faults().contains_key("given up") { Ok(()) } else { all_arrived(&connections) }
+        // One end may have timed out when it had nothing more to send or to receive: then it does not know.
+        if self.world.faults().contains_key("timed out") { Ok(()) } else { all_arrived(&connections) }
     }
 
-    /// Lets everything come to its end, and looks whether something is left.
-    fn finish(&mut self) -> Result<(), Wrong> {
+    /// Closes everything, and checks that nothing is left.
+    fn finish(&mut self) -> Result<(), Violation> {
         self.settle()?;
         for number in self.living() {
             self.world.with(self.hosts[number], |lp, app| app.end(lp));
@@ -284,7 +290,7 @@ impl Run {
             self.check()?;
             turns += 1;
             if turns > 100_000 {
-                return Err("it does not come to an end".into());
+                return Err("the programs do not end".into());
             }
         }
         for number in self.living() {
@@ -297,23 +303,23 @@ impl Run {
             let (turns, callbacks) = self.count(number);
             let happened = self.world.timeline().len() as u64;
             if turns > 2 * happened + callbacks + 1000 {
-                return Err(format!("{turns} turns for {callbacks} callbacks: it ran in circles"));
+                return Err(format!("{turns} turns for {callbacks} callbacks: a loop is spinning"));
             }
         }
         Ok(())
     }
 }
 
-/// What was tried.
+/// What was done in all runs.
 #[derive(Default)]
 pub(crate) struct Tally {
     seeds: u64,
-    acts: u64,
+    ops: u64,
     turns: u64,
     callbacks: u64,
     bytes: u64,
-    /// That a program had when it began to settle.
-    handles_most: u64,
+    /// The most handles that a program had when it began to settle.
+    handles_max: u64,
     simulated: Duration,
     faults: BTreeMap<&'static str, u64>,
 }
@@ -327,9 +333,9 @@ impl Tally {
 
     fn add(&mut self, other: &Tally) {
         self.seeds += 1;
-        self.acts += other.acts;
+        self.ops += other.ops;
         self.add_program(other.turns, other.callbacks, other.bytes);
-        self.handles_most = self.handles_most.max(other.handles_most);
+        self.handles_max = self.handles_max.max(other.handles_max);
         self.simulated += other.simulated;
         other.faults.iter().for_each(|(what, count)| *self.faults.entry(what).or_default() += count);
     }
@@ -337,33 +343,29 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { seeds, acts, turns, callbacks, bytes, .. } = self;
-        writeln!(out, "{seeds} seeds, {acts} acts, {turns} turns, {callbacks} callbacks")?;
+        let Tally { seeds, ops, turns, callbacks, bytes, .. } = self;
+        writeln!(out, "{seeds} seeds, {ops} ops, {turns} turns, {callbacks} callbacks")?;
         let hours = self.simulated.as_secs() / 3600;
-        writeln!(
-            out,
-            "{bytes} bytes compared, {hours} simulated hours, up to {} handles",
-            self.handles_most
-        )?;
+        writeln!(out, "{bytes} bytes compared, {hours} simulated hours, up to {} handles", self.handles_max)?;
         self.faults.iter().try_for_each(|(what, count)| writeln!(out, "{count:>12} x {what}"))
     }
 }
 
-/// A run that broke the contract. The world, if it came to one, is there for its timeline.
-pub(crate) struct Broken {
-    pub(crate) wrong: Wrong,
+/// A run that broke the contract, and its world if one was made.
+pub(crate) struct Breach {
+    pub(crate) violation: Violation,
     pub(crate) world: Option<World>,
 }
 
 /// Runs one plan.
-pub(crate) fn run(plan: &Rc<Plan>) -> Result<(World, Tally), Box<Broken>> {
+pub(crate) fn run(plan: &Rc<Plan>) -> Result<(World, Tally), Box<Breach>> {
     quiet_panics();
     plan.rewind();
-    let mut run = Run::new(plan).map_err(|wrong| Box::new(Broken { wrong, world: None }))?;
+    let mut run = Run::new(plan).map_err(|violation| Box::new(Breach { violation, world: None }))?;
     let mut random = Random::new(plan.seed ^ 0xd157);
-    let mut go = || -> Result<(), Wrong> {
-        while run.world.now() < HORIZON && plan.count() < plan.acts() {
-            if random.below(10) == 0 || !run.step()? {
+    let mut go = || -> Result<(), Violation> {
+        while run.world.now() < HORIZON && plan.count() < plan.ops_max() {
+            if random.one_in(10) || !run.step()? {
                 run.disturb(plan, &mut random)?;
             }
             run.check()?;
@@ -372,23 +374,25 @@ pub(crate) fn run(plan: &Rc<Plan>) -> Result<(World, Tally), Box<Broken>> {
     };
     match go() {
         Ok(()) => {
-            let acts = plan.carried_out().len() as u64;
-            let tally = Tally { acts, simulated: run.world.now(), faults: run.world.faults(), ..run.tally };
+            let ops = plan.carried_out().len() as u64;
+            let tally = Tally { ops, simulated: run.world.now(), faults: run.world.faults(), ..run.tally };
             Ok((run.world, tally))
         }
-        Err(wrong) => Err(Box::new(Broken { wrong, world: Some(run.world) })),
+        Err(violation) => Err(Box::new(Breach { violation, world: Some(run.world) })),
     }
 }
 
-/// Leaves out whatever it can so that the plan still fails in the same way.
-fn shrink(plan: &Rc<Plan>, wrong: &str) -> Rc<Plan> {
-    let key = |wrong: &str| wrong.split(|c: char| c.is_ascii_digit()).next().unwrap_or("").to_owned();
-    let fails = |plan: &Rc<Plan>| run(plan).err().is_some_and(|broken| key(&broken.wrong) == key(wrong));
+/// Leaves out as many ops as it can while the plan still fails in the same way: delta debugging (Zeller,
+/// 2002).
+fn shrink(plan: &Rc<Plan>, violation: &str) -> Rc<Plan> {
+    let key = |violation: &str| violation.split(|c: char| c.is_ascii_digit()).next().unwrap_or("").to_owned();
+    let fails =
+        |plan: &Rc<Plan>| run(plan).err().is_some_and(|breach| key(&breach.violation) == key(violation));
     let mut best = plan.clone();
-    let acts = plan.acts() as usize;
-    let mut size = acts;
+    let ops = plan.ops_max() as usize;
+    let mut size = ops;
     while size > 0 {
-        for start in (0..acts).step_by(size) {
+        for start in (0..ops).step_by(size) {
             let more =
                 (start as u32..(start + size) as u32).filter(|ordinal| !best.skipped.contains(ordinal));
             let skipped: BTreeSet<u32> = best.skipped.iter().copied().chain(more).collect();
@@ -406,15 +410,15 @@ fn shrink(plan: &Rc<Plan>, wrong: &str) -> Rc<Plan> {
 
 fn check(seed: u64) -> Tally {
     let plan = Rc::new(Plan::new(seed, BTreeSet::new()));
-    let wrong = match run(&plan) {
+    let violation = match run(&plan) {
         Ok((_, tally)) => return tally,
-        Err(broken) => broken.wrong,
+        Err(breach) => breach.violation,
     };
-    let short = shrink(&plan, &wrong);
-    let world = run(&short).err().and_then(|broken| broken.world);
+    let short = shrink(&plan, &violation);
+    let world = run(&short).err().and_then(|breach| breach.world);
     let timeline = world.map(|world| world.timeline().last(60).to_string()).unwrap_or_default();
     panic!(
-        "seed {seed} breaks the contract: {wrong}\n\n{} acts are enough:\n{}\n{timeline}\nreplay it with: \
+        "seed {seed} breaks the contract: {violation}\n\n{} ops are enough:\n{}\n{timeline}\nreplay it with: \
          SEED={seed} cargo test --features sim --test sim model",
         short.carried_out().len(),
         short.carried_out().join("\n"),
@@ -429,7 +433,7 @@ pub(crate) fn seeds(fallback: u64) -> impl Iterator<Item = u64> {
     }
 }
 
-/// The same where a seed takes real time: not beyond a thousand.
+/// Returns the seeds to run on the system, where each takes real time: at most a thousand.
 pub(crate) fn seeds_on_the_system(fallback: u64) -> impl Iterator<Item = u64> {
     seeds(fallback).take(1000)
 }
@@ -438,7 +442,7 @@ pub(crate) fn seeds_on_the_system(fallback: u64) -> impl Iterator<Item = u64> {
 fn random_programs_keep_the_contract() {
     let mut tally = Tally::default();
     seeds(300).for_each(|seed| tally.add(&check(seed)));
-    // Past whoever catches what tests print: what was tried is worth knowing.
+    // Not `eprint`, which the test harness captures: the tally is worth seeing.
     let _ = write!(std::io::stderr(), "{tally}");
 }
 
@@ -449,14 +453,14 @@ fn random_programs_replay_exactly() {
             let plan = Rc::new(Plan::new(seed, BTreeSet::new()));
             match run(&plan) {
                 Ok((world, _)) => world.trace_hash(),
-                Err(broken) => broken.world.map_or(0, |world| world.trace_hash()),
+                Err(breach) => breach.world.map_or(0, |world| world.trace_hash()),
             }
         };
         assert_eq!(hash(), hash(), "seed {seed}");
     }
 }
 
-/// Of how many acts of each sort the programs consist: a generator that never does something tests nothing of it.
+/// A generator that never does something tests nothing of it.
 #[test]
 fn random_programs_do_everything() {
     let mut counts = BTreeMap::<&'static str, u32>::new();
@@ -467,6 +471,6 @@ fn random_programs_do_everything() {
             *counts.entry(what).or_default() += count;
         }
     }
-    let rare: Vec<_> = crate::program::ACTS_KNOWN.iter().filter(|what| !counts.contains_key(*what)).collect();
-    assert!(rare.is_empty(), "never done: {rare:?}; done: {counts:?}");
+    let missing: Vec<_> = KNOWN_OPS.iter().filter(|what| !counts.contains_key(*what)).collect();
+    assert!(missing.is_empty(), "never done: {missing:?}; done: {counts:?}");
 }

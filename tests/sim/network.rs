@@ -1,35 +1,36 @@
-//! What a network does, and what it does to programs.
+//! What the network does, and what it does to programs.
 
 use std::time::Duration;
 
 use ringback::{
     Result, Timer,
-    net::{Event, TcpListener, TcpStream},
+    net::{Event, ListenOptions, TcpListener, TcpStream},
     sim::{self, Host, Link, World},
 };
 
-use crate::kit::{Echo, Talk, bytes, connect, echo, talk};
+use crate::kit::{Client, Echo, add_client, add_echo, add_pair, add_sender, bytes, echo};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn pair(world: &mut World, text: Vec<u8>) -> Result<(Host<Echo>, Host<Talk>)> {
-    let server = world.host("server", Echo::default(), |lp, _| echo(lp))?;
+/// Returns an echo server and a client that is connected to it and sends nothing.
+fn idle_pair(world: &mut World) -> Result<(Host<Echo>, Host<Client>)> {
+    let server = add_echo(world)?;
     let addr = world.addr(server);
-    let client = world.host("client", Talk::default(), |lp, _| talk(lp, addr, text))?;
-    Ok((server, client))
+    Ok((server, add_client(world, addr, |_, _| Ok(()))?))
 }
 
 #[test]
-fn every_byte_comes_back_once_and_in_order_through_a_choppy_link() {
+fn every_byte_is_echoed_in_order_through_a_flaky_link() {
     sim::check(200, |world| {
         world.set_link(Link::flaky().bandwidth(1 << 20));
         world.set_spurious_one_in(4);
         let text = bytes(1 + world.random(100_000) as usize);
-        let (server, client) = pair(world, text.clone())?;
+        let (server, client) = add_pair(world, text.clone())?;
         world.run_until(HOUR, |world| world.state(client).closed)?;
         world.verify();
-        assert!(world.state(client).heard == text, "{} of {}", world.state(client).heard.len(), text.len());
+        let received = &world.state(client).received;
+        assert!(*received == text, "{} bytes of {}", received.len(), text.len());
         world.run_for(SECOND)?;
         assert_eq!((world.sockets(client), world.sockets(server)), (0, 1));
         assert_eq!(world.state(server).closed, 1);
@@ -38,43 +39,40 @@ fn every_byte_comes_back_once_and_in_order_through_a_choppy_link() {
 }
 
 #[test]
-fn latency_and_bandwidth_take_their_time() {
-    let took = |link: Link, count| {
+fn latency_and_bandwidth_take_time() {
+    let duration = |link: Link, count| {
         let mut world = World::new(1);
         world.set_link(link);
-        let (_, client) = pair(&mut world, bytes(count)).unwrap();
+        let (_, client) = add_pair(&mut world, bytes(count)).unwrap();
         world.run_until(HOUR, |world| world.state(client).closed).unwrap();
         world.now()
     };
-    let far = Link::new().latency(Duration::from_millis(100));
-    // Connecting is two ways, the text and its echo two more.
-    let ways = took(far, 10).as_millis();
-    assert!((400..=450).contains(&ways), "{ways} ms");
-    let thin = Link::new().bandwidth(100_000);
-    let seconds = took(thin, 1_000_000).as_secs();
+    let slow = Link::new().latency(Duration::from_millis(100));
+    // Connecting takes one round trip, the text and its echo another.
+    let millis = duration(slow, 10).as_millis();
+    assert!((400..=450).contains(&millis), "{millis} ms");
+    let narrow = Link::new().bandwidth(100_000);
+    let seconds = duration(narrow, 1_000_000).as_secs();
     assert!((10..=12).contains(&seconds), "{seconds} s");
 }
 
 #[test]
-fn a_port_where_nobody_listens_refuses_and_a_host_that_is_not_there_is_unreachable() {
+fn a_closed_port_refuses_and_a_missing_host_is_unreachable() {
     let mut world = World::new(1);
     let other = world.host("other", (), |_, _| Ok(())).unwrap();
     let addr = world.addr(other);
-    let refused = world.host("client", Talk::default(), |lp, _| talk(lp, addr, vec![])).unwrap();
-    let nowhere = [10, 9, 9, 9].into();
-    let lost = world.host("client", Talk::default(), |lp, _| talk(lp, nowhere, vec![])).unwrap();
+    let refused = add_sender(&mut world, addr, vec![]).unwrap();
+    let unreachable = add_sender(&mut world, [10, 9, 9, 9].into(), vec![]).unwrap();
     world.run().unwrap();
-    let error = |world: &World, host| world.state::<Talk>(host).error.clone().unwrap();
-    assert!(error(&world, refused).contains("refused"), "{}", error(&world, refused));
-    assert!(error(&world, lost).contains("No route to host"), "{}", error(&world, lost));
+    let error = |host: Host<Client>| world.state(host).error.clone().unwrap();
+    assert!(error(refused).contains("refused"), "{}", error(refused));
+    assert!(error(unreachable).contains("No route to host"), "{}", error(unreachable));
 }
 
 #[test]
-fn connecting_through_a_link_that_is_cut_times_out_after_a_minute() {
+fn connecting_through_a_cut_link_times_out_after_a_minute() {
     let mut world = World::new(1);
-    let server = world.host("server", Echo::default(), |lp, _| echo(lp)).unwrap();
-    let addr = world.addr(server);
-    let client = world.host("client", Talk::default(), |lp, _| talk(lp, addr, vec![])).unwrap();
+    let (server, client) = add_pair(&mut world, vec![]).unwrap();
     world.partition(client, server);
     world.run().unwrap();
     let error = world.state(client).error.clone().unwrap();
@@ -83,13 +81,13 @@ fn connecting_through_a_link_that_is_cut_times_out_after_a_minute() {
 }
 
 #[test]
-fn a_connection_survives_a_cut_that_heals_and_not_one_that_does_not() {
+fn a_connection_survives_a_cut_only_if_it_heals() {
     for heals in [true, false] {
         let mut world = World::new(1);
         world.set_link(Link::new().latency(Duration::from_millis(10)));
         let text = bytes(1_000_000);
-        let (server, client) = pair(&mut world, text.clone()).unwrap();
-        world.run_until(SECOND, |world| world.state(client).heard.len() > 1000).unwrap();
+        let (server, client) = add_pair(&mut world, text.clone()).unwrap();
+        world.run_until(SECOND, |world| world.state(client).received.len() > 1000).unwrap();
         world.partition(client, server);
         world.run_for(600 * SECOND).unwrap();
         assert!(!world.state(client).closed);
@@ -98,20 +96,17 @@ fn a_connection_survives_a_cut_that_heals_and_not_one_that_does_not() {
         }
         world.run_for(HOUR).unwrap();
         assert!(world.state(client).closed);
-        let whole = world.state(client).heard == text;
+        let whole = world.state(client).received == text;
         let error = world.state(client).error.clone().unwrap_or_default();
         assert_eq!((whole, error.contains("timed out")), (heals, !heals), "{error}");
     }
 }
 
 #[test]
-fn a_program_that_is_killed_closes_its_connections_and_a_host_that_crashes_does_not() {
+fn a_killed_program_closes_its_connections_and_a_crashed_host_does_not() {
     for crashes in [false, true] {
         let mut world = World::new(1);
-        let server = world.host("server", Echo::default(), |lp, _| echo(lp)).unwrap();
-        let addr = world.addr(server);
-        let client = world.host("client", Talk::default(), |lp, _| connect(lp, addr, |_, _| Ok(())));
-        let client = client.unwrap();
+        let (server, client) = idle_pair(&mut world).unwrap();
         world.run_for(SECOND).unwrap();
         assert!(world.state(client).connected);
         if crashes {
@@ -120,21 +115,19 @@ fn a_program_that_is_killed_closes_its_connections_and_a_host_that_crashes_does_
             world.kill(server);
         }
         world.run_for(HOUR).unwrap();
-        // Half-open: it says nothing, so it hears nothing.
-        assert_eq!(world.state(client).ended, !crashes);
+        // Half-open: a client that sends nothing does not find out.
+        assert_eq!(world.state(client).eof, !crashes);
         assert_eq!(world.state(client).closed, !crashes);
     }
 }
 
 #[test]
-fn what_is_sent_to_a_host_that_was_started_again_is_answered_by_a_reset() {
+fn a_restarted_host_resets_connections_that_it_does_not_know() {
     let mut world = World::new(1);
-    let server = world.host("server", Echo::default(), |lp, _| echo(lp)).unwrap();
+    let server = add_echo(&mut world).unwrap();
     let addr = world.addr(server);
-    let client = world.host("client", Talk::default(), |lp, _| {
-        connect(lp, addr, |lp, conn| {
-            Timer::every(lp, SECOND, move |lp, _| conn.write(lp, "still there?")).map(drop)
-        })
+    let client = add_client(&mut world, addr, |lp, conn| {
+        Timer::every(lp, SECOND, move |lp, _| conn.write(lp, "still there?")).map(drop)
     });
     let client = client.unwrap();
     world.run_for(3 * SECOND).unwrap();
@@ -148,33 +141,31 @@ fn what_is_sent_to_a_host_that_was_started_again_is_answered_by_a_reset() {
 }
 
 #[test]
-fn a_connection_may_be_reset_at_any_time_and_somebody_is_told() {
+fn a_connection_reset_at_any_time_is_reported() {
     sim::check(200, |world| {
         world.set_link(Link::flaky().reset_one_in(40));
         let text = bytes(50_000);
-        let (server, client) = pair(world, text.clone())?;
+        let (server, client) = add_pair(world, text.clone())?;
         world.run_for(HOUR)?;
         world.verify();
-        let talk = world.state(client);
-        assert!(talk.heard == text || talk.error.is_some(), "{} bytes", talk.heard.len());
-        assert!(text.starts_with(&talk.heard));
-        assert!(talk.closed || !talk.connected);
+        let state = world.state(client);
+        assert!(state.received == text || state.error.is_some(), "{} bytes", state.received.len());
+        assert!(text.starts_with(&state.received));
+        assert!(state.closed || !state.connected);
         assert_eq!((world.sockets(client), world.sockets(server)), (0, 1));
         Ok(())
     });
 }
 
 #[test]
-fn a_server_that_stands_still_holds_its_client_back() {
+fn a_paused_server_fills_its_clients_queue() {
     let mut world = World::new(1);
-    let server = world.host("server", Echo::default(), |lp, _| echo(lp)).unwrap();
+    let server = add_echo(&mut world).unwrap();
     let addr = world.addr(server);
-    let client = world.host("client", Talk::default(), |lp, _| {
-        connect(lp, addr, |lp, conn| {
-            conn.set_queue_limit(lp, 1 << 20)?;
-            conn.set_auto_pause(lp, false)?;
-            Timer::every(lp, Duration::from_millis(1), move |lp, _| conn.write(lp, bytes(10_000))).map(drop)
-        })
+    let client = add_client(&mut world, addr, |lp, conn| {
+        conn.set_queue_limit(lp, 1 << 20)?;
+        conn.set_auto_pause(lp, false)?;
+        Timer::every(lp, Duration::from_millis(1), move |lp, _| conn.write(lp, bytes(10_000))).map(drop)
     });
     let client = client.unwrap();
     world.run_for(SECOND).unwrap();
@@ -184,7 +175,7 @@ fn a_server_that_stands_still_holds_its_client_back() {
     let error = world.state(client).error.clone().unwrap();
     assert!(error.contains("its limit is 1048576"), "{error}");
     let queued =
-        |world: &mut World| world.with(client, |lp, talk| talk.conn.map_or(0, |conn| conn.queued(lp)));
+        |world: &mut World| world.with(client, |lp, state| state.conn.map_or(0, |conn| conn.queued(lp)));
     assert!(queued(&mut world) > 1 << 20);
     world.resume(server);
     world.run_for(SECOND).unwrap();
@@ -192,23 +183,19 @@ fn a_server_that_stands_still_holds_its_client_back() {
 }
 
 #[test]
-fn a_queue_of_connections_that_is_full_makes_others_wait() {
+fn a_full_backlog_makes_further_connects_wait() {
     let mut world = World::new(1);
     let server = world.host("server", 0, |lp, _| {
-        ringback::net::ListenOptions::new().backlog(2).bind(lp, "0.0.0.0:7")?.start(
-            lp,
-            |_, seen: &mut u32, _| {
-                *seen += 1;
-                Ok(())
-            },
-        )
+        let listener = ListenOptions::new().backlog(2).bind(lp, "0.0.0.0:7")?;
+        listener.start(lp, |_, accepted: &mut u32, _| {
+            *accepted += 1;
+            Ok(())
+        })
     });
     let server = server.unwrap();
     let addr = world.addr(server);
     world.pause(server);
-    let clients: Vec<_> = (0..6)
-        .map(|_| world.host("client", Talk::default(), |lp, _| connect(lp, addr, |_, _| Ok(()))).unwrap())
-        .collect();
+    let clients: Vec<_> = (0..6).map(|_| add_client(&mut world, addr, |_, _| Ok(())).unwrap()).collect();
     world.run_for(SECOND / 2).unwrap();
     let connected = |world: &World| clients.iter().filter(|&&client| world.state(client).connected).count();
     assert!(connected(&world) < 6, "{}", connected(&world));
@@ -218,17 +205,17 @@ fn a_queue_of_connections_that_is_full_makes_others_wait() {
 }
 
 #[test]
-fn a_server_without_descriptors_reports_it_and_serves_when_there_are_some() {
+fn a_server_out_of_descriptors_reports_it_and_recovers() {
     let mut world = World::new(1);
-    let server = world.host("server", Echo::default(), |lp, _| echo(lp)).unwrap();
+    let server = add_echo(&mut world).unwrap();
     let addr = world.addr(server);
     world.set_fd_limit(server, 3);
     let clients: Vec<_> = (0..4)
         .map(|number| {
-            let say = move |lp: &mut ringback::Loop<Talk>, conn: TcpStream| {
+            let shut_down_later = move |lp: &mut ringback::Loop<Client>, conn: TcpStream| {
                 Timer::after(lp, (number + 1) * SECOND, move |lp, _| conn.shutdown(lp)).map(drop)
             };
-            world.host("client", Talk::default(), move |lp, _| connect(lp, addr, say)).unwrap()
+            add_client(&mut world, addr, shut_down_later).unwrap()
         })
         .collect();
     world.run_for(20 * SECOND).unwrap();
@@ -247,9 +234,9 @@ fn a_host_reaches_itself() {
         })?;
         TcpStream::connect(lp, "127.0.0.1:7", |lp, _, conn| {
             let conn = conn?;
-            conn.start(lp, move |lp, heard: &mut Vec<u8>, event| {
+            conn.start(lp, move |lp, received: &mut Vec<u8>, event| {
                 match event? {
-                    Event::Data(bytes) => heard.extend_from_slice(bytes),
+                    Event::Data(bytes) => received.extend_from_slice(bytes),
                     Event::End => lp.stop(),
                     _ => {}
                 }
@@ -264,7 +251,7 @@ fn a_host_reaches_itself() {
 }
 
 #[test]
-fn an_address_in_use_and_one_of_another_host_are_refused() {
+fn binding_a_used_address_or_another_hosts_fails() {
     let mut world = World::new(1);
     let bind = |addr: &'static str| {
         move |lp: &mut ringback::Loop<()>, _: &mut ()| TcpListener::bind(lp, addr).map(drop)
@@ -280,13 +267,13 @@ fn an_address_in_use_and_one_of_another_host_are_refused() {
 }
 
 #[test]
-fn an_attempt_that_is_refused_never_counts_as_connected_whatever_else_is_told_too_often() {
+fn spurious_readiness_never_connects_a_refused_stream() {
     for seed in 0..200 {
         let mut world = World::new(seed);
         world.set_spurious_one_in(1);
         let server = world.host("server", (), |_, _| Ok(())).unwrap();
         let addr = world.addr(server);
-        let client = world.host("client", Talk::default(), |lp, _| connect(lp, addr, |_, _| Ok(()))).unwrap();
+        let client = add_client(&mut world, addr, |_, _| Ok(())).unwrap();
         world.run().unwrap();
         assert!(!world.state(client).connected, "seed {seed}");
         assert!(world.state(client).error.as_ref().is_some_and(|error| error.contains("refused")));

@@ -1,4 +1,4 @@
-//! Time, chance, and how a test runs a world.
+//! Time, seeds, and how a test runs a world.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,19 +12,19 @@ use ringback::{
     work,
 };
 
-use crate::kit::{Echo, Talk, bytes, echo, talk};
+use crate::kit::{add_echo, add_pair, add_sender, bytes};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn a_conversation(seed: u64) -> World {
+/// Returns a world in which three clients have talked to an echo server.
+fn busy_world(seed: u64) -> World {
     let mut world = World::new(seed);
     world.set_link(Link::flaky());
     world.set_spurious_one_in(5);
-    let server = world.host("server", Echo::default(), |lp, _| echo(lp)).unwrap();
+    let server = add_echo(&mut world).unwrap();
     let addr = world.addr(server);
     for number in 0..3 {
-        let text = bytes(5000 + number);
-        world.host("client", Talk::default(), |lp, _| talk(lp, addr, text)).unwrap();
+        add_sender(&mut world, addr, bytes(5000 + number)).unwrap();
     }
     world.run_for(HOUR).unwrap();
     world
@@ -49,24 +49,24 @@ fn a_week_of_timers_takes_no_time() {
     assert!(!world.is_alive(host));
 }
 
-/// In debug and in release builds, on every machine. What the loop does, or the world, may change: then this number does.
+/// In debug and release builds. A change to what the loop or the world does may change the number.
 #[test]
-fn a_trace_is_the_same_on_every_machine_and_in_every_build() {
-    assert_eq!(a_conversation(1).trace_hash(), 2_112_795_931_300_919_909);
+fn a_trace_hash_is_the_same_in_every_build() {
+    assert_eq!(busy_world(1).trace_hash(), 2_112_795_931_300_919_909);
 }
 
 #[test]
-fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
-    let hashes: Vec<u64> = [1, 1, 2, 3].map(|seed| a_conversation(seed).trace_hash()).into();
+fn equal_seeds_give_equal_traces_and_others_do_not() {
+    let hashes: Vec<u64> = [1, 1, 2, 3].map(|seed| busy_world(seed).trace_hash()).into();
     assert_eq!(hashes[0], hashes[1]);
     assert!(hashes[1] != hashes[2] && hashes[2] != hashes[3], "{hashes:?}");
-    let lines = |seed| a_conversation(seed).timeline().to_string();
+    let lines = |seed| busy_world(seed).timeline().to_string();
     assert_eq!(lines(4), lines(4));
 }
 
 #[test]
-fn a_timeline_says_when_where_what_and_who_started_it() {
-    let world = a_conversation(1);
+fn a_timeline_names_the_host_the_event_and_its_start() {
+    let world = busy_world(1);
     let timeline = world.timeline().to_string();
     assert!(timeline.contains("server  listens on 0.0.0.0:7\n"), "{timeline}");
     assert!(timeline.contains("client  connects to 10.0.0.1:7\n"), "{timeline}");
@@ -77,25 +77,22 @@ fn a_timeline_says_when_where_what_and_who_started_it() {
 }
 
 #[test]
-fn a_timeline_shows_what_was_said_and_what_jobs_came_to() {
+fn a_timeline_shows_sent_bytes_and_results_of_jobs() {
     let mut world = World::new(1);
-    let server = world.host("server", Echo::default(), |lp, _| echo(lp)).unwrap();
-    let addr = world.addr(server);
-    let text = b"a line that is longer than is shown\n".to_vec();
-    let client = world.host("client", Talk::default(), move |lp, _| talk(lp, addr, text)).unwrap();
+    let (_, client) = add_pair(&mut world, b"a line that is longer than is shown\n".to_vec()).unwrap();
     world.with(client, |lp, _| fs::read(lp, "/nowhere", |_, _, read| read.map(drop).or(Ok(())))).unwrap();
     world.run_for(HOUR).unwrap();
     let timeline = world.timeline();
     let text = timeline.to_string();
     assert!(text.contains("client  sends 36 bytes to 10.0.0.1:7: \"a line that is longer th\"…\n"), "{text}");
-    let failed = "read a whole file, which fails: No such file or directory";
+    let failed = "completes job 1: read, which fails: No such file or directory";
     assert!(text.contains(failed), "{text}");
     let own = timeline.of(client).to_string();
     assert!(own.contains("sends 36 bytes") && !own.contains("server  "), "{own}");
 }
 
 #[test]
-fn a_loop_of_ones_own_runs_in_the_world() {
+fn a_loop_of_its_own_runs_in_the_world() {
     let mut world = World::new(1);
     let mut lp = world.new_loop::<u32>("own").unwrap();
     Timer::every(&mut lp, HOUR, |lp, ticks| {
@@ -112,7 +109,7 @@ fn a_loop_of_ones_own_runs_in_the_world() {
 }
 
 #[test]
-fn a_loop_that_would_wait_for_ever_ends_with_an_error() {
+fn a_wait_that_nothing_can_end_returns_an_error() {
     let mut world = World::new(1);
     let mut lp = world.new_loop::<()>("own").unwrap();
     ringback::net::TcpListener::bind(&mut lp, "0.0.0.0:7").unwrap().start(&mut lp, |_, _, _| Ok(())).unwrap();
@@ -121,7 +118,7 @@ fn a_loop_that_would_wait_for_ever_ends_with_an_error() {
 }
 
 #[test]
-fn an_idle_hook_lets_time_go_on() {
+fn time_advances_while_an_idle_hook_runs() {
     let mut world = World::new(1);
     let host = world
         .host("one", 0, |lp, _| {
@@ -142,7 +139,7 @@ fn an_idle_hook_lets_time_go_on() {
 }
 
 #[test]
-fn run_until_ends_when_it_is_so_or_when_time_is_up() {
+fn run_until_ends_at_the_condition_or_the_limit() {
     let mut world = World::new(1);
     let host = world
         .host("one", 0, |lp, _| {
@@ -158,15 +155,15 @@ fn run_until_ends_when_it_is_so_or_when_time_is_up() {
     let error = world.run_until(10 * HOUR, |world| *world.state(host) == 50).unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("run_until at tests/sim/world.rs:"), "{text}");
-    assert!(text.ends_with(": it was not so within 36000s"), "{text}");
+    assert!(text.ends_with(": condition not met within 36000s"), "{text}");
 }
 
 #[test]
-fn scripts_run_at_their_time_and_in_their_order() {
+fn scheduled_actions_run_in_order_at_their_time() {
     let mut world = World::new(1);
     let host = world.host("one", Vec::new(), |lp, _| {
-        Timer::after(lp, 3 * HOUR, |_, seen: &mut Vec<u32>| {
-            seen.push(3);
+        Timer::after(lp, 3 * HOUR, |_, hours: &mut Vec<u32>| {
+            hours.push(3);
             Ok(())
         })
         .map(drop)
@@ -174,7 +171,7 @@ fn scripts_run_at_their_time_and_in_their_order() {
     let host = host.unwrap();
     for hour in [4, 2, 2] {
         world.schedule(hour * HOUR, move |world| {
-            world.with(host, |_, seen| seen.push(hour));
+            world.with(host, |_, hours| hours.push(hour));
             Ok(())
         });
     }
@@ -183,7 +180,7 @@ fn scripts_run_at_their_time_and_in_their_order() {
 }
 
 #[test]
-fn a_failure_that_nobody_takes_ends_the_step_and_the_program() {
+fn an_unhandled_failure_ends_the_step_and_the_program() {
     let mut world = World::new(1);
     let host = world
         .host("one", (), |lp, _| Timer::after(lp, HOUR, |_, _| Err(Error::other("out of tea"))).map(drop));
@@ -191,17 +188,17 @@ fn a_failure_that_nobody_takes_ends_the_step_and_the_program() {
     assert!(world.is_alive(host));
     let error = world.run().unwrap_err();
     assert!(error.to_string().ends_with("out of tea"), "{error}");
-    assert!(!world.is_alive(host), "as a program whose main returns what run did");
+    assert!(!world.is_alive(host), "like a program whose main returns the result of run");
 }
 
 fn message_of(op: impl FnOnce()) -> String {
-    let panic = catch_unwind(AssertUnwindSafe(op)).expect_err("it panics");
+    let panic = catch_unwind(AssertUnwindSafe(op)).expect_err("a panic");
     let text = panic.downcast_ref::<String>().cloned();
-    text.or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).expect("with a text")
+    text.or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).expect("a message")
 }
 
 #[test]
-fn a_program_that_fails_is_named_with_its_host() {
+fn check_names_the_host_whose_program_failed() {
     let message = message_of(|| {
         sim::check(1, |world| {
             for name in ["first", "second"] {
@@ -217,7 +214,7 @@ fn a_program_that_fails_is_named_with_its_host() {
 }
 
 #[test]
-fn who_asks_for_the_state_of_a_program_that_was_killed_is_told_of_whom() {
+fn state_of_a_killed_program_panics_with_its_host() {
     let mut world = World::new(1);
     let host = world.host("victim", 7, |_, _| Ok(())).unwrap();
     world.kill(host);
@@ -226,7 +223,7 @@ fn who_asks_for_the_state_of_a_program_that_was_killed_is_told_of_whom() {
 }
 
 #[test]
-fn a_test_that_does_what_no_seed_decides_is_found_out() {
+fn check_detects_a_test_that_does_not_replay() {
     let runs = std::cell::Cell::new(0);
     let message = message_of(|| {
         sim::check(1, |world| {
@@ -236,11 +233,11 @@ fn a_test_that_does_what_no_seed_decides_is_found_out() {
             world.run()
         });
     });
-    assert!(message.starts_with("the same seed has come to something else"), "{message}");
+    assert!(message.starts_with("the same seed gave two different traces"), "{message}");
 }
 
 #[test]
-fn files_can_be_looked_at_twice_at_a_time() {
+fn files_can_be_borrowed_twice() {
     let mut world = World::new(1);
     let host = world.host("one", (), |_, _| Ok(())).unwrap();
     world.files(host).put("/a", "same");
@@ -249,7 +246,7 @@ fn files_can_be_looked_at_twice_at_a_time() {
 }
 
 #[test]
-fn jobs_are_done_on_this_thread_in_an_order_that_the_seed_chooses() {
+fn jobs_run_on_this_thread_in_random_order() {
     let order = |seed| {
         let mut world = World::new(seed);
         let host = world.host("one", Vec::new(), |lp, _| {
@@ -274,16 +271,16 @@ fn jobs_are_done_on_this_thread_in_an_order_that_the_seed_chooses() {
 }
 
 #[test]
-fn a_job_that_panics_is_an_error_and_one_that_waits_can_be_cancelled() {
+fn a_panicking_job_fails_and_a_waiting_one_can_be_cancelled() {
     let mut world = World::new(1);
     let host = world.host("one", Vec::new(), |lp, _| {
         lp.set_workers(1);
-        let keep = |seen: &mut Vec<String>, result: Result| {
-            seen.push(result.map_or_else(|error| error.to_string(), |()| "done".into()));
+        let add = |results: &mut Vec<String>, result: Result| {
+            results.push(result.map_or_else(|error| error.to_string(), |()| "done".into()));
             Ok(())
         };
-        work::run(lp, || panic!("on purpose"), move |_, seen, result| keep(seen, result))?;
-        let second = work::run(lp, || (), move |_, seen, result| keep(seen, result))?;
+        work::run(lp, || panic!("on purpose"), move |_, results, result| add(results, result))?;
+        let second = work::run(lp, || (), move |_, results, result| add(results, result))?;
         second.cancel(lp)
     });
     let host = host.unwrap();
@@ -292,12 +289,12 @@ fn a_job_that_panics_is_an_error_and_one_that_waits_can_be_cancelled() {
 }
 
 #[test]
-fn signals_reach_who_watches_for_them() {
+fn a_signal_reaches_only_a_program_that_watches_it() {
     let mut world = World::new(1);
     let host = world.host("one", Vec::new(), |lp, _| {
-        Signal::on(lp, signal::TERM, |lp, seen: &mut Vec<i32>, signum| {
-            seen.push(signum);
-            if seen.len() == 2 {
+        Signal::on(lp, signal::TERM, |lp, received: &mut Vec<i32>, signum| {
+            received.push(signum);
+            if received.len() == 2 {
                 lp.stop()
             }
             Ok(())
@@ -317,12 +314,12 @@ fn signals_reach_who_watches_for_them() {
 }
 
 #[test]
-fn what_is_sent_through_a_channel_wakes_the_loop() {
+fn a_message_through_a_channel_wakes_the_loop() {
     let mut world = World::new(1);
     let mut sender = None;
     let host = world.host("one", Vec::new(), |lp, _| {
-        let (_, other) = channel::unbounded(lp, |_, seen: &mut Vec<u32>, number| {
-            seen.push(number);
+        let (_, other) = channel::unbounded(lp, |_, received: &mut Vec<u32>, number| {
+            received.push(number);
             Ok(())
         })?;
         sender = Some(other);
@@ -341,7 +338,7 @@ fn what_is_sent_through_a_channel_wakes_the_loop() {
 }
 
 #[test]
-fn a_seed_that_fails_is_named_with_what_happened_and_how_to_replay_it() {
+fn a_failed_seed_is_reported_with_its_timeline_and_command() {
     let failing = || {
         sim::check(10, |world| {
             let host = world.host("unlucky", 0, |lp, _| {
@@ -360,38 +357,26 @@ fn a_seed_that_fails_is_named_with_what_happened_and_how_to_replay_it() {
     let message = panic.downcast_ref::<String>().unwrap();
     assert!(message.starts_with("seed 3 fails: the state was 1\n"), "{message}");
     assert!(message.contains("unlucky  calls timer 1, started at tests"), "{message}");
-    // The feature is named only where cargo runs the tests of this very crate.
+    // The feature is named only in tests of this crate.
     let command = message.split("replay it with: ").nth(1).unwrap();
     assert!(command.starts_with("SEED=3 cargo test "), "{message}");
-    assert!(command.ends_with("world::a_seed_that_fails_is_named_with_what_happened_and_how_to_replay_it"));
+    assert!(command.ends_with("world::a_failed_seed_is_reported_with_its_timeline_and_command"));
 }
 
 #[test]
-fn what_only_the_system_has_is_refused() {
-    let mut world = World::new(1);
-    let mut lp: Loop = world.new_loop("own").unwrap();
-    let (reader, _writer) = std::io::pipe().unwrap();
-    let refused = ringback::Poll::new(&mut lp, &reader).unwrap_err().to_string();
-    assert!(refused.contains("a simulated world has no"), "{refused}");
-}
-
-#[test]
-fn loops_are_made_with_the_options_of_the_world() {
+fn loops_get_the_options_of_the_world() {
     let mut world = World::new(1);
     world.set_options(Options::new().read_buffer(3).workers(1));
-    let server = world.host("server", Echo::default(), |lp, _| echo(lp)).unwrap();
-    let addr = world.addr(server);
-    let client =
-        world.host("client", Talk::default(), move |lp, _| talk(lp, addr, b"0123456789".to_vec())).unwrap();
+    let (server, client) = add_pair(&mut world, b"0123456789".to_vec()).unwrap();
     world.run_for(Duration::from_secs(1)).unwrap();
-    assert_eq!(world.state(client).heard, b"0123456789");
+    assert_eq!(world.state(client).received, b"0123456789");
     let calls = world.with(server, |lp, _| lp.metrics().callbacks);
-    assert!(calls >= 4, "ten bytes, three at a time: {calls}");
+    assert!(calls >= 4, "ten bytes, at most three per read: {calls}");
 }
 
-/// The answer of a job that the program before had begun came to the one that was started in its place.
+/// A result of a job of the previous program once reached the one that replaced it.
 #[test]
-fn a_program_that_takes_the_place_of_one_that_runs_gets_nothing_that_was_for_the_other() {
+fn a_restarted_program_gets_no_results_of_its_predecessor() {
     let mut world = World::new(1);
     world.set_job_time(HOUR, HOUR);
     let start = |number: u32| {
@@ -399,8 +384,8 @@ fn a_program_that_takes_the_place_of_one_that_runs_gets_nothing_that_was_for_the
             work::run(
                 lp,
                 move || number,
-                |_, seen: &mut Vec<u32>, answer| {
-                    seen.push(answer?);
+                |_, results: &mut Vec<u32>, result| {
+                    results.push(result?);
                     Ok(())
                 },
             )

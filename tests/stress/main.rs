@@ -1,4 +1,4 @@
-//! The loop under load, and under programs that make no sense.
+//! The loop under load.
 //!
 //! ```text
 //! cargo test --test stress                            # the quick version
@@ -9,7 +9,6 @@
 //!
 //! Each test prints the seed of what it did at random; a failing one shows it.
 
-mod chaos;
 mod client;
 mod long;
 mod quick;

@@ -73,7 +73,7 @@ impl Backend {
     pub(crate) fn trace_call(&self, callee: Callee) {
         if let Backend::World(host) = self {
             let Callee { handle, kind, started_at } = callee;
-            host.note_call(sim::What::Called { handle, kind, started: started_at });
+            host.trace_call(sim::TraceEvent::Called { handle, kind, started: started_at });
         }
     }
 

@@ -1,15 +1,20 @@
-//! Workers that are not threads: a job begins when one is free, takes as long as the seed says, and is done then.
+//! Simulated workers: a job starts when a worker is free, takes a time drawn from the seed, and then runs on
+//! the thread of the world.
 
 use std::collections::VecDeque;
 
-use super::{Happening, Machine, What, World, fs::Disk};
+use super::{
+    TraceEvent, World,
+    fs::Disk,
+    world::{Event, Machine},
+};
 use crate::{
     backend::job::{Done, Job, Submitted},
     error::Error,
     time::Nanos,
 };
 
-/// What came of it, for the timeline.
+/// Returns the number of the system's error for the trace: zero for success, -1 for any other error.
 fn error_number<T>(result: &Result<T, Error>) -> i32 {
     match result {
         Ok(_) => 0,
@@ -20,20 +25,20 @@ fn error_number<T>(result: &Result<T, Error>) -> i32 {
 
 /// How long jobs take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
-    pub(crate) least: Nanos,
-    pub(crate) most: Nanos,
-    /// One in so many is done at once, as what the system has in memory is.
-    pub(crate) at_once_one_in: u32,
+pub(crate) struct JobTiming {
+    pub(crate) min: Nanos,
+    pub(crate) max: Nanos,
+    /// One file operation in so many completes within `submit`, as if the data were in the page cache.
+    pub(crate) cached_one_in: u32,
 }
 
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace { least: 20_000, most: 200_000, at_once_one_in: 4 }
+impl Default for JobTiming {
+    fn default() -> JobTiming {
+        JobTiming { min: 20_000, max: 200_000, cached_one_in: 4 }
     }
 }
 
-struct Errand {
+struct QueuedJob {
     ticket: u64,
     token: u64,
     job: Job,
@@ -41,89 +46,89 @@ struct Errand {
 
 /// The jobs of one machine.
 ///
-/// 1. No more than `workers` are `running`; some wait only if as many are.
+/// 1. At most `workers` are `running`; some are `waiting` only if all workers are busy.
 #[derive(Default)]
 pub(crate) struct Jobs {
     pub(super) workers: usize,
-    tickets: u64,
-    waiting: VecDeque<Errand>,
-    running: Vec<Errand>,
+    last_ticket: u64,
+    waiting: VecDeque<QueuedJob>,
+    running: Vec<QueuedJob>,
     pub(super) done: Vec<Done>,
-    /// Something is done that the loop has not heard of.
+    /// A job has completed since the loop last drained its notifications.
     pub(super) has_notifications: bool,
 }
 
 impl Jobs {
-    /// Who asked is gone. No ticket is given again: the ends of jobs that run may still come.
-    pub(super) fn forget_all(&mut self) {
-        *self = Jobs { tickets: self.tickets, workers: self.workers, ..Jobs::default() };
+    /// Drops all jobs. Tickets are not reused, because completions of running jobs are still scheduled.
+    pub(super) fn clear(&mut self) {
+        *self = Jobs { last_ticket: self.last_ticket, workers: self.workers, ..Jobs::default() };
     }
 
     pub(super) fn cancel(&mut self, ticket: u64) -> bool {
-        let Some(place) = self.waiting.iter().position(|errand| errand.ticket == ticket) else {
+        let Some(index) = self.waiting.iter().position(|queued| queued.ticket == ticket) else {
             return false;
         };
-        self.waiting.remove(place).is_some()
+        self.waiting.remove(index).is_some()
     }
 }
 
 impl World {
-    /// Does a job now, as what the system has in memory, or gives it to a worker.
+    /// Completes a job at once, as if its data were in the page cache, or queues it for a worker.
     pub(super) fn submit(&mut self, host: usize, token: u64, job: Job) -> Submitted {
-        if !job.is_call() && self.random.one_in(self.jobs.at_once_one_in) {
+        if !job.is_call() && self.random.one_in(self.job_timing.cached_one_in) {
             let op = job.op();
             let result = self.perform(host, job);
-            self.note(host, What::DoneAtOnce(op, error_number(&result)));
+            self.record(host, TraceEvent::CompletedInline(op, error_number(&result)));
             return Submitted::Finished(result);
         }
         let jobs = &mut self.machines[host].jobs;
-        jobs.tickets += 1;
-        let ticket = jobs.tickets;
-        jobs.waiting.push_back(Errand { ticket, token, job });
-        self.begin_jobs(host);
+        jobs.last_ticket += 1;
+        let ticket = jobs.last_ticket;
+        jobs.waiting.push_back(QueuedJob { ticket, token, job });
+        self.start_jobs(host);
         Submitted::Queued(ticket)
     }
 
     fn perform(&mut self, host: usize, mut job: Job) -> Result<Job, Error> {
         let World { machines, random, now, .. } = self;
-        let Machine { files, sockets, descriptors_max, .. } = &mut machines[host];
-        let descriptors = descriptors_max.saturating_sub(*sockets);
+        let Machine { files, sockets, fd_limit, .. } = &mut machines[host];
+        let descriptors = fd_limit.saturating_sub(*sockets);
         job.run(&mut Disk { tree: files, random, now: *now, descriptors }).map(|()| job)
     }
 
     pub(super) fn set_workers(&mut self, host: usize, limit: usize) {
         self.machines[host].jobs.workers = limit;
-        self.begin_jobs(host);
+        self.start_jobs(host);
     }
 
-    /// Gives jobs that wait to workers that are free.
-    fn begin_jobs(&mut self, host: usize) {
+    /// Moves waiting jobs to free workers.
+    fn start_jobs(&mut self, host: usize) {
         loop {
             let jobs = &mut self.machines[host].jobs;
             if jobs.running.len() >= jobs.workers.max(1) {
                 return;
             }
-            let Some(errand) = jobs.waiting.pop_front() else { return };
-            let (ticket, op) = (errand.ticket, errand.job.op());
-            jobs.running.push(errand);
-            let Pace { least, most, .. } = self.jobs;
-            let took = least + self.random.below(most.saturating_sub(least) + 1);
-            self.note(host, What::JobBegun(ticket, op));
-            self.at(self.now + took, Happening::JobDone { host, ticket });
+            let Some(queued) = jobs.waiting.pop_front() else { return };
+            let (ticket, op) = (queued.ticket, queued.job.op());
+            jobs.running.push(queued);
+            let JobTiming { min, max, .. } = self.job_timing;
+            let duration = min + self.random.below(max.saturating_sub(min) + 1);
+            self.record(host, TraceEvent::JobStarted(ticket, op));
+            self.schedule(self.now + duration, Event::JobDone { host, ticket });
         }
     }
 
-    pub(super) fn finish_job(&mut self, host: usize, ticket: u64) {
+    pub(super) fn complete_job(&mut self, host: usize, ticket: u64) {
         let jobs = &mut self.machines[host].jobs;
-        // Not if the machine has crashed since, or its program was killed.
-        let Some(place) = jobs.running.iter().position(|errand| errand.ticket == ticket) else { return };
-        let Errand { token, job, .. } = jobs.running.swap_remove(place);
+        // Gone if the machine has crashed since, or its program was killed.
+        let Some(index) = jobs.running.iter().position(|queued| queued.ticket == ticket) else { return };
+        let QueuedJob { token, job, .. } = jobs.running.swap_remove(index);
         let op = job.op();
         let result = self.perform(host, job);
-        self.note(host, What::JobDone(ticket, op, error_number(&result)));
+        self.record(host, TraceEvent::JobCompleted(ticket, op, error_number(&result)));
         let jobs = &mut self.machines[host].jobs;
         jobs.done.push(Done { token, result });
         jobs.has_notifications = true;
-        self.begin_jobs(host);
+        self.start_jobs(host);
     }
 }

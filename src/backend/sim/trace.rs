@@ -1,4 +1,4 @@
-//! What happened in a world: for people to read, and as one number to compare.
+//! The trace of a world: entries for people to read, and a hash of them to compare runs.
 
 use std::{collections::VecDeque, fmt, net::SocketAddr, panic::Location};
 
@@ -7,37 +7,38 @@ use crate::{
     time::Nanos,
 };
 
-/// How many entries are kept. The hash is of all that ever were.
-const KEPT: usize = 200_000;
+/// The number of entries that are kept. The hash covers all that were ever recorded.
+const ENTRIES_MAX: usize = 200_000;
 
-/// How many bytes of a piece are shown.
-const GLIMPSE: usize = 24;
+/// The number of bytes that a [`Preview`] shows.
+const PREVIEW_LEN: usize = 24;
 
-/// The first bytes of a piece, for people to know which it is.
+/// The first bytes of a sent or received piece, and its length.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Glimpse {
-    bytes: [u8; GLIMPSE],
+pub(crate) struct Preview {
+    bytes: [u8; PREVIEW_LEN],
     len: usize,
 }
 
-impl Glimpse {
-    pub(crate) fn of(piece: &[u8]) -> Glimpse {
-        let mut bytes = [0; GLIMPSE];
-        let shown = piece.len().min(GLIMPSE);
+impl Preview {
+    pub(crate) fn of(piece: &[u8]) -> Preview {
+        let mut bytes = [0; PREVIEW_LEN];
+        let shown = piece.len().min(PREVIEW_LEN);
         bytes[..shown].copy_from_slice(&piece[..shown]);
-        Glimpse { bytes, len: piece.len() }
+        Preview { bytes, len: piece.len() }
     }
 }
 
-impl fmt::Display for Glimpse {
+impl fmt::Display for Preview {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.bytes[..self.len.min(GLIMPSE)].escape_ascii();
-        write!(out, "\"{shown}\"{}", if self.len > GLIMPSE { "…" } else { "" })
+        let shown = self.bytes[..self.len.min(PREVIEW_LEN)].escape_ascii();
+        write!(out, "\"{shown}\"{}", if self.len > PREVIEW_LEN { "…" } else { "" })
     }
 }
 
-/// What came of a job: zero if it went well, the number of the system's error, or below zero for any other.
-fn outcome(errno: i32) -> String {
+/// The end of a job's line: nothing if `errno` is zero. Below zero it is an error that did not come from the
+/// system.
+fn job_error(errno: i32) -> String {
     match errno {
         0 => String::new(),
         ..0 => ", which fails".to_owned(),
@@ -45,10 +46,10 @@ fn outcome(errno: i32) -> String {
     }
 }
 
-/// Something that happened. Numbers only, so that to note it costs next to nothing.
+/// Something that happened. Holds numbers only, so recording one allocates and formats nothing.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum What {
-    /// A callback is about to be called. Where it was started is not hashed: paths differ between machines.
+pub(crate) enum TraceEvent {
+    /// A callback is about to be called. `started` is not hashed: paths differ between machines.
     Called {
         handle: Option<Handle>,
         kind: Kind,
@@ -58,145 +59,150 @@ pub(crate) enum What {
     Connecting(SocketAddr),
     Connected(SocketAddr),
     Accepted(SocketAddr),
-    Sent(SocketAddr, Glimpse),
-    Received(SocketAddr, Glimpse),
-    Ended(SocketAddr),
+    Sent(SocketAddr, Preview),
+    Received(SocketAddr, Preview),
+    Eof(SocketAddr),
     Reset(SocketAddr),
     Failed(SocketAddr, i32),
     Closed(SocketAddr),
-    JobBegun(u64, &'static str),
-    JobDone(u64, &'static str, i32),
-    /// Without a worker.
-    DoneAtOnce(&'static str, i32),
+    JobStarted(u64, &'static str),
+    JobCompleted(u64, &'static str, i32),
+    /// A job that completed within `submit`, without a worker.
+    CompletedInline(&'static str, i32),
     Signal(i32),
-    Up,
+    Started,
     Killed,
     Crashed,
-    Stopped,
-    Continued,
+    Paused,
+    Resumed,
     Cut(usize),
     Healed(usize),
 }
 
-impl What {
-    /// What goes into the hash.
+impl TraceEvent {
+    /// Returns what is hashed of this event. The numbers must not change: a seed's hash depends on them.
     fn words(self) -> [u64; 3] {
-        let end = |addr: SocketAddr| match addr {
+        let word = |addr: SocketAddr| match addr {
             SocketAddr::V4(addr) => u64::from(addr.ip().to_bits()) << 16 | u64::from(addr.port()),
             SocketAddr::V6(addr) => (addr.ip().to_bits() as u64) << 16 | u64::from(addr.port()),
         };
         match self {
-            What::Called { handle, kind, .. } => {
+            TraceEvent::Called { handle, kind, .. } => {
                 [1, handle.map_or(0, |handle| handle.serial.get()), kind as u64]
             }
-            What::Listening(addr) => [2, end(addr), 0],
-            What::Connecting(addr) => [3, end(addr), 0],
-            What::Connected(addr) => [4, end(addr), 0],
-            What::Accepted(addr) => [5, end(addr), 0],
-            What::Sent(addr, glimpse) => [6, glimpse.len as u64, end(addr)],
-            What::Received(addr, glimpse) => [7, glimpse.len as u64, end(addr)],
-            What::Ended(addr) => [8, end(addr), 0],
-            What::Reset(addr) => [9, end(addr), 0],
-            What::Failed(addr, errno) => [10, end(addr), errno as u64],
-            What::Closed(addr) => [11, end(addr), 0],
-            What::JobBegun(ticket, _) => [12, ticket, 0],
-            What::JobDone(ticket, _, errno) => [13, ticket, errno as u64],
-            What::DoneAtOnce(_, errno) => [22, errno as u64, 0],
-            What::Signal(signum) => [14, signum as u64, 0],
-            What::Up => [15, 0, 0],
-            What::Killed => [16, 0, 0],
-            What::Crashed => [17, 0, 0],
-            What::Stopped => [18, 0, 0],
-            What::Continued => [19, 0, 0],
-            What::Cut(other) => [20, other as u64, 0],
-            What::Healed(other) => [21, other as u64, 0],
+            TraceEvent::Listening(addr) => [2, word(addr), 0],
+            TraceEvent::Connecting(addr) => [3, word(addr), 0],
+            TraceEvent::Connected(addr) => [4, word(addr), 0],
+            TraceEvent::Accepted(addr) => [5, word(addr), 0],
+            TraceEvent::Sent(addr, preview) => [6, preview.len as u64, word(addr)],
+            TraceEvent::Received(addr, preview) => [7, preview.len as u64, word(addr)],
+            TraceEvent::Eof(addr) => [8, word(addr), 0],
+            TraceEvent::Reset(addr) => [9, word(addr), 0],
+            TraceEvent::Failed(addr, errno) => [10, word(addr), errno as u64],
+            TraceEvent::Closed(addr) => [11, word(addr), 0],
+            TraceEvent::JobStarted(ticket, _) => [12, ticket, 0],
+            TraceEvent::JobCompleted(ticket, _, errno) => [13, ticket, errno as u64],
+            TraceEvent::CompletedInline(_, errno) => [22, errno as u64, 0],
+            TraceEvent::Signal(signum) => [14, signum as u64, 0],
+            TraceEvent::Started => [15, 0, 0],
+            TraceEvent::Killed => [16, 0, 0],
+            TraceEvent::Crashed => [17, 0, 0],
+            TraceEvent::Paused => [18, 0, 0],
+            TraceEvent::Resumed => [19, 0, 0],
+            TraceEvent::Cut(other) => [20, other as u64, 0],
+            TraceEvent::Healed(other) => [21, other as u64, 0],
         }
     }
 }
 
-impl fmt::Display for What {
+impl fmt::Display for TraceEvent {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            What::Called { handle, kind, started } => {
+            TraceEvent::Called { handle, kind, started } => {
                 write!(out, "calls {kind}")?;
                 if let Some(handle) = handle {
                     write!(out, " {}", handle.serial)?;
                 }
                 write!(out, ", started at {}:{}", started.file(), started.line())
             }
-            What::Listening(addr) => write!(out, "listens on {addr}"),
-            What::Connecting(addr) => write!(out, "connects to {addr}"),
-            What::Connected(addr) => write!(out, "is connected to {addr}"),
-            What::Accepted(addr) => write!(out, "accepts {addr}"),
-            What::Sent(addr, glimpse) => write!(out, "sends {} bytes to {addr}: {glimpse}", glimpse.len),
-            What::Received(addr, glimpse) => {
-                write!(out, "receives {} bytes from {addr}: {glimpse}", glimpse.len)
+            TraceEvent::Listening(addr) => write!(out, "listens on {addr}"),
+            TraceEvent::Connecting(addr) => write!(out, "connects to {addr}"),
+            TraceEvent::Connected(addr) => write!(out, "is connected to {addr}"),
+            TraceEvent::Accepted(addr) => write!(out, "accepts {addr}"),
+            TraceEvent::Sent(addr, preview) => {
+                write!(out, "sends {} bytes to {addr}: {preview}", preview.len)
             }
-            What::Ended(addr) => write!(out, "sees the end of {addr}"),
-            What::Reset(addr) => write!(out, "is reset by {addr}"),
-            What::Failed(addr, errno) => {
-                write!(out, "fails with {addr}: {}", std::io::Error::from_raw_os_error(errno))
+            TraceEvent::Received(addr, preview) => {
+                write!(out, "receives {} bytes from {addr}: {preview}", preview.len)
             }
-            What::Closed(addr) => write!(out, "closes {addr}"),
-            What::JobBegun(ticket, op) => write!(out, "begins job {ticket}: {op}"),
-            What::JobDone(ticket, op, errno) => {
-                write!(out, "has done job {ticket}: {op}{}", outcome(errno))
+            TraceEvent::Eof(addr) => write!(out, "sees EOF from {addr}"),
+            TraceEvent::Reset(addr) => write!(out, "is reset by {addr}"),
+            TraceEvent::Failed(addr, errno) => {
+                write!(out, "loses {addr}: {}", std::io::Error::from_raw_os_error(errno))
             }
-            What::DoneAtOnce(op, errno) => write!(out, "does at once: {op}{}", outcome(errno)),
-            What::Signal(signum) => write!(out, "gets signal {signum}"),
-            What::Up => out.write_str("starts"),
-            What::Killed => out.write_str("is killed"),
-            What::Crashed => out.write_str("crashes"),
-            What::Stopped => out.write_str("is stopped"),
-            What::Continued => out.write_str("goes on"),
-            What::Cut(other) => write!(out, "is cut off from host {other}"),
-            What::Healed(other) => write!(out, "reaches host {other} again"),
+            TraceEvent::Closed(addr) => write!(out, "closes {addr}"),
+            TraceEvent::JobStarted(ticket, op) => write!(out, "starts job {ticket}: {op}"),
+            TraceEvent::JobCompleted(ticket, op, errno) => {
+                write!(out, "completes job {ticket}: {op}{}", job_error(errno))
+            }
+            TraceEvent::CompletedInline(op, errno) => {
+                write!(out, "completes inline: {op}{}", job_error(errno))
+            }
+            TraceEvent::Signal(signum) => write!(out, "receives signal {signum}"),
+            TraceEvent::Started => out.write_str("starts"),
+            TraceEvent::Killed => out.write_str("is killed"),
+            TraceEvent::Crashed => out.write_str("crashes"),
+            TraceEvent::Paused => out.write_str("is paused"),
+            TraceEvent::Resumed => out.write_str("resumes"),
+            TraceEvent::Cut(other) => write!(out, "is cut off from host {other}"),
+            TraceEvent::Healed(other) => write!(out, "reaches host {other} again"),
         }
     }
 }
 
-/// One thing that happened, when, and where.
+/// A recorded event: what happened, when, and on which host.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Note {
+pub(crate) struct TraceEntry {
     pub(crate) at: Nanos,
     pub(crate) host: usize,
-    pub(crate) what: What,
+    pub(crate) event: TraceEvent,
 }
 
 #[derive(Debug)]
 pub(crate) struct Trace {
-    notes: VecDeque<Note>,
+    entries: VecDeque<TraceEntry>,
     hash: u64,
     count: u64,
 }
 
 impl Trace {
     pub(crate) fn new(seed: u64) -> Trace {
-        Trace { notes: VecDeque::new(), hash: seed, count: 0 }
+        Trace { entries: VecDeque::new(), hash: seed, count: 0 }
     }
 
-    pub(crate) fn note(&mut self, at: Nanos, host: usize, what: What) {
-        let [code, first, second] = what.words();
+    pub(crate) fn record(&mut self, at: Nanos, host: usize, event: TraceEvent) {
+        let [code, first, second] = event.words();
         for word in [at, host as u64, code, first, second] {
-            // A step of xxHash's: every bit of what was before, and of the word, matters.
+            // A round of xxHash64: every bit of the hash so far, and of the word, affects the result.
             self.hash = (self.hash ^ word).wrapping_mul(0x9e37_79b1_85eb_ca87).rotate_left(31);
         }
         self.count += 1;
-        if self.notes.len() == KEPT {
-            self.notes.pop_front();
+        if self.entries.len() == ENTRIES_MAX {
+            self.entries.pop_front();
         }
-        self.notes.push_back(Note { at, host, what });
+        self.entries.push_back(TraceEntry { at, host, event });
     }
 
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
 
+    /// Returns the number of entries ever recorded.
     pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
-    pub(crate) fn notes(&self) -> impl Iterator<Item = &Note> {
-        self.notes.iter()
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &TraceEntry> {
+        self.entries.iter()
     }
 }

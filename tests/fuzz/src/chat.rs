@@ -1,7 +1,7 @@
-//! The chat of `examples/`: whatever one of its members sends, in whatever pieces, the others read what its rules say, and
-//! each other.
+//! The chat of `examples/`: whatever one member sends, in whatever pieces, the others receive what the rules
+//! say, and each other's lines.
 //!
-//! What they should read is found anew here, from the whole text.
+//! What they should receive is computed here again, from the whole text.
 
 use std::time::Duration;
 
@@ -10,52 +10,53 @@ use ringback::{
     sim::{Host, World},
 };
 
-use crate::network::{Ending, Heard, Script};
+use crate::network::{Ending, Received, Script};
 
 #[allow(dead_code, unreachable_pub, clippy::duplicate_mod)]
-#[path = "../../examples/chat.rs"]
+#[path = "../../../examples/chat.rs"]
 mod chat_server;
 
 const PORT: u16 = 7;
-/// One that is longer is cut.
+/// A longer line is cut.
 const LINE_MAX: usize = 2048;
-/// Lines of the member who is not up to anything.
+/// The lines of the well-behaved member.
 const LINES: usize = 20;
-/// With names of twenty letters, and one letter a line, the others have twelve times as much to read: less than they may
-/// owe the server before it drops them.
+/// With names of twenty letters and lines of one, the others receive twelve times as much. That is less than
+/// the server queues before it drops them.
 const TEXT_MAX: usize = 16 << 10;
-/// Who has more than so much to read at once may be dropped: half of what the server says.
+/// A member with more than this to read at once may be dropped: half of the server's limit.
 const UNREAD_MAX: usize = 128 << 10;
-/// Everything has been read by then.
+/// How long it takes until everything was read.
 const SETTLING: Duration = Duration::from_secs(5);
 
-/// A line that all the others read, and what the one who said it is called from then on.
+/// A line that all others receive, and the sender's name after it.
 #[derive(Debug)]
-struct Said {
+struct Relayed {
     line: String,
     nick: String,
 }
 
-/// What a member has to say for himself.
+/// What a member's text leads to.
 struct Talk {
-    said: Vec<Said>,
-    answers: Vec<String>,
+    relayed: Vec<Relayed>,
+    /// The lines that the member itself receives in reply.
+    replies: Vec<String>,
     has_quit: bool,
 }
 
 impl Talk {
-    fn may_drown(&self) -> bool {
-        self.answers.iter().map(|line| line.len() + 1).sum::<usize>() > UNREAD_MAX
+    fn may_be_dropped(&self) -> bool {
+        self.replies.iter().map(|line| line.len() + 1).sum::<usize>() > UNREAD_MAX
     }
 }
 
-/// Cuts a text into lines, as they are read; what is left at its end is none.
+/// Splits a text into lines as the server does. An incomplete line at the end is not one.
 fn lines(text: &[u8]) -> Vec<String> {
     let mut lines = Vec::new();
     let mut rest = text;
     loop {
         let end = match rest.iter().take(LINE_MAX).position(|&byte| byte == b'\n') {
-            Some(place) => place + 1,
+            Some(index) => index + 1,
             None if rest.len() >= LINE_MAX => LINE_MAX,
             None => return lines,
         };
@@ -67,10 +68,10 @@ fn lines(text: &[u8]) -> Vec<String> {
     }
 }
 
-/// What comes of a text that the third member sends, after `guest1` and `guest2`.
+/// Returns what the text of the third member leads to.
 fn talk(text: &[u8]) -> Talk {
     let mut nick = "guest3".to_owned();
-    let mut talk = Talk { said: vec![], answers: vec![], has_quit: false };
+    let mut talk = Talk { relayed: vec![], replies: vec![], has_quit: false };
     for line in lines(text) {
         let mut words = line.splitn(2, ' ');
         let (command, rest) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
@@ -81,60 +82,72 @@ fn talk(text: &[u8]) -> Talk {
                 return talk;
             }
             "/who" => {
-                talk.answers.push(format!("* here are [\"guest1\", \"guest2\", {nick:?}]"));
+                talk.replies.push(format!("* here are [\"guest1\", \"guest2\", {nick:?}]"));
                 continue;
             }
             "/nick" => {
                 let fits = !rest.is_empty() && rest.len() <= 20 && rest.split_whitespace().eq([rest]);
                 if !fits || rest.starts_with("guest") || rest == nick {
-                    talk.answers.push("* a nick is one short word that is not taken".to_owned());
+                    talk.replies.push("* a nick is one short word that is not taken".to_owned());
                     continue;
                 }
                 let line = format!("* {nick} is now {rest}");
                 nick = rest.to_owned();
-                // He is told of it, too.
-                talk.answers.push(line.clone());
+                // The member receives it, too.
+                talk.replies.push(line.clone());
                 line
             }
             _ => format!("{nick}: {line}"),
         };
-        talk.said.push(Said { line, nick: nick.clone() });
+        talk.relayed.push(Relayed { line, nick: nick.clone() });
     }
     talk
 }
 
-/// What one has heard, whole, line by line; and of that, what the second member said, and what anybody else did.
-fn heard(world: &World, who: Host<Heard>) -> (Vec<String>, Vec<String>) {
-    let text = std::str::from_utf8(&world.state(who).text).expect("what is relayed is UTF-8");
-    assert!(text.is_empty() || text.ends_with('\n'), "lines are whole");
+/// Returns the lines that a member has received: those of the second member, and all others.
+fn received(world: &World, member: Host<Received>) -> (Vec<String>, Vec<String>) {
+    let text = std::str::from_utf8(&world.state(member).text).expect("what is relayed is UTF-8");
+    assert!(text.is_empty() || text.ends_with('\n'), "lines are complete");
     let lines = text.split_terminator('\n').map(str::to_owned);
     lines
         .inspect(|line| assert!(!line.contains(|c: char| c.is_control())))
         .partition(|line| line.starts_with("guest2: "))
 }
 
-/// What one of the others has heard of everybody but the second, since the third has joined.
-fn check_others(heard: &[String], talk: &Talk, script: &Script) {
-    let joined = heard.iter().position(|line| line == "* guest3 has joined");
-    let mut heard = heard[joined.expect("the third has joined") + 1..].iter().peekable();
-    let mut expected = talk.said.iter().peekable();
+/// Checks the lines that another member has received since the third joined, without those of the second.
+fn check_others(received: &[String], talk: &Talk, script: &Script) {
+    let joined = received.iter().position(|line| line == "* guest3 has joined");
+    let mut received = received[joined.expect("the third has joined") + 1..].iter().peekable();
+    let mut expected = talk.relayed.iter().peekable();
     let mut nick = "guest3";
-    while let Some(said) = expected.next_if(|said| heard.next_if(|line| **line == said.line).is_some()) {
-        nick = &said.nick;
+    while let Some(next) = expected.next_if(|next| received.next_if(|line| **line == next.line).is_some()) {
+        nick = &next.nick;
     }
-    let (orderly, stays) = (script.is_orderly() && !talk.may_drown(), script.stays() && !talk.has_quit);
-    assert_eq!(expected.next_if(|_| orderly).map(|said| &said.line), None, "all that was said was heard");
-    let left = heard.next_if(|line| **line == format!("* {nick} has left"));
-    assert!(left.is_some() != stays || talk.may_drown(), "who leaves is said to have left, and nobody else");
-    assert_eq!(heard.collect::<Vec<_>>(), ["* guest4 has joined"], "and the chat goes on");
+    let (orderly, stays) = (script.is_orderly() && !talk.may_be_dropped(), script.stays() && !talk.has_quit);
+    assert_eq!(expected.next_if(|_| orderly).map(|next| &next.line), None, "every line was received");
+    let left = received.next_if(|line| **line == format!("* {nick} has left"));
+    assert!(
+        left.is_some() != stays || talk.may_be_dropped(),
+        "only a member that leaves is announced to have left"
+    );
+    assert_eq!(received.collect::<Vec<_>>(), ["* guest4 has joined"], "the chat still works");
 }
 
+<<<<<<< HEAD
 /// What the third has heard, of whom it is known what it should be.
 fn check_answers(heard: &[String], talk: &Talk) {
     let [joined, help, answers @ ..] = heard else { panic!("he has heard {heard:?}") };
     assert!(joined == "* guest3 has joined" && help.starts_with("* commands: "));
     let answers = answers.iter().filter(|line| *line != "* guest4 has joined");
     assert!(answers.eq(&talk.answers), "answers come in the order of the questions");
+=======
+/// Checks the lines that the third member has received in reply.
+fn check_replies(received: &[String], talk: &Talk) {
+    let [joined, help, replies @ ..] = received else { panic!("only {received:?} was received") };
+    assert!(joined == "* guest3 has joined" && help.starts_with("* for you, "));
+    let replies = replies.iter().filter(|line| *line != "* guest4 has joined");
+    assert!(replies.eq(&talk.replies), "replies come in the order of the commands");
+>>>>>>> simnet
 }
 
 /// The target.
@@ -142,40 +155,41 @@ pub fn chat(bytes: &[u8]) {
     let Some(script) = Script::new(bytes, TEXT_MAX) else { return };
     let talk = talk(&script.text());
     let mut world = script.world();
-    // As its `main` does.
+    // As the example's `main` does.
     world.set_options(Options::new().read_buffer(2048));
     let server = world.host("chat", chat_server::Chat::default(), |lp, _| {
         lp.on_failure(|_, _, _| Ok(()));
         chat_server::serve(lp, &format!("0.0.0.0:{PORT}")).map(drop)
     });
-    let server = server.expect("it starts");
+    let server = server.expect("the server starts");
     world.set_options(Options::new());
-    let first = Script::plain(vec![], Ending::Stays).joins(&mut world, server, PORT);
-    let knows = |world: &mut World, joined: &str| {
-        let heard = |world: &mut World| String::from_utf8_lossy(&world.state(first).text).contains(joined);
-        world.run_until(SETTLING, heard).expect("who joins is announced");
+    let first = Script::plain(vec![], Ending::Stays).join(&mut world, server, PORT);
+    let wait_for = |world: &mut World, joined: &str| {
+        let announced =
+            |world: &mut World| String::from_utf8_lossy(&world.state(first).text).contains(joined);
+        world.run_until(SETTLING, announced).expect("a new member is announced");
     };
-    knows(&mut world, "* guest1 has joined\n");
+    wait_for(&mut world, "* guest1 has joined\n");
     let lines: Vec<String> = (0..LINES).map(|number| format!("line {number}\n")).collect();
-    let second = Script::plain(lines, Ending::Stays).joins(&mut world, server, PORT);
-    knows(&mut world, "* guest2 has joined\n");
-    let third = script.joins(&mut world, server, PORT);
+    let second = Script::plain(lines, Ending::Stays).join(&mut world, server, PORT);
+    wait_for(&mut world, "* guest2 has joined\n");
+    let third = script.join(&mut world, server, PORT);
     world.run_for(script.duration() + SETTLING).expect("nothing fails");
-    Script::plain(vec![], Ending::Stays).joins(&mut world, server, PORT);
+    Script::plain(vec![], Ending::Stays).join(&mut world, server, PORT);
     world.run_for(SETTLING).expect("nothing fails");
     world.verify();
 
-    let (of_second, others) = heard(&world, first);
+    let (of_second, others) = received(&world, first);
     let expected = (0..LINES).map(|number| format!("guest2: line {number}"));
     assert!(
         of_second.iter().eq(&expected.collect::<Vec<_>>()),
-        "whatever the third does, the second is heard"
+        "whatever the third does, the second is relayed"
     );
     check_others(&others, &talk, &script);
-    let (of_second, others) = heard(&world, second);
+    let (of_second, others) = received(&world, second);
     assert!(of_second.is_empty());
     check_others(&others, &talk, &script);
-    if script.is_orderly() && !talk.has_quit && !talk.may_drown() {
-        check_answers(&heard(&world, third).1, &talk);
+    if script.is_orderly() && !talk.has_quit && !talk.may_be_dropped() {
+        check_replies(&received(&world, third).1, &talk);
     }
 }

@@ -1,31 +1,32 @@
-//! What a fuzzer runs: each target is a function of bytes, which panics if something is wrong.
+//! Fuzz targets. Each is a function of bytes that panics if something is wrong.
 //!
 //! ```text
-//! cargo test --manifest-path fuzz/Cargo.toml              # replays what is in corpus/, in seconds
-//! scripts/fuzz 60                                         # fuzzes each target for a minute, and keeps what is new
-//! cargo +nightly fuzz run http                            # one of them, until it finds something
-//! cargo run --manifest-path fuzz/Cargo.toml --bin http FILE ...     # replays a finding
+//! cargo test --manifest-path tests/fuzz/Cargo.toml        # replays corpus/, in seconds tests/fuzz/run 60
+//! # fuzzes each target for a minute, and keeps what is new cargo +nightly fuzz run --fuzz-dir tests/fuzz
+//! http      # fuzzes one target until it finds something cargo run --manifest-path tests/fuzz/Cargo.toml
+//! --bin http FILE ...     # replays findings
 //! ```
 //!
-//! The bytes say what happens: what a client sends and in which pieces, which operations are carried out on a queue,
-//! what programs do. Nothing else does, so a finding is a file. Servers are those of `examples/`, as they are, in a simulated
-//! world; the models that queues are compared with are those of `properties/`; programs are those of `tests/sim/`.
+//! The bytes decide everything: what a client sends and in which pieces, which operations are applied to a
+//! queue, what programs do. So a finding is a file. Servers are those of `examples/`, unchanged, in a
+//! simulated world. The models of containers and queues are those of `tests/properties/`, the programs and
+//! their contract those of `tests/sim/`.
 //!
-//! The corpus is small on purpose: what `scripts/fuzz` grows is merged down to inputs that differ in what they reach.
+//! The corpus is small on purpose: `tests/fuzz/run merge` keeps inputs that differ in what they reach.
 
 pub mod chat;
 pub mod http;
-// What follows is included from `tests/sim/`, which says `crate::` of its own.
+// The modules of `tests/sim/` refer to one another, and to `random`, by `crate::`.
 #[allow(dead_code)]
-#[path = "../../tests/sim/contract.rs"]
+#[path = "../../sim/contract.rs"]
 mod contract;
 mod machines;
 #[allow(dead_code, unused_imports, clippy::result_large_err)]
-#[path = "../../tests/sim/model.rs"]
+#[path = "../../sim/model.rs"]
 mod model;
 mod network;
-#[allow(dead_code)]
-#[path = "../../tests/sim/program.rs"]
+#[allow(dead_code, unused_imports)]
+#[path = "../../sim/program/mod.rs"]
 mod program;
 pub mod programs;
 mod random;
@@ -35,10 +36,10 @@ pub use machines::{deadlines, job_queue, mpsc, registrations, rounds, send_queue
 #[cfg(fuzzing)]
 pub use libfuzzer_sys;
 
-/// What is run with bytes. Panics if something is wrong.
+/// Runs with bytes. Panics if something is wrong.
 pub type Target = fn(&[u8]);
 
-/// All of them, by name.
+/// All targets, by name.
 pub const TARGETS: &[(&str, Target)] = &[
     ("chat", chat::chat),
     ("deadlines", deadlines),
@@ -52,14 +53,14 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("table", table),
 ];
 
-/// Runs the target of that name.
+/// Runs the target `name`.
 pub fn run(name: &str, bytes: &[u8]) {
     let target = TARGETS.iter().find(|(known, _)| *known == name);
-    let (_, target) = target.unwrap_or_else(|| panic!("there is no target {name}"));
+    let (_, target) = target.unwrap_or_else(|| panic!("no target is called {name}"));
     target(bytes);
 }
 
-/// The program of a target: one that fuzzes if it is compiled for that, or else one that replays files.
+/// Expands to the `main` of a target: a fuzzer under `cargo fuzz`, otherwise a program that replays files.
 #[macro_export]
 macro_rules! target {
     ($name:ident) => {
@@ -70,7 +71,7 @@ macro_rules! target {
         fn main() -> std::io::Result<()> {
             for path in std::env::args_os().skip(1).map(std::path::PathBuf::from) {
                 $crate::run(stringify!($name), &std::fs::read(&path)?);
-                println!("nothing wrong with {}", path.display());
+                println!("{}: ok", path.display());
             }
             Ok(())
         }

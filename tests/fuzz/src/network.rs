@@ -1,4 +1,4 @@
-//! Bytes as what a client does, and clients that do it, in a simulated world.
+//! Clients whose behaviour is given by bytes, in a simulated world.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -8,43 +8,44 @@ use ringback::{
     sim::{Host, Link, World},
 };
 
-/// Between two pieces.
+/// The time between two pieces.
 const PAUSE: Duration = Duration::from_millis(10);
 const PIECES_MAX: usize = 64;
 
 /// How a client ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// It ends its side, and listens until the other has ended.
+    /// It shuts down, and reads until EOF.
     Shutdown,
-    /// It stays until the other ends.
+    /// It stays until EOF.
     Stays,
     Close,
-    /// The connection is reset from without.
+    /// The world resets the connection.
     Reset,
 }
 
-/// What a client does: the first two bytes say what for a client and in what a world, the others are what it sends.
-/// Two of those mean something else, so that a few bytes can be long texts in many pieces: 0xff ends a piece, and 0xfe
-/// repeats what the piece has so far as often as the next byte says.
+/// What a client does. The first two bytes describe the client and the world; the others are what it sends.
+///
+/// Two values are special, so that few bytes can be a long text in many pieces: 0xff ends a piece, and 0xfe
+/// repeats the piece so far as often as the next byte says.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     seed: u64,
     flaky: bool,
-    /// It reads nothing before it has said everything.
-    deaf: bool,
+    /// It reads nothing before it has sent everything.
+    stalled: bool,
     ending: Ending,
     pieces: Vec<Vec<u8>>,
 }
 
 impl Script {
-    /// Of a text that is not longer than this.
+    /// Decodes a script whose text has at most `text_max` bytes. Returns None if there are too few bytes.
     pub(crate) fn new(bytes: &[u8], text_max: usize) -> Option<Script> {
         let [seed, manner, text @ ..] = bytes else { return None };
         let mut script = Script {
             seed: u64::from(*seed),
             flaky: manner & 8 != 0,
-            deaf: manner & 4 != 0,
+            stalled: manner & 4 != 0,
             ending: [Ending::Shutdown, Ending::Stays, Ending::Close, Ending::Reset][usize::from(manner % 4)],
             pieces: vec![vec![]],
         };
@@ -70,13 +71,13 @@ impl Script {
         Some(script)
     }
 
-    /// A client without guile.
+    /// A well-behaved client.
     pub(crate) fn plain(pieces: Vec<String>, ending: Ending) -> Script {
         let pieces = pieces.into_iter().map(String::into_bytes).collect();
-        Script { seed: 0, flaky: false, deaf: false, ending, pieces }
+        Script { seed: 0, flaky: false, stalled: false, ending, pieces }
     }
 
-    /// All that it sends.
+    /// Returns everything that it sends.
     pub(crate) fn text(&self) -> Vec<u8> {
         self.pieces.concat()
     }
@@ -85,7 +86,7 @@ impl Script {
         self.ending == Ending::Stays
     }
 
-    /// Whether everything that it sends arrives, and all the answers.
+    /// Returns whether everything that it sends arrives, and everything that it should receive.
     pub(crate) fn is_orderly(&self) -> bool {
         matches!(self.ending, Ending::Shutdown | Ending::Stays)
     }
@@ -96,8 +97,8 @@ impl Script {
         world
     }
 
-    /// The client of this script, of a server; if it is to be reset, it is.
-    pub(crate) fn joins<S: 'static>(&self, world: &mut World, server: Host<S>, port: u16) -> Host<Heard> {
+    /// Adds the client of this script, and schedules its reset if it has one.
+    pub(crate) fn join<S: 'static>(&self, world: &mut World, server: Host<S>, port: u16) -> Host<Received> {
         let addr = (world.addr(server), port);
         let one = client(world, addr, self).expect("a client starts");
         if self.ending == Ending::Reset {
@@ -110,63 +111,68 @@ impl Script {
         one
     }
 
-    /// Long enough for everything to be said.
+    /// Returns how long it takes to send everything.
     pub(crate) fn duration(&self) -> Duration {
         PAUSE * (self.pieces.len() as u32 + 1)
     }
 }
 
-/// What a client has heard.
+/// What a client has received.
 #[derive(Default, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct Received {
     pub(crate) text: Vec<u8>,
     pub(crate) closed: bool,
 }
 
-/// A client that does as the script says, and then listens until the end.
-fn client(world: &mut World, server: (IpAddr, u16), script: &Script) -> Result<Host<Heard>> {
-    let Script { deaf, ending, pieces, .. } = script.clone();
-    world.host("client", Heard::default(), move |lp, _| {
+/// Adds a client that does as the script says, and then reads until EOF.
+fn client(world: &mut World, server: (IpAddr, u16), script: &Script) -> Result<Host<Received>> {
+    let Script { stalled, ending, pieces, .. } = script.clone();
+    world.host("client", Received::default(), move |lp, _| {
         // Its connection may be closed, or reset, at any time.
         lp.on_failure(|_, _, _| Ok(()));
         TcpStream::connect(lp, server, move |lp, _, conn| {
             let conn = conn?;
-            conn.start(lp, move |lp, heard: &mut Heard, event| {
+            conn.start(lp, move |lp, received: &mut Received, event| {
                 match event? {
-                    Event::Data(bytes) => heard.text.extend_from_slice(bytes),
+                    Event::Data(bytes) => received.text.extend_from_slice(bytes),
                     Event::End => conn.close(lp),
-                    Event::Closed => heard.closed = true,
+                    Event::Closed => received.closed = true,
                     _ => {}
                 }
                 Ok(())
             })?;
-            // All of it is sent, however little it listens.
+            // It sends everything, even while it reads nothing.
             conn.set_auto_pause(lp, false)?;
-            if deaf {
+            if stalled {
                 conn.stop(lp)?;
             }
-            let then = move |lp: &mut Loop<Heard>| {
+            let then = move |lp: &mut Loop<Received>| {
                 match ending {
                     Ending::Shutdown => conn.shutdown(lp)?,
                     Ending::Close => conn.close(lp),
                     Ending::Stays | Ending::Reset => {}
                 }
-                if deaf && conn.is_open(lp) { conn.resume(lp) } else { Ok(()) }
+                if stalled && conn.is_open(lp) { conn.resume(lp) } else { Ok(()) }
             };
-            say(lp, conn, pieces.into_iter(), Box::new(then))
+            send(lp, conn, pieces.into_iter(), Box::new(then))
         })
         .map(drop)
     })
 }
 
-type Then = Box<dyn FnOnce(&mut Loop<Heard>) -> Result>;
+type Then = Box<dyn FnOnce(&mut Loop<Received>) -> Result>;
 
-/// Says the next piece, and the others after it, unless the connection is closed meanwhile; then does something else.
-fn say(lp: &mut Loop<Heard>, conn: TcpStream, mut pieces: std::vec::IntoIter<Vec<u8>>, then: Then) -> Result {
+/// Sends the remaining pieces, one after the other, unless the connection is closed; then calls `then`.
+fn send(
+    lp: &mut Loop<Received>,
+    conn: TcpStream,
+    mut pieces: std::vec::IntoIter<Vec<u8>>,
+    then: Then,
+) -> Result {
     if !conn.is_open(lp) {
         return Ok(());
     }
     let Some(piece) = pieces.next() else { return then(lp) };
     conn.write(lp, piece)?;
-    Timer::after(lp, PAUSE, move |lp, _| say(lp, conn, pieces, then)).map(drop)
+    Timer::after(lp, PAUSE, move |lp, _| send(lp, conn, pieces, then)).map(drop)
 }

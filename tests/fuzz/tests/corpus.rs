@@ -1,4 +1,4 @@
-//! What fuzzing has found, and what it has found interesting, once more.
+//! Replays the corpus: what fuzzing has found, and inputs that differ in what they reach.
 
 use std::{fs, io, path::Path};
 
@@ -10,7 +10,7 @@ fn replay(name: &str) -> io::Result<usize> {
         fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
     paths.sort();
     for path in &paths {
-        // Shown if it fails.
+        // The test harness shows it if the run fails.
         println!("{}", path.display());
         run(name, &fs::read(path)?);
     }
@@ -21,7 +21,7 @@ macro_rules! replayed {
     ($($test:ident: $name:literal,)*) => {
         $(#[test]
         fn $test() -> io::Result<()> {
-            assert!(replay($name)? > 0, "there is a corpus");
+            assert!(replay($name)? > 0, "the corpus is empty");
             Ok(())
         })*
 

@@ -1,7 +1,7 @@
-//! The same programs in a world and on the system, and what they were told, compared.
+//! The same programs in a world and on the system: what their callbacks get must be equal.
 //!
-//! `SEEDS=1000 cargo test --release --features sim --test sim both`; with `RUSTFLAGS='--cfg ringback_portable'` the system's
-//! other way of waiting.
+//! `SEEDS=1000 cargo test --release --features sim --test sim both`; with `RUSTFLAGS='--cfg
+//! ringback_portable'` on the portable selector.
 
 mod filing;
 mod script;
@@ -22,13 +22,13 @@ use self::script::{Log, Story};
 use crate::model::{quiet_panics, seeds_on_the_system};
 
 fn start_server(lp: &mut Loop<Story>, seed: u64, listen: &str) -> SocketAddr {
-    script::begin(lp, seed);
+    script::start(lp, seed);
     talk::serve(lp, seed, listen).expect("the server starts")
 }
 
 fn start_client(lp: &mut Loop<Story>, seed: u64, server: SocketAddr) {
-    script::begin(lp, seed + (1 << 20));
-    talk::call(lp, seed, server).expect("the client starts");
+    script::start(lp, seed + (1 << 20));
+    talk::connect_all(lp, seed, server).expect("the client starts");
 }
 
 fn in_a_world(seed: u64, link: Link) -> [Log; 2] {
@@ -54,40 +54,40 @@ fn in_a_world(seed: u64, link: Link) -> [Log; 2] {
 
 fn on_the_system(seed: u64) -> [Log; 2] {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let begin = |dir: &Path| {
+    let new_program = |dir: &Path| {
         std::fs::create_dir(dir.join(filing::DIR)).unwrap();
         (Loop::<Story>::new().unwrap(), Story::new(dir.into()))
     };
-    let (mut server, mut served) = begin(dirs[0].path());
-    let (mut client, mut called) = begin(dirs[1].path());
+    let (mut server, mut server_story) = new_program(dirs[0].path());
+    let (mut client, mut client_story) = new_program(dirs[1].path());
     let addr = start_server(&mut server, seed, "127.0.0.1:0");
     start_client(&mut client, seed, addr);
-    let begun = Instant::now();
+    let start = Instant::now();
     while server.is_alive() || client.is_alive() {
-        server.poll_once(&mut served).unwrap();
-        client.poll_once(&mut called).unwrap();
+        server.poll_once(&mut server_story).unwrap();
+        client.poll_once(&mut client_story).unwrap();
         server.verify();
         client.verify();
         assert!(
-            begun.elapsed() < Duration::from_secs(60),
+            start.elapsed() < Duration::from_secs(60),
             "seed {seed}, on the system, is still running:\n{}\n{}",
             server.why_alive(),
             client.why_alive()
         );
     }
-    [served.log, called.log]
+    [server_story.log, client_story.log]
 }
 
-/// Panics with what one actor was told differently, and what before.
+/// Panics at the first entry of an actor that differs, and shows those before it.
 fn compare(seed: u64, one: &[Log; 2], other: &[Log; 2]) {
     for (host, (one, other)) in ["server", "client"].iter().zip(one.iter().zip(other)) {
-        let told = |log: &Log, actor: &String| log.get(actor).cloned().unwrap_or_default();
+        let of = |log: &Log, actor: &String| log.get(actor).cloned().unwrap_or_default();
         for actor in one.keys().chain(other.keys()) {
-            let (one, other) = (told(one, actor), told(other, actor));
+            let (one, other) = (of(one, actor), of(other, actor));
             let same = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
             assert!(
                 one == other,
-                "seed {seed}: {actor} of the {host} was told\n  {}\nand then {:?} in a world, but {:?} elsewhere",
+                "seed {seed}: {actor} of the {host}: after\n  {}\ncame {:?} on one side, and {:?} on the other",
                 one[same.saturating_sub(12)..same].join("\n  "),
                 one.get(same),
                 other.get(same)
@@ -97,7 +97,7 @@ fn compare(seed: u64, one: &[Log; 2], other: &[Log; 2]) {
 }
 
 #[test]
-fn programs_are_told_the_same_in_a_world_and_on_the_system() {
+fn a_world_and_the_system_report_the_same() {
     quiet_panics();
     for seed in seeds_on_the_system(40) {
         compare(seed, &in_a_world(seed, Link::flaky()), &on_the_system(seed));
@@ -105,7 +105,7 @@ fn programs_are_told_the_same_in_a_world_and_on_the_system() {
 }
 
 #[test]
-fn programs_are_told_the_same_whatever_the_network_is_like() {
+fn programs_get_the_same_through_any_link() {
     quiet_panics();
     for seed in 0..40 {
         let plain = in_a_world(seed, Link::new());

@@ -1,5 +1,6 @@
-//! Programs whose outcome no order of events changes: a plan drawn from a seed, some dozens of actors, and what each is told.
-//! So that what they observe in a world can be compared with what they observe on the system.
+//! Programs whose results do not depend on the order of events: some dozens of actors, drawn from a seed, and
+//! a log of what each of them gets. So what they observe in a world can be compared with what they observe on
+//! the system.
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,17 +21,17 @@ use ringback::{
 use super::filing;
 use crate::program::{ON_PURPOSE, Random};
 
-/// What each actor was told, in its order.
+/// What each actor got, in order.
 pub(crate) type Log = BTreeMap<String, Vec<String>>;
 
 /// The state of a program.
 #[derive(Default)]
 pub(crate) struct Story {
     pub(crate) log: Log,
-    /// What is no part of the story: where files are.
+    /// Where files are. Not compared.
     pub(crate) dir: PathBuf,
-    /// The part that is played by which stream's failure.
-    pub(crate) parts: BTreeMap<Handle, String>,
+    /// The actor that the failures of a handle belong to.
+    pub(crate) actors: BTreeMap<Handle, String>,
 }
 
 impl Story {
@@ -38,20 +39,20 @@ impl Story {
         Story { dir, ..Story::default() }
     }
 
-    pub(crate) fn tell(&mut self, who: &str, what: impl fmt::Display) {
-        self.log.entry(who.to_owned()).or_default().push(what.to_string());
+    pub(crate) fn record(&mut self, actor: &str, what: impl fmt::Display) {
+        self.log.entry(actor.to_owned()).or_default().push(what.to_string());
     }
 
-    /// An outcome, without what differs between places: addresses and directories.
-    pub(crate) fn tell_result<T: fmt::Debug>(&mut self, who: &str, what: &str, result: &Result<T>) {
+    /// Records a result, without what differs between sites: addresses and directories.
+    pub(crate) fn record_result<T: fmt::Debug>(&mut self, actor: &str, what: &str, result: &Result<T>) {
         let text = match result {
             Ok(value) => format!("{what}: {value:?}"),
-            Err(error) => format!("{what}: {}", self.without_places(&error.to_string())),
+            Err(error) => format!("{what}: {}", self.normalized(&error.to_string())),
         };
-        self.tell(who, text);
+        self.record(actor, text);
     }
 
-    fn without_places(&self, text: &str) -> String {
+    fn normalized(&self, text: &str) -> String {
         let text = text.replace(&format!("{}/", self.dir.display()), "/").replace("//", "/");
         let is_addr = |word: &str| word.trim_end_matches([':', ',']).parse::<SocketAddr>().is_ok();
         text.split(' ').map(|word| if is_addr(word) { "ADDRESS" } else { word }).collect::<Vec<_>>().join(" ")
@@ -62,17 +63,17 @@ pub(crate) fn random(seed: u64, actor: u64) -> Random {
     Random::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ actor << 32 ^ 0xac7)
 }
 
-/// Delays of some milliseconds, few enough that many are equal.
+/// Draws a delay of some milliseconds, from so few that many are equal.
 fn delay(random: &mut Random) -> Duration {
     Duration::from_millis(random.below(6) * 2)
 }
 
-/// The actors that need nobody else. Begun in one callback, so that they begin at one time.
-pub(crate) fn begin(lp: &mut Loop<Story>, seed: u64) {
+/// Starts the actors that need no peer. They start in one callback, and so at one time.
+pub(crate) fn start(lp: &mut Loop<Story>, seed: u64) {
     lp.on_failure(|_, story: &mut Story, failure| {
-        let text = format!("fails: {}", story.without_places(&failure.error.to_string()));
-        let part = failure.origin.handle.and_then(|handle| story.parts.get(&handle).cloned());
-        story.tell(&part.unwrap_or_else(|| format!("failures/{}", failure.origin.kind)), text);
+        let text = format!("fails: {}", story.normalized(&failure.error.to_string()));
+        let actor = failure.origin.handle.and_then(|handle| story.actors.get(&handle).cloned());
+        story.record(&actor.unwrap_or_else(|| format!("failures/{}", failure.origin.kind)), text);
         Ok(())
     });
     lp.defer(move |lp, story| {
@@ -86,7 +87,7 @@ pub(crate) fn begin(lp: &mut Loop<Story>, seed: u64) {
     });
 }
 
-/// Timers with few deadlines: the order in which they fire, and stop or close those that would fire later.
+/// Timers with few deadlines. Some stop, close or restart one that would fire later.
 fn timers(lp: &mut Loop<Story>, story: &mut Story, random: &mut Random) -> Result {
     let count = 12;
     let delays: Vec<Duration> = (0..count).map(|_| delay(random)).collect();
@@ -97,18 +98,18 @@ fn timers(lp: &mut Loop<Story>, story: &mut Story, random: &mut Random) -> Resul
         let is_later = (delays[other], other) > (after, number);
         let timer = Timer::new(lp)?;
         timers[number].set(Some(timer));
-        story.parts.insert(timer.into(), "timers".into());
+        story.actors.insert(timer.into(), "timers".into());
         let timers = timers.clone();
         timer.start(lp, after, move |lp, story: &mut Story| {
-            story.tell("timers", format!("{number} fires"));
+            story.record("timers", format!("{number} fires"));
             let Some(other_timer) = timers[other].get().filter(|_| is_later) else {
                 timer.close(lp);
                 return Ok(());
             };
             match op {
-                0 => story.tell_result("timers", &format!("stops {other}"), &other_timer.stop(lp)),
+                0 => story.record_result("timers", &format!("stops {other}"), &other_timer.stop(lp)),
                 1 => other_timer.close(lp),
-                2 => story.tell_result(
+                2 => story.record_result(
                     "timers",
                     "again",
                     &other_timer.restart_in(lp, Duration::from_millis(30)),
@@ -121,27 +122,27 @@ fn timers(lp: &mut Loop<Story>, story: &mut Story, random: &mut Random) -> Resul
     }
     let mut left = 1 + random.below(4);
     let every = Timer::every(lp, Duration::from_millis(1), move |_, story: &mut Story| {
-        story.tell("timers/every", "fires");
+        story.record("timers/every", "fires");
         left -= 1;
         if left == 0 { Err(Error::other("that is all")) } else { Ok(()) }
     })?;
-    story.parts.insert(every.into(), "timers/every".into());
-    // A chain, each link from the one before: their times are relative to one another only.
+    story.actors.insert(every.into(), "timers/every".into());
+    // Each timer of the chain starts the next, so their order does not depend on other timers.
     chain(lp, random.below(6))
 }
 
 fn chain(lp: &mut Loop<Story>, left: u64) -> Result {
     let timer = Timer::after(lp, Duration::from_micros(300 * left), move |lp, story: &mut Story| {
-        story.tell("timers/chain", left);
+        story.record("timers/chain", left);
         if left > 0 { chain(lp, left - 1) } else { Ok(()) }
     })?;
-    // One that was closed is as if it had never been.
+    // A timer that is closed does not fire.
     Timer::after(lp, Duration::from_micros(1), |_, story: &mut Story| {
-        story.tell("timers/chain", "this one was closed");
+        story.record("timers/chain", "fires although it was closed");
         Ok(())
     })?
     .close(lp);
-    timer.set_name(lp, "a link of the chain")
+    timer.set_name(lp, "a timer of the chain")
 }
 
 fn hooks(lp: &mut Loop<Story>, random: &mut Random) -> Result {
@@ -156,10 +157,10 @@ fn hooks(lp: &mut Loop<Story>, random: &mut Random) -> Result {
             let hook = <$Kind>::new(lp)?;
             let visit = visit.clone();
             hook.start(lp, move |lp, story: &mut Story| {
-                story.tell("hooks", $name);
+                story.record("hooks", $name);
                 if visit.borrow_mut()($phase) {
                     hook.close_then(lp, |_, story: &mut Story| {
-                        story.tell("hooks/closed", $name);
+                        story.record("hooks/closed", $name);
                         Ok(())
                     });
                 }
@@ -178,10 +179,10 @@ fn deferred(lp: &mut Loop<Story>, story: &mut Story, random: &mut Random) {
     for number in 0..8 {
         let deeper = random.below(3);
         requests.push(lp.defer(move |lp, story: &mut Story| {
-            story.tell("deferred", number);
+            story.record("deferred", number);
             if deeper == 0 {
                 lp.defer(move |_, story: &mut Story| {
-                    story.tell("deferred", format!("{number} again"));
+                    story.record("deferred", format!("{number} again"));
                     Ok(())
                 });
             }
@@ -191,21 +192,21 @@ fn deferred(lp: &mut Loop<Story>, story: &mut Story, random: &mut Random) {
     for _ in 0..3 {
         let number = random.below(8) as usize;
         let cancelled = requests[number].cancel(lp);
-        story.tell_result("deferred", &format!("cancel {number}"), &cancelled);
+        story.record_result("deferred", &format!("cancel {number}"), &cancelled);
     }
 }
 
-/// Through a channel with little room, a wake, and a remote: all from this thread.
+/// A channel with a small capacity, a wake, and a remote, all used from this thread.
 fn messages(lp: &mut Loop<Story>, story: &mut Story, random: &mut Random) -> Result {
-    let room = 1 + random.below(5) as usize;
-    let (messages, sender) = channel::bounded(lp, room, |_, story: &mut Story, value: u64| {
-        story.tell("messages", value);
+    let capacity = 1 + random.below(5) as usize;
+    let (messages, sender) = channel::bounded(lp, capacity, |_, story: &mut Story, value: u64| {
+        story.record("messages", value);
         Ok(())
     })?;
     for value in 0..4 {
         let sent = sender.try_send(value);
         let sent = sent.map_err(|refused| refused.error);
-        story.tell_result("messages/sent", "send", &sent);
+        story.record_result("messages/sent", "send", &sent);
     }
     messages.set_name(lp, "messages")?;
     drop(sender);
@@ -213,10 +214,10 @@ fn messages(lp: &mut Loop<Story>, story: &mut Story, random: &mut Random) -> Res
     let me = Rc::new(Cell::new(None::<(Wake, Waker)>));
     let wake = me.clone();
     let woken = Wake::new(lp, move |lp, story: &mut Story| {
-        story.tell("wake", "woken");
+        story.record("wake", "woken");
         let Some((wake, waker)) = wake.take() else { return Ok(()) };
         lp.close_then(wake, move |_, story: &mut Story| {
-            story.tell_result("wake", "wake", &waker.wake());
+            story.record_result("wake", "wake", &waker.wake());
             Ok(())
         });
         Ok(())
@@ -229,7 +230,7 @@ fn messages(lp: &mut Loop<Story>, story: &mut Story, random: &mut Random) -> Res
     let remote = lp.remote();
     for number in 0..3 {
         remote.post(move |_, story: &mut Story| {
-            story.tell("posts", number);
+            story.record("posts", number);
             if number == 1 { Err(Error::other("on purpose")) } else { Ok(()) }
         })?;
     }
@@ -246,59 +247,59 @@ fn jobs(lp: &mut Loop<Story>, random: &mut Random) -> Result {
             number * 2
         };
         work::run(lp, job, move |_, story: &mut Story, result| {
-            story.tell_result(&format!("jobs/{number}"), "done", &result);
+            story.record_result(&format!("jobs/{number}"), "done", &result);
             if fate == 1 { Err(Error::other("on purpose")) } else { Ok(()) }
         })?;
     }
     Ok(())
 }
 
-/// What is refused, and how that is said.
+/// Calls that must fail, and their errors.
 fn mistakes(lp: &mut Loop<Story>, story: &mut Story) -> Result {
-    let who = "mistakes";
+    let actor = "mistakes";
     let timer = Timer::new(lp)?;
-    story.tell_result(who, "again", &timer.again(lp));
-    story.tell_result(who, "period", &timer.set_period(lp, Some(Duration::ZERO)));
+    story.record_result(actor, "again", &timer.again(lp));
+    story.record_result(actor, "period", &timer.set_period(lp, Some(Duration::ZERO)));
     timer.close(lp);
     timer.close(lp);
-    story.tell_result(who, "stop", &timer.stop(lp));
-    story.tell_result(who, "unref", &timer.unref(lp));
-    story.tell_result(who, "name", &timer.set_name(lp, "closed"));
+    story.record_result(actor, "stop", &timer.stop(lp));
+    story.record_result(actor, "unref", &timer.unref(lp));
+    story.record_result(actor, "name", &timer.set_name(lp, "closed"));
     let idle = Idle::new(lp)?;
-    story.tell_result(who, "stop a hook", &idle.stop(lp));
+    story.record_result(actor, "stop a hook", &idle.stop(lp));
     idle.close(lp);
-    story.tell_result(who, "start a hook", &idle.start(lp, |_, _| Ok(())));
+    story.record_result(actor, "start a hook", &idle.start(lp, |_, _| Ok(())));
     let none = channel::bounded(lp, 0, |_, _: &mut Story, _: u8| Ok(()));
-    story.tell_result(who, "channel", &none.map(drop));
+    story.record_result(actor, "channel", &none.map(drop));
     let run = lp.run_once(story);
-    story.tell_result(who, "run", &run);
+    story.record_result(actor, "run", &run);
     for addr in ["nonsense", "localhost:80", "192.0.2.1:0", "0.0.0.0:99999"] {
         let bound = TcpListener::bind(lp, addr).map(drop);
-        story.tell_result(who, &format!("bind {addr}"), &bound);
+        story.record_result(actor, &format!("bind {addr}"), &bound);
     }
     let listener = TcpListener::bind(lp, "127.0.0.1:0")?;
     let taken = listener.local_addr(lp)?;
     let again = TcpListener::bind(lp, taken).map(drop);
-    story.tell_result(who, "bind again", &again);
-    story.tell_result(who, "resume a listener", &listener.resume(lp));
-    story.tell_result(who, "stop a listener", &listener.stop(lp));
+    story.record_result(actor, "bind again", &again);
+    story.record_result(actor, "resume a listener", &listener.resume(lp));
+    story.record_result(actor, "stop a listener", &listener.stop(lp));
     listener.close(lp);
-    story.tell_result(who, "start a listener", &listener.start(lp, |_, _: &mut Story, _| Ok(())));
-    // Nobody listens there any more.
+    story.record_result(actor, "start a listener", &listener.start(lp, |_, _: &mut Story, _| Ok(())));
+    // The listener is closed, so this is refused.
     let conn = TcpStream::connect(lp, taken, |_, story: &mut Story, conn| {
-        story.tell_result("refused", "connect", &conn.map(drop));
+        story.record_result("refused", "connect", &conn.map(drop));
         Ok(())
     })?;
-    story.parts.insert(conn.into(), "refused".into());
-    story.tell_result(who, "start before it is connected", &conn.resume(lp));
-    story.tell_result(who, "limit", &conn.set_idle_timeout(lp, Some(Duration::ZERO)));
-    story.tell_result(who, "watermarks", &conn.set_watermarks(lp, 5, 5));
-    story.tell_result(who, "try to write", &conn.try_write(lp, b"too early"));
-    let given_up = TcpStream::connect(lp, taken, |_, story: &mut Story, conn| {
-        story.tell_result("given up", "connect", &conn.map(drop));
+    story.actors.insert(conn.into(), "refused".into());
+    story.record_result(actor, "start before it is connected", &conn.resume(lp));
+    story.record_result(actor, "limit", &conn.set_idle_timeout(lp, Some(Duration::ZERO)));
+    story.record_result(actor, "watermarks", &conn.set_watermarks(lp, 5, 5));
+    story.record_result(actor, "try to write", &conn.try_write(lp, b"too early"));
+    let cancelled = TcpStream::connect(lp, taken, |_, story: &mut Story, conn| {
+        story.record_result("cancelled", "connect", &conn.map(drop));
         Ok(())
     })?;
-    given_up.close(lp);
-    story.tell_result(who, "write", &given_up.write(lp, "late"));
+    cancelled.close(lp);
+    story.record_result(actor, "write", &cancelled.write(lp, "late"));
     Ok(())
 }

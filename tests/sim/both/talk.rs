@@ -1,4 +1,5 @@
-//! Conversations: both sides know beforehand what is said, and what each is told of it is the same in any order of events.
+//! Conversations that both sides know beforehand, so that what each side gets does not depend on the order of
+//! events.
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,31 +17,31 @@ use super::script::{Story, random};
 use crate::program::Random;
 
 const TALKS: u64 = 12;
-/// So much names the conversation, before anything else is said.
-const HEADER: usize = 8;
+/// The bytes that a client sends first: the number of the conversation.
+const HEADER_LEN: usize = 8;
 
 /// How a conversation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     /// Both finish.
     Finish,
-    /// The client ends its side, the server answers by closing.
+    /// The client shuts down, and the server closes.
     ShutDown,
-    /// The client closes, once it has heard everything.
+    /// The client closes when it has received everything.
     Close,
-    /// The client resets, once it has heard everything.
+    /// The client resets when it has received everything.
     Reset,
-    /// The client's callback fails, once it has heard everything.
+    /// The client's callback fails when it has received everything.
     Fail,
-    /// The client says nothing more, until the server has had enough.
+    /// The client sends nothing more, until the server's idle timeout.
     Silence,
 }
 
-/// Who says how much in each round, before hearing what the other says in it.
+/// What both sides send in each round, before they receive the other's part.
 #[derive(Clone, Debug)]
 struct Script {
     rounds: Vec<[usize; 2]>,
-    /// By which way each side says it, a number for each round.
+    /// The way in which each side sends it, a number for each round.
     ways: Vec<[u64; 2]>,
     ending: Ending,
 }
@@ -54,7 +55,7 @@ impl Script {
             1 + random.below(most) as usize
         };
         let mut rounds: Vec<_> = (0..count).map(|_| [size(&mut random), size(&mut random)]).collect();
-        // By then the server has heard everything: it says so, and the client may end as it likes.
+        // A last byte from the server shows that it has received everything: then the client may end.
         rounds.push([0, 1]);
         let ways = (0..=count).map(|_| [random.below(5), random.below(5)]).collect();
         let endings =
@@ -67,14 +68,14 @@ impl Script {
 struct Side {
     script: Script,
     conn: TcpStream,
-    who: String,
+    actor: String,
     /// 0 for the client, 1 for the server.
     which: usize,
-    /// The round whose words were said, and are being waited for.
+    /// The round that this side has sent its part of, and is receiving.
     round: usize,
-    heard: usize,
-    said: usize,
-    /// How many conversations are left, and who need not listen when none is.
+    received: usize,
+    sent: usize,
+    /// Of the server: how many conversations are left, and the listener to close when none is.
     left: Option<(Rc<Cell<u64>>, TcpListener)>,
 }
 
@@ -85,46 +86,46 @@ fn byte_at(position: usize, which: usize) -> u8 {
 }
 
 impl Side {
-    fn begin(seed: u64, number: u64, conn: TcpStream, which: usize) -> Shared {
-        let who = format!("talk {number}/{}", ["client", "server"][which]);
+    fn new(seed: u64, number: u64, conn: TcpStream, which: usize) -> Shared {
+        let actor = format!("talk {number}/{}", ["client", "server"][which]);
         let script = Script::new(seed, number);
-        Rc::new(RefCell::new(Side { script, conn, who, which, round: 0, heard: 0, said: 0, left: None }))
+        Rc::new(RefCell::new(Side { script, conn, actor, which, round: 0, received: 0, sent: 0, left: None }))
     }
 
-    /// What the other has said by the end of the round.
+    /// Returns how much the other side has sent by the end of the round.
     fn due(&self) -> usize {
         self.script.rounds[..=self.round].iter().map(|round| round[1 - self.which]).sum()
     }
 
-    fn next_words(&mut self) -> Vec<u8> {
+    fn next_bytes(&mut self) -> Vec<u8> {
         let count = self.script.rounds[self.round][self.which];
-        let words = (self.said..self.said + count).map(|position| byte_at(position, self.which)).collect();
-        self.said += count;
-        words
+        let bytes = (self.sent..self.sent + count).map(|position| byte_at(position, self.which)).collect();
+        self.sent += count;
+        bytes
     }
 }
 
-/// Says what is to be said in this round, in one of the ways that there are.
-fn say(lp: &mut Loop<Story>, side: &Shared) -> Result {
-    let (words, conn, way, who) = {
+/// Sends this side's part of the round, in one of several ways.
+fn send(lp: &mut Loop<Story>, side: &Shared) -> Result {
+    let (bytes, conn, way, actor) = {
         let mut side = side.borrow_mut();
         let way = side.script.ways[side.round][side.which];
-        (side.next_words(), side.conn, way, side.who.clone())
+        (side.next_bytes(), side.conn, way, side.actor.clone())
     };
     match way {
-        0 => conn.write(lp, words),
-        1 => conn.write_then(lp, words, move |_, story: &mut Story, result| {
-            story.tell_result(&format!("{who}/writes"), "write", &result);
+        0 => conn.write(lp, bytes),
+        1 => conn.write_then(lp, bytes, move |_, story: &mut Story, result| {
+            story.record_result(&format!("{actor}/writes"), "write", &result);
             Ok(())
         }),
         2 => {
-            let sent = conn.try_write(lp, &words)?;
-            conn.write(lp, &words[sent..])
+            let sent = conn.try_write(lp, &bytes)?;
+            conn.write(lp, &bytes[sent..])
         }
-        3 => words.chunks(1 + words.len() / 7).try_for_each(|piece| conn.write(lp, piece)),
+        3 => bytes.chunks(1 + bytes.len() / 7).try_for_each(|piece| conn.write(lp, piece)),
         _ => {
-            // And deaf for a while.
-            conn.write(lp, words)?;
+            // And read nothing for a while.
+            conn.write(lp, bytes)?;
             conn.stop(lp)?;
             Timer::after(lp, Duration::from_millis(1), move |lp, _: &mut Story| {
                 if conn.is_open(lp) { conn.resume(lp) } else { Ok(()) }
@@ -134,24 +135,24 @@ fn say(lp: &mut Loop<Story>, side: &Shared) -> Result {
     }
 }
 
-/// Something was heard. Says what there is to say after it, and ends after the last words.
-fn hear(lp: &mut Loop<Story>, story: &mut Story, side: &Shared, bytes: &[u8]) -> Result {
+/// Checks what was received, sends what follows, and ends after the last round.
+fn receive(lp: &mut Loop<Story>, story: &mut Story, side: &Shared, bytes: &[u8]) -> Result {
     {
         let mut side = side.borrow_mut();
-        let from = side.heard;
-        side.heard += bytes.len();
+        let from = side.received;
+        side.received += bytes.len();
         let right = bytes.iter().zip(from..).all(|(&byte, at)| byte == byte_at(at, 1 - side.which));
         if !right {
-            story.tell(&side.who, "hears something else than was said");
+            story.record(&side.actor, "received other bytes than were sent");
         }
     }
     loop {
         let is_last = {
             let mut side = side.borrow_mut();
-            if side.heard < side.due() {
+            if side.received < side.due() {
                 return Ok(());
             }
-            story.tell(&side.who, format!("has heard {} in round {}", side.due(), side.round));
+            story.record(&side.actor, format!("received {} by round {}", side.due(), side.round));
             let is_last = side.round + 1 == side.script.rounds.len();
             side.round += usize::from(!is_last);
             is_last
@@ -159,14 +160,14 @@ fn hear(lp: &mut Loop<Story>, story: &mut Story, side: &Shared, bytes: &[u8]) ->
         if is_last {
             return end(lp, story, side);
         }
-        say(lp, side)?;
+        send(lp, side)?;
     }
 }
 
 fn end(lp: &mut Loop<Story>, story: &mut Story, side: &Shared) -> Result {
-    let (conn, who, which, ending) = {
+    let (conn, actor, which, ending) = {
         let side = side.borrow();
-        (side.conn, side.who.clone(), side.which, side.script.ending)
+        (side.conn, side.actor.clone(), side.which, side.script.ending)
     };
     if which == 1 {
         return match ending {
@@ -174,16 +175,16 @@ fn end(lp: &mut Loop<Story>, story: &mut Story, side: &Shared) -> Result {
             _ => Ok(()),
         };
     }
-    story.tell(&who, format!("{ending:?}"));
-    // Whoever is still deaf would not hear the end.
+    story.record(&actor, format!("{ending:?}"));
+    // While reading is stopped, EOF would not be reported.
     conn.resume(lp)?;
     match ending {
         Ending::Finish => conn.finish(lp),
         Ending::ShutDown => {
             conn.shutdown(lp)?;
-            story.tell_result(&who, "shut down again", &conn.shutdown(lp));
-            story.tell_result(&who, "write", &conn.write(lp, "more"));
-            story.tell_result(&who, "try to write", &conn.try_write(lp, b"more"));
+            story.record_result(&actor, "shut down again", &conn.shutdown(lp));
+            story.record_result(&actor, "write", &conn.write(lp, "more"));
+            story.record_result(&actor, "try to write", &conn.try_write(lp, b"more"));
             Ok(())
         }
         Ending::Close | Ending::Reset => {
@@ -192,8 +193,8 @@ fn end(lp: &mut Loop<Story>, story: &mut Story, side: &Shared) -> Result {
             } else {
                 conn.close_reset(lp)?
             }
-            story.tell_result(&who, "write", &conn.write(lp, "more"));
-            story.tell_result(&who, "resume", &conn.resume(lp));
+            story.record_result(&actor, "write", &conn.write(lp, "more"));
+            story.record_result(&actor, "resume", &conn.resume(lp));
             Ok(())
         }
         Ending::Fail => Err(Error::other("on purpose")),
@@ -201,16 +202,16 @@ fn end(lp: &mut Loop<Story>, story: &mut Story, side: &Shared) -> Result {
     }
 }
 
-/// What both sides do with what they are told.
-fn follow(lp: &mut Loop<Story>, story: &mut Story, side: &Shared, event: Result<Event<'_>>) -> Result {
-    let (conn, who, which, ending) = {
+/// The callback of both sides.
+fn on_event(lp: &mut Loop<Story>, story: &mut Story, side: &Shared, event: Result<Event<'_>>) -> Result {
+    let (conn, actor, which, ending) = {
         let side = side.borrow();
-        (side.conn, side.who.clone(), side.which, side.script.ending)
+        (side.conn, side.actor.clone(), side.which, side.script.ending)
     };
     match event {
-        Ok(Event::Data(bytes)) => hear(lp, story, side, bytes),
+        Ok(Event::Data(bytes)) => receive(lp, story, side, bytes),
         Ok(Event::End) => {
-            story.tell(&who, "end");
+            story.record(&actor, "EOF");
             match (which, ending) {
                 (1, Ending::Finish) => {
                     conn.resume(lp)?;
@@ -224,7 +225,7 @@ fn follow(lp: &mut Loop<Story>, story: &mut Story, side: &Shared, event: Result<
             }
         }
         Ok(Event::Closed) => {
-            story.tell(&who, "closed");
+            story.record(&actor, "closed");
             if let Some((left, listener)) = side.borrow_mut().left.take() {
                 left.set(left.get() - 1);
                 if left.get() == 0 {
@@ -238,22 +239,22 @@ fn follow(lp: &mut Loop<Story>, story: &mut Story, side: &Shared, event: Result<
             if matches!(error, Error::TimedOut { .. }) {
                 conn.close(lp);
             }
-            story.tell_result(&who, "told", &Err::<(), _>(error));
+            story.record_result(&actor, "error", &Err::<(), _>(error));
             Ok(())
         }
     }
 }
 
-/// Starts a side, whose first words are said at once.
+/// Starts a side. It sends its part of the first round at once.
 fn start(lp: &mut Loop<Story>, story: &mut Story, side: &Shared) -> Result {
     let conn = side.borrow().conn;
-    story.parts.insert(conn.into(), side.borrow().who.clone());
+    story.actors.insert(conn.into(), side.borrow().actor.clone());
     let own = side.clone();
-    conn.start(lp, move |lp, story: &mut Story, event| follow(lp, story, &own, event))?;
-    say(lp, side)
+    conn.start(lp, move |lp, story: &mut Story, event| on_event(lp, story, &own, event))?;
+    send(lp, side)
 }
 
-/// The server: whom it talks with, it hears first. It ends when all conversations have.
+/// Starts the server. The first bytes of a connection say which conversation it is. It ends when all have.
 pub(super) fn serve(lp: &mut Loop<Story>, seed: u64, listen: &str) -> Result<SocketAddr> {
     let listener = TcpListener::bind(lp, listen)?;
     listener.set_max_connections(lp, Some(5))?;
@@ -263,25 +264,25 @@ pub(super) fn serve(lp: &mut Loop<Story>, seed: u64, listen: &str) -> Result<Soc
         let left = left.clone();
         conn.start(lp, move |lp, story: &mut Story, event| {
             let Event::Data(bytes) = event? else { return Ok(()) };
-            let (first, rest) = bytes.split_at(bytes.len().min(HEADER - header.len()));
+            let (first, rest) = bytes.split_at(bytes.len().min(HEADER_LEN - header.len()));
             header.extend_from_slice(first);
-            let Ok(number) = <[u8; HEADER]>::try_from(header.as_slice()) else { return Ok(()) };
-            let side = Side::begin(seed, u64::from_le_bytes(number), conn, 1);
+            let Ok(number) = <[u8; HEADER_LEN]>::try_from(header.as_slice()) else { return Ok(()) };
+            let side = Side::new(seed, u64::from_le_bytes(number), conn, 1);
             side.borrow_mut().left = Some((left.clone(), listener));
             start(lp, story, &side)?;
-            if rest.is_empty() { Ok(()) } else { hear(lp, story, &side, rest) }
+            if rest.is_empty() { Ok(()) } else { receive(lp, story, &side, rest) }
         })
     })?;
     listener.local_addr(lp)
 }
 
-/// The clients of all conversations.
-pub(super) fn call(lp: &mut Loop<Story>, seed: u64, server: SocketAddr) -> Result {
+/// Starts the clients of all conversations.
+pub(super) fn connect_all(lp: &mut Loop<Story>, seed: u64, server: SocketAddr) -> Result {
     for number in 0..TALKS {
         TcpStream::connect(lp, server, move |lp, story: &mut Story, conn| {
             let conn = conn?;
             conn.write(lp, number.to_le_bytes().to_vec())?;
-            let side = Side::begin(seed, number, conn, 0);
+            let side = Side::new(seed, number, conn, 0);
             start(lp, story, &side)
         })?;
     }

@@ -85,7 +85,7 @@ impl Faults {
                 return Err(errno(fault.errno));
             }
         }
-        if random.spoils("file operation", self.fail_one_in) {
+        if random.fault("file operation", self.fail_one_in) {
             return Err(errno(libc::EIO));
         }
         Ok(())
