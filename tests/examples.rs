@@ -20,7 +20,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-#[path = "stress/wait.rs"]
+#[path = "common/wait.rs"]
 mod wait;
 
 use self::wait::{GUARD, eventually};

@@ -29,9 +29,9 @@ mod witness;
 #[path = "../stress/client.rs"]
 mod client;
 #[allow(dead_code, reason = "shared with tests/stress, which needs all of it")]
-#[path = "../stress/random.rs"]
+#[path = "../common/random.rs"]
 mod random;
 #[path = "../stress/server.rs"]
 mod server;
-#[path = "../stress/wait.rs"]
+#[path = "../common/wait.rs"]
 mod wait;

@@ -2,11 +2,11 @@
 
 use ringback::{Error, channel};
 
-use crate::world::*;
+use crate::common::*;
 
 #[test]
 fn messages_arrive_in_order_and_the_channel_closes_itself_after_the_last_sender() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (channel, sender) =
         channel::unbounded(&mut lp, |_, log, number: u32| note(log, number.to_string())).unwrap();
     let thread = std::thread::spawn(move || (0..5000).for_each(|number| sender.send(number).unwrap()));
@@ -18,7 +18,7 @@ fn messages_arrive_in_order_and_the_channel_closes_itself_after_the_last_sender(
 
 #[test]
 fn a_full_channel_makes_the_sender_wait_and_loses_nothing() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (_channel, sender) =
         channel::bounded(&mut lp, 3, |_, log, number: u32| note(log, number.to_string())).unwrap();
     let senders: Vec<_> = (0..4)
@@ -34,7 +34,7 @@ fn a_full_channel_makes_the_sender_wait_and_loses_nothing() {
 
 #[test]
 fn a_full_channel_hands_the_value_back() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (channel, sender) = channel::bounded(&mut lp, 2, |_, _, _: String| Ok(())).unwrap();
     sender.try_send("one".into()).unwrap();
     sender.try_send("two".into()).unwrap();
@@ -46,12 +46,12 @@ fn a_full_channel_hands_the_value_back() {
     channel.close(&mut lp);
     run(&mut lp);
     let gone = sender.send("five".into()).unwrap_err();
-    assert_eq!((gone.value.as_str(), kind(&gone.error).as_str()), ("five", "loop gone"));
+    assert_eq!((gone.value.as_str(), describe_error(&gone.error).as_str()), ("five", "disconnected"));
 }
 
 #[test]
 fn a_sender_that_waits_for_room_hears_that_the_loop_is_gone() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (_channel, sender) = channel::bounded(&mut lp, 1, |_, _, _: u32| Ok(())).unwrap();
     sender.send(1).unwrap();
     let (waiting, is_waiting) = std::sync::mpsc::channel();
@@ -66,13 +66,13 @@ fn a_sender_that_waits_for_room_hears_that_the_loop_is_gone() {
 
 #[test]
 fn a_capacity_of_zero_is_refused() {
-    let mut lp = world();
+    let mut lp = new_loop();
     assert!(matches!(channel::bounded(&mut lp, 0, |_, _, ()| Ok(())), Err(Error::Invalid { .. })));
 }
 
 #[test]
 fn a_channel_that_is_closed_in_its_callback_delivers_no_more() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let cell = std::rc::Rc::new(std::cell::Cell::new(None));
     let inside = cell.clone();
     let (channel, sender) = channel::unbounded(&mut lp, move |lp, log, number: u32| {
@@ -88,7 +88,7 @@ fn a_channel_that_is_closed_in_its_callback_delivers_no_more() {
 
 #[test]
 fn a_channel_whose_callback_fails_is_closed() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_failure(|_, log, failure| note(log, failure.origin.kind.to_string()));
     let (_channel, sender) = channel::unbounded(&mut lp, |_, _, _: u32| Err(Error::other("no"))).unwrap();
     sender.send(1).unwrap();
@@ -98,7 +98,7 @@ fn a_channel_whose_callback_fails_is_closed() {
 
 #[test]
 fn a_fast_sender_does_not_starve_the_others() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (_channel, sender) = channel::unbounded(&mut lp, |_, _, _: u32| Ok(())).unwrap();
     (0..10_000).for_each(|number| sender.send(number).unwrap());
     drop(sender);
@@ -110,7 +110,7 @@ fn a_fast_sender_does_not_starve_the_others() {
 
 #[test]
 fn messages_that_were_taken_when_a_turn_broke_off_arrive_once_in_the_next_run() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (_channel, sender) =
         channel::unbounded(&mut lp, |_, log, number: u32| note(log, number.to_string())).unwrap();
     (0..40).for_each(|number| sender.send(number).unwrap());
@@ -131,7 +131,7 @@ fn messages_that_were_taken_when_a_turn_broke_off_arrive_once_in_the_next_run() 
 
 #[test]
 fn posts_that_were_taken_when_one_of_them_broke_the_turn_off_run_once_in_the_next_run() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let remote = lp.remote();
     for number in 0..40 {
         let fails = number % 10 == 9;
@@ -155,7 +155,7 @@ fn posts_that_were_taken_when_one_of_them_broke_the_turn_off_run_once_in_the_nex
 
 #[test]
 fn a_panic_amid_a_batch_closes_the_channel_and_drops_the_rest() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let value = std::sync::Arc::new(());
     let (channel, sender) = channel::unbounded(&mut lp, |_, log, (number, _): (u32, std::sync::Arc<()>)| {
         assert!(number < 2, "no more");
@@ -175,7 +175,7 @@ fn a_panic_amid_a_batch_closes_the_channel_and_drops_the_rest() {
 
 #[test]
 fn closing_amid_a_batch_drops_the_rest_at_once() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let value = std::sync::Arc::new(());
     let cell = std::rc::Rc::new(std::cell::Cell::new(None));
     let (inside, held) = (cell.clone(), std::sync::Arc::downgrade(&value));
@@ -196,7 +196,7 @@ fn closing_amid_a_batch_drops_the_rest_at_once() {
 
 #[test]
 fn a_callback_that_sends_to_its_own_channel_finds_the_room_that_its_batch_has_made() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let cell = std::rc::Rc::new(std::cell::RefCell::new(None::<channel::Sender<u32>>));
     let inside = cell.clone();
     let (_channel, sender) = channel::bounded(&mut lp, 3, move |_, log, number: u32| {
@@ -217,7 +217,7 @@ fn a_callback_that_sends_to_its_own_channel_finds_the_room_that_its_batch_has_ma
 #[test]
 fn what_one_thread_sends_before_it_tells_another_arrives_before_what_that_sends() {
     const ROUNDS: u32 = 5000;
-    let mut lp = world();
+    let mut lp = new_loop();
     let (_channel, sender) =
         channel::unbounded(&mut lp, |_, log, number: u32| note(log, number.to_string())).unwrap();
     let (tell_second, second_is_told) = std::sync::mpsc::sync_channel(0);
@@ -246,7 +246,7 @@ fn what_one_thread_sends_before_it_tells_another_arrives_before_what_that_sends(
 
 #[test]
 fn messages_may_be_larger_than_a_threads_stack_has_room_for_many_of() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (_channel, sender) =
         channel::unbounded(&mut lp, |_, log, bytes: [u8; 1 << 16]| note(log, bytes[9].to_string())).unwrap();
     (0..100).for_each(|number| sender.send([number; 1 << 16]).unwrap());

@@ -9,7 +9,7 @@ use ringback::{
     signal, work,
 };
 
-use crate::world::*;
+use crate::common::*;
 
 /// One handle of every kind, started, and what has to stay alive for it.
 fn one_of_each(lp: &mut Loop<Log>) -> (Vec<Handle>, Vec<Box<dyn std::any::Any>>) {
@@ -23,7 +23,7 @@ fn one_of_each(lp: &mut Loop<Log>) -> (Vec<Handle>, Vec<Box<dyn std::any::Any>>)
     let (channel, sender) = channel::bounded(lp, 1, |_, _, ()| Ok(())).unwrap();
     let file = fs::File::from_std(lp, std::fs::File::open("Cargo.toml").unwrap()).unwrap();
     let handles = vec![
-        Timer::after(lp, LONG, never).unwrap().into(),
+        Timer::after(lp, LONG, must_not_run).unwrap().into(),
         Idle::every_turn(lp, |_, _| Ok(())).unwrap().into(),
         Prepare::every_turn(lp, |_, _| Ok(())).unwrap().into(),
         Check::every_turn(lp, |_, _| Ok(())).unwrap().into(),
@@ -40,7 +40,7 @@ fn one_of_each(lp: &mut Loop<Log>) -> (Vec<Handle>, Vec<Box<dyn std::any::Any>>)
 
 #[test]
 fn every_kind_tells_that_it_is_closed_exactly_once_however_often_it_is_closed() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (handles, _alive) = one_of_each(&mut lp);
     lp.poll_once(&mut Log::new()).unwrap();
     lp.verify();
@@ -68,7 +68,7 @@ fn every_kind_can_be_dropped_with_the_loop() {
             self.0.set(true);
         }
     }
-    let mut lp = world();
+    let mut lp = new_loop();
     let (_handles, _alive) = one_of_each(&mut lp);
     lp.poll_once(&mut Log::new()).unwrap();
     let witness = Witness(dropped.clone());
@@ -88,12 +88,12 @@ fn every_kind_can_be_dropped_with_the_loop() {
 
 #[test]
 fn a_handle_of_another_loop_is_refused_and_nothing_happens_to_its_likeness_here() {
-    let mut here = world();
-    let mut there = world();
-    let mine = Timer::after(&mut here, LONG, never).unwrap();
-    let theirs = Timer::after(&mut there, LONG, never).unwrap();
-    assert_eq!(kind(&theirs.stop(&mut here).unwrap_err()), "foreign");
-    assert_eq!(kind(&theirs.start(&mut here, MS, never).unwrap_err()), "foreign");
+    let mut here = new_loop();
+    let mut there = new_loop();
+    let mine = Timer::after(&mut here, LONG, must_not_run).unwrap();
+    let theirs = Timer::after(&mut there, LONG, must_not_run).unwrap();
+    assert_eq!(describe_error(&theirs.stop(&mut here).unwrap_err()), "wrong loop");
+    assert_eq!(describe_error(&theirs.start(&mut here, MS, must_not_run).unwrap_err()), "wrong loop");
     theirs.close(&mut here);
     assert!(!theirs.is_open(&here) && !theirs.is_active(&here) && theirs.due_in(&here).is_none());
     assert!(mine.is_active(&here) && theirs.is_active(&there));
@@ -102,11 +102,11 @@ fn a_handle_of_another_loop_is_refused_and_nothing_happens_to_its_likeness_here(
 
 #[test]
 fn a_stale_id_never_reaches_the_handle_that_has_its_slot() {
-    let mut lp = world();
-    let old = Timer::after(&mut lp, LONG, never).unwrap();
+    let mut lp = new_loop();
+    let old = Timer::after(&mut lp, LONG, must_not_run).unwrap();
     old.close(&mut lp);
     run(&mut lp);
-    let new = Timer::after(&mut lp, LONG, never).unwrap();
+    let new = Timer::after(&mut lp, LONG, must_not_run).unwrap();
     assert!(old.stop(&mut lp).unwrap_err().is_closed());
     old.close(&mut lp);
     assert!(new.is_active(&lp) && old != new && old < new);
@@ -117,7 +117,7 @@ fn a_stale_id_never_reaches_the_handle_that_has_its_slot() {
 #[test]
 fn a_handle_that_is_closed_in_each_of_its_callbacks_tells_only_the_end() {
     for at in ["data", "end", "drained"] {
-        let mut lp = world();
+        let mut lp = new_loop();
         let (stream, mut peer) = pair(&mut lp);
         stream.set_watermarks(&mut lp, 10, 20).unwrap();
         stream
@@ -149,11 +149,11 @@ fn a_handle_that_is_closed_in_each_of_its_callbacks_tells_only_the_end() {
 
 #[test]
 fn close_inside_the_close_callback_is_nothing() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let timer = Timer::new(&mut lp).unwrap();
     timer.close_then(&mut lp, move |lp, log| {
         timer.close(lp);
-        assert!(timer.start(lp, MS, never).unwrap_err().is_closed());
+        assert!(timer.start(lp, MS, must_not_run).unwrap_err().is_closed());
         note(log, "closed")
     });
     assert_eq!(run(&mut lp), ["closed"]);
@@ -161,7 +161,7 @@ fn close_inside_the_close_callback_is_nothing() {
 
 #[test]
 fn a_stream_that_closes_in_its_closed_event_or_writes_there_harms_nobody() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, _peer) = pair(&mut lp);
     stream
         .start(&mut lp, move |lp, log, event| {
@@ -179,9 +179,9 @@ fn a_stream_that_closes_in_its_closed_event_or_writes_there_harms_nobody() {
 
 #[test]
 fn loops_that_are_exchanged_inside_a_callback_do_no_harm() {
-    let mut lp = world();
+    let mut lp = new_loop();
     Timer::after(&mut lp, MS, |lp, log| {
-        let mut other = world();
+        let mut other = new_loop();
         Timer::after(&mut other, MS, |_, log| note(log, "the other's"))?;
         std::mem::swap(lp, &mut other);
         note(log, "exchanged")
@@ -196,7 +196,7 @@ fn loops_that_are_exchanged_inside_a_callback_do_no_harm() {
 
 #[test]
 fn kinds_have_names() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (handles, _alive) = one_of_each(&mut lp);
     let kinds: Vec<Kind> = lp.handles().iter().map(|entry| entry.origin.kind).collect();
     assert_eq!(kinds.len(), handles.len());

@@ -5,7 +5,7 @@ use std::{os::fd::AsFd, time::Duration};
 use ringback::{Loop, Timer, net::Event};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::world::*;
+use crate::common::*;
 
 /// Waits as another loop would: on the descriptor, for as long as the loop allows. Says whether it was
 /// ready.
@@ -17,7 +17,7 @@ fn wait(lp: &mut Loop<Log>) -> bool {
 
 #[test]
 fn another_loop_can_drive_this_one() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     stream
         .start(&mut lp, move |lp, log, event| {
@@ -47,7 +47,7 @@ fn another_loop_can_drive_this_one() {
 
 #[test]
 fn what_is_started_between_turns_is_watched_by_the_time_the_other_loop_waits() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     lp.poll_once(&mut Log::new()).unwrap();
     send(&mut peer, "x");
@@ -62,21 +62,21 @@ fn what_is_started_between_turns_is_watched_by_the_time_the_other_loop_waits() {
 
 #[test]
 fn what_is_written_between_turns_leaves_with_the_next() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     record(&mut lp, stream, "stream");
     lp.poll_once(&mut Log::new()).unwrap();
     stream.write(&mut lp, "hello").unwrap();
     assert_eq!(lp.poll_timeout(), Some(Duration::ZERO));
     lp.poll_once(&mut Log::new()).unwrap();
-    assert_eq!(take(&mut peer, 5), b"hello");
+    assert_eq!(read_exact(&mut peer, 5), b"hello");
     stream.close(&mut lp);
     run(&mut lp);
 }
 
 #[test]
 fn a_loop_can_be_watched_by_another_ringback_loop() {
-    let mut inner = world();
+    let mut inner = new_loop();
     let (stream, mut peer) = pair(&mut inner);
     record(&mut inner, stream, "inner");
     assert!(inner.poll_timeout().is_none());
@@ -98,8 +98,8 @@ fn a_loop_can_be_watched_by_another_ringback_loop() {
 
 #[test]
 fn poll_once_never_waits() {
-    let mut lp = world();
-    Timer::after(&mut lp, LONG, never).unwrap();
+    let mut lp = new_loop();
+    Timer::after(&mut lp, LONG, must_not_run).unwrap();
     for _ in 0..3 {
         assert!(lp.poll_once(&mut Log::new()).unwrap());
     }
@@ -107,13 +107,13 @@ fn poll_once_never_waits() {
 
 #[test]
 fn run_for_ends_when_the_time_has_passed_or_nothing_is_left() {
-    let mut lp = world();
+    let mut lp = new_loop();
     assert!(!lp.run_for(&mut Log::new(), LONG).unwrap(), "nothing to wait for");
     Timer::after(&mut lp, MS, |_, log| note(log, "timer")).unwrap();
     let mut log = Log::new();
     assert!(!lp.run_for(&mut log, LONG).unwrap());
     assert_eq!(log, ["timer"]);
-    let timer = Timer::after(&mut lp, LONG, never).unwrap();
+    let timer = Timer::after(&mut lp, LONG, must_not_run).unwrap();
     let before = std::time::Instant::now();
     assert!(lp.run_for(&mut log, 5 * MS).unwrap());
     assert!(before.elapsed() >= 5 * MS);
@@ -124,7 +124,7 @@ fn run_for_ends_when_the_time_has_passed_or_nothing_is_left() {
 
 #[test]
 fn an_application_may_have_many_loops() {
-    let mut loops: Vec<_> = (0..50).map(|_| world()).collect();
+    let mut loops: Vec<_> = (0..50).map(|_| new_loop()).collect();
     for lp in &mut loops {
         Timer::after(lp, MS, |_, log| note(log, "timer")).unwrap();
     }
@@ -135,7 +135,7 @@ fn an_application_may_have_many_loops() {
 
 #[test]
 fn a_wake_is_seen_by_whoever_waits_on_the_descriptor_whenever_it_came() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let wake = ringback::Wake::new(&mut lp, |_, log| note(log, "woken")).unwrap();
     let waker = wake.waker(&lp).unwrap();
     let mut log = Log::new();

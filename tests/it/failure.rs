@@ -11,7 +11,7 @@ use ringback::{
     work,
 };
 
-use crate::world::*;
+use crate::common::*;
 
 fn oops() -> Error {
     Error::other("oops")
@@ -19,7 +19,7 @@ fn oops() -> Error {
 
 #[test]
 fn without_on_failure_run_ends_with_the_first_and_the_loop_goes_on_with_the_next_run() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.defer(|lp, _| {
         Timer::after(lp, Duration::ZERO, |_, _| Err(oops()))?;
         Timer::after(lp, Duration::ZERO, |_, log| note(log, "second"))?;
@@ -39,7 +39,7 @@ fn without_on_failure_run_ends_with_the_first_and_the_loop_goes_on_with_the_next
 
 #[test]
 fn with_on_failure_the_handle_is_closed_and_the_others_are_served_on() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_failure(|lp, log, failure| {
         assert!(failure.origin.handle.is_none_or(|handle| !lp.is_open(handle)));
         note(log, failure.to_string().split(" started").next().unwrap())
@@ -62,7 +62,7 @@ fn with_on_failure_the_handle_is_closed_and_the_others_are_served_on() {
 
 #[test]
 fn an_error_from_on_failure_ends_run() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_failure(|_, _, failure| Err(failure.error));
     Timer::after(&mut lp, MS, |_, _| Err(oops())).unwrap();
     assert_eq!(lp.run(&mut Log::new()).unwrap_err().to_string(), "oops");
@@ -70,7 +70,7 @@ fn an_error_from_on_failure_ends_run() {
 
 #[test]
 fn on_failure_can_replace_itself() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_failure(|lp, log, _| {
         lp.on_failure(|_, log, _| note(log, "second"));
         note(log, "first")
@@ -83,7 +83,7 @@ fn on_failure_can_replace_itself() {
 
 #[test]
 fn a_stream_whose_callback_fails_is_closed_and_told_so() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_failure(|_, log, failure| note(log, failure.error.to_string()));
     let (stream, mut peer) = pair(&mut lp);
     stream
@@ -104,7 +104,7 @@ fn a_stream_whose_callback_fails_is_closed_and_told_so() {
 
 #[test]
 fn a_listener_whose_callback_fails_stays_and_the_stream_is_closed() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_failure(|_, log, failure| note(log, failure.origin.kind.to_string()));
     let listener = TcpListener::bind(&mut lp, "127.0.0.1:0").unwrap();
     let addr = listener.local_addr(&mut lp).unwrap();
@@ -119,14 +119,14 @@ fn a_listener_whose_callback_fails_stays_and_the_stream_is_closed() {
     let mut peers = [(); 2].map(|()| std::net::TcpStream::connect(addr).unwrap());
     assert_eq!(run(&mut lp), ["tcp stream"; 2]);
     for peer in &mut peers {
-        assert_eq!(drain(peer).unwrap(), b"");
+        assert_eq!(read_to_eof(peer).unwrap(), b"");
     }
 }
 
 #[test]
 fn a_broken_connection_that_nobody_listens_to_is_a_failure() {
-    let mut lp = world();
-    lp.on_failure(|_, log, failure| note(log, kind(&failure.error)));
+    let mut lp = new_loop();
+    lp.on_failure(|_, log, failure| note(log, describe_error(&failure.error)));
     let (stream, peer) = pair(&mut lp);
     reset(peer);
     stream.write(&mut lp, "x").unwrap();
@@ -143,7 +143,7 @@ fn panics(lp: &mut Loop<Log>, log: &mut Log) {
 
 #[test]
 fn a_panic_unwinds_out_of_run_and_the_loop_is_whole() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let tick = Timer::every(&mut lp, MS, |_, _| panic!("in a timer")).unwrap();
     let mut log = Log::new();
     panics(&mut lp, &mut log);
@@ -155,7 +155,7 @@ fn a_panic_unwinds_out_of_run_and_the_loop_is_whole() {
 
 #[test]
 fn a_panic_in_any_callback_loses_nothing_of_the_others() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let mut log = Log::new();
     let (one, mut peer_one) = pair(&mut lp);
     let (two, mut peer_two) = pair(&mut lp);
@@ -223,7 +223,7 @@ fn a_panic_in_any_callback_loses_nothing_of_the_others() {
 
 #[test]
 fn a_panic_in_the_end_of_a_stream_still_ends_it() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, _peer) = pair(&mut lp);
     stream
         .start(&mut lp, |_, _, event| match event? {
@@ -241,7 +241,7 @@ fn a_panic_in_the_end_of_a_stream_still_ends_it() {
 
 #[test]
 fn a_panic_in_on_failure_keeps_it() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_failure(|_, log, _| {
         if log.is_empty() {
             log.push("panic".into());
@@ -260,7 +260,7 @@ fn a_panic_in_on_failure_keeps_it() {
 
 #[test]
 fn a_panic_while_accepting_closes_the_stream_and_not_the_listener() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let listener = TcpListener::bind(&mut lp, "127.0.0.1:0").unwrap();
     let addr = listener.local_addr(&mut lp).unwrap();
     listener
@@ -279,5 +279,5 @@ fn a_panic_while_accepting_closes_the_stream_and_not_the_listener() {
     assert!(listener.is_open(&lp));
     lp.run(&mut log).unwrap();
     assert_eq!(log, ["panic", "accepted"]);
-    assert_eq!(drain(&mut peers[0]).unwrap(), b"");
+    assert_eq!(read_to_eof(&mut peers[0]).unwrap(), b"");
 }

@@ -8,7 +8,7 @@ use ringback::{
 };
 use tempfile::TempDir;
 
-use crate::world::*;
+use crate::common::*;
 
 fn dir() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -26,7 +26,7 @@ fn a_whole_file_is_read_whatever_its_size() {
     for size in [0, 1, 4096, 65_536, 262_143, 262_144, 262_145, 3_000_000] {
         let contents: Vec<u8> = (0..size).map(|n: u32| (n * 31) as u8).collect();
         let path = file_with(&dir, &contents);
-        let mut lp = world();
+        let mut lp = new_loop();
         fs::read(&mut lp, &path, move |_, log, bytes| {
             assert!(bytes? == contents);
             note(log, "read")
@@ -38,7 +38,7 @@ fn a_whole_file_is_read_whatever_its_size() {
 
 #[test]
 fn files_that_say_they_are_empty_are_read_to_their_end() {
-    let mut lp = world();
+    let mut lp = new_loop();
     fs::read(&mut lp, "/proc/self/status", |_, log, bytes| {
         assert!(String::from_utf8(bytes?)?.contains("Name:"));
         note(log, "read")
@@ -60,7 +60,7 @@ fn what_goes_wrong_names_the_act_and_the_path() {
         ("read", PathBuf::from("with\0zero"), "InvalidInput"),
     ];
     for (op, path, kind) in cases {
-        let mut lp = world();
+        let mut lp = new_loop();
         let told = move |log: &mut Log, error: ringback::Error| {
             note(log, format!("{:?}", error.io_kind().unwrap()))?;
             note(log, error.to_string())
@@ -81,7 +81,7 @@ fn what_goes_wrong_names_the_act_and_the_path() {
 #[test]
 fn a_directory_opens_but_cannot_be_read() {
     let dir = dir();
-    let mut lp = world();
+    let mut lp = new_loop();
     File::open(&mut lp, dir.path(), |lp, _, file| {
         let file = file?;
         file.read_at(lp, 0, Vec::with_capacity(10), move |lp, log, result| {
@@ -100,7 +100,7 @@ fn a_directory_opens_but_cannot_be_read() {
 fn writing_makes_or_replaces_a_file() {
     let dir = dir();
     let path = file_with(&dir, "a long text that was there");
-    let mut lp = world();
+    let mut lp = new_loop();
     fs::write(&mut lp, &path, String::from("short"), |_, log, result| result.and(note(log, "written")))
         .unwrap();
     assert_eq!(run(&mut lp), ["written"]);
@@ -109,8 +109,9 @@ fn writing_makes_or_replaces_a_file() {
 
 #[test]
 fn a_full_disk_is_told() {
-    let mut lp = world();
-    fs::write(&mut lp, "/dev/full", "x", |_, log, result| note(log, kind(&result.unwrap_err()))).unwrap();
+    let mut lp = new_loop();
+    fs::write(&mut lp, "/dev/full", "x", |_, log, result| note(log, describe_error(&result.unwrap_err())))
+        .unwrap();
     assert_eq!(run(&mut lp), ["write StorageFull"]);
 }
 
@@ -120,7 +121,7 @@ fn metadata_tells_what_a_path_is_and_follows_links_or_not() {
     let path = file_with(&dir, "12345");
     let link = dir.path().join("link");
     symlink(&path, &link).unwrap();
-    let mut lp = world();
+    let mut lp = new_loop();
     for (name, path) in [("file", path), ("link", link.clone()), ("dir", dir.path().to_owned())] {
         fs::metadata(&mut lp, path, move |_, log, found| {
             let found = found?;
@@ -145,7 +146,7 @@ fn with_file(
 ) -> (Log, Vec<u8>) {
     let dir = dir();
     let path = file_with(&dir, contents);
-    let mut lp = world();
+    let mut lp = new_loop();
     let options = OpenOptions::new().read(true).write(true);
     options.open(&mut lp, &path, move |lp, _, file| with(lp, file?)).unwrap();
     let log = run(&mut lp);
@@ -164,7 +165,10 @@ fn reading_at_an_offset_fills_the_buffer_unless_the_file_ends() {
                 Ok(())
             })?;
         }
-        assert_eq!(kind(&file.read_at(lp, 0, Vec::new(), |_, _, _| panic!()).unwrap_err()), "invalid");
+        assert_eq!(
+            describe_error(&file.read_at(lp, 0, Vec::new(), |_, _, _| panic!()).unwrap_err()),
+            "invalid"
+        );
         Ok(())
     });
     assert_eq!(log, ["0 \"0123\"", "8 \"89\"", "10 \"\"", "1099511627776 \"\""]);
@@ -203,7 +207,7 @@ fn writing_at_an_offset_extends_the_file() {
 fn appending_writes_at_the_end_wherever_that_is() {
     let dir = dir();
     let path = file_with(&dir, "log:");
-    let mut lp = world();
+    let mut lp = new_loop();
     let other = path.clone();
     OpenOptions::new()
         .append(true)
@@ -256,11 +260,11 @@ fn a_file_can_be_cut_extended_synced_and_looked_at() {
 fn a_file_that_is_made_anew_must_not_be_there() {
     let dir = dir();
     let path = file_with(&dir, "");
-    let mut lp = world();
+    let mut lp = new_loop();
     OpenOptions::new()
         .write(true)
         .create_new(true)
-        .open(&mut lp, &path, |_, log, file| note(log, kind(&file.unwrap_err())))
+        .open(&mut lp, &path, |_, log, file| note(log, describe_error(&file.unwrap_err())))
         .unwrap();
     assert_eq!(run(&mut lp), ["open AlreadyExists"]);
 }
@@ -269,13 +273,13 @@ fn a_file_that_is_made_anew_must_not_be_there() {
 fn an_open_file_does_not_hold_the_loop() {
     let dir = dir();
     let path = file_with(&dir, "x");
-    let mut lp = world();
+    let mut lp = new_loop();
     File::open(&mut lp, &path, |_, log, file| {
         file?;
         note(log, "open")
     })
     .unwrap();
-    assert_eq!(run_through(&mut lp).unwrap(), ["open"]);
+    assert_eq!(run_while_alive(&mut lp).unwrap(), ["open"]);
     assert_eq!(lp.handles().len(), 1);
 }
 
@@ -283,7 +287,7 @@ fn an_open_file_does_not_hold_the_loop() {
 fn a_file_whose_open_callback_fails_is_closed() {
     let dir = dir();
     let path = file_with(&dir, "x");
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_failure(|_, log, failure| note(log, failure.error.to_string()));
     File::open(&mut lp, &path, |_, _, file| {
         file?;
@@ -311,7 +315,8 @@ fn an_operation_that_no_worker_has_begun_can_be_cancelled() {
     let path = dir.path().join("never");
     let (mut lp, go, _) = held_up();
     let request =
-        fs::write(&mut lp, &path, "x", |_, log, result| note(log, kind(&result.unwrap_err()))).unwrap();
+        fs::write(&mut lp, &path, "x", |_, log, result| note(log, describe_error(&result.unwrap_err())))
+            .unwrap();
     request.cancel(&mut lp).unwrap();
     go.send(()).unwrap();
     assert_eq!(run(&mut lp), ["canceled"]);
@@ -325,7 +330,8 @@ fn closing_a_file_cancels_what_has_not_begun_and_every_operation_is_answered_bef
     let (mut lp, go, _) = held_up();
     let file = File::from_std(&mut lp, std::fs::OpenOptions::new().write(true).open(&path).unwrap()).unwrap();
     for _ in 0..2 {
-        file.write_at(&mut lp, 0, "y", |_, log, result| note(log, kind(&result.unwrap_err()))).unwrap();
+        file.write_at(&mut lp, 0, "y", |_, log, result| note(log, describe_error(&result.unwrap_err())))
+            .unwrap();
     }
     file.close_then(&mut lp, |_, log| note(log, "closed"));
     lp.verify();
@@ -338,7 +344,7 @@ fn closing_a_file_cancels_what_has_not_begun_and_every_operation_is_answered_bef
 fn a_file_that_is_being_written_is_closed_after_that() {
     let dir = dir();
     let path = file_with(&dir, "");
-    let mut lp = world();
+    let mut lp = new_loop();
     let file = File::from_std(&mut lp, std::fs::OpenOptions::new().write(true).open(&path).unwrap()).unwrap();
     let much = vec![7; 20 << 20];
     file.write_at(&mut lp, 0, much, |_, log, result| {
@@ -357,7 +363,7 @@ fn a_file_that_is_being_written_is_closed_after_that() {
 fn a_file_can_be_given_back() {
     let dir = dir();
     let path = file_with(&dir, "back");
-    let mut lp = world();
+    let mut lp = new_loop();
     let file = File::from_std(&mut lp, std::fs::File::open(&path).unwrap()).unwrap();
     let std_file = file.into_std(&mut lp).unwrap();
     assert_eq!(std::io::read_to_string(std_file).unwrap(), "back");
@@ -367,7 +373,7 @@ fn a_file_can_be_given_back() {
 #[test]
 fn an_operation_holds_the_loop_and_one_that_fails_unheard_is_no_panic() {
     let dir = dir();
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_failure(|_, log, failure| note(log, failure.origin.kind.to_string()));
     fs::read(&mut lp, dir.path().join("missing"), |_, _, bytes| bytes.map(drop)).unwrap();
     assert!(lp.is_alive());
@@ -380,7 +386,7 @@ fn reading_a_pipe_does_not_disturb_its_writer_and_does_not_block_the_loop() {
     let path = dir.path().join("pipe");
     // The command, because not every system has a call that is wrapped.
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-    let mut lp = world();
+    let mut lp = new_loop();
     let read = Rc::new(std::cell::Cell::new(false));
     let seen = read.clone();
     fs::read(&mut lp, &path, move |_, log, bytes| {
@@ -411,7 +417,7 @@ fn can_read_cached(path: &std::path::Path) -> bool {
 /// Once, so that the loop knows what sort of file system it is.
 #[cfg(target_os = "linux")]
 fn look_at(path: &std::path::Path) {
-    let mut lp = world();
+    let mut lp = new_loop();
     fs::metadata(&mut lp, path, |_, _, _| Ok(())).unwrap();
     run(&mut lp);
 }
@@ -434,7 +440,7 @@ fn closing_a_file_cancels_its_own_operations_alone_and_in_the_order_of_asking() 
     }
     for number in 0..20 {
         let tell = move |_: &mut Loop<Log>, log: &mut Log, written: Result<usize, ringback::Error>| {
-            let what = written.map_or_else(|error| kind(&error), |_| "done".into());
+            let what = written.map_or_else(|error| describe_error(&error), |_| "done".into());
             note(log, format!("{number} {what}"))
         };
         files[number % 2].write_at(&mut lp, 0, "text", tell).unwrap();
@@ -454,7 +460,7 @@ fn a_file_that_is_given_back_has_no_flag_that_nobody_asked_for() {
     let dir = dir();
     let path = file_with(&dir, "text");
     for _ in 0..2 {
-        let mut lp = world();
+        let mut lp = new_loop();
         File::open(&mut lp, &path, |lp, log, file| {
             let flags = rustix::fs::fcntl_getfl(file?.into_std(lp)?).map_err(std::io::Error::from)?;
             assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK));
@@ -482,7 +488,7 @@ fn metadata_is_the_same_whoever_finds_it() {
             let Ok(expected) = expected else { continue };
             // Twice: the second time it is in memory for sure.
             for _ in 0..2 {
-                let mut lp = world();
+                let mut lp = new_loop();
                 let (expected, path) = (expected.clone(), path.clone());
                 let subject = path.clone();
                 let compare = move |_: &mut Loop<Log>, log: &mut Log, found: Result<fs::Metadata, _>| {

@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use ringback::{Idle, Kind, Timer, fs, net::TcpListener, work};
 
-use crate::world::*;
+use crate::common::*;
 
 #[test]
 fn why_alive_says_what_holds_the_loop_where_it_was_started_and_what_it_waits_for() {
-    let mut lp = world();
+    let mut lp = new_loop();
     assert_eq!(lp.why_alive().to_string(), "nothing keeps the loop running\n");
-    let timer = Timer::after(&mut lp, LONG, never).unwrap();
+    let timer = Timer::after(&mut lp, LONG, must_not_run).unwrap();
     let line = line!() - 1;
     timer.set_name(&mut lp, "nightly").unwrap();
-    let quiet = Timer::after(&mut lp, LONG, never).unwrap();
+    let quiet = Timer::after(&mut lp, LONG, must_not_run).unwrap();
     quiet.unref(&mut lp).unwrap();
     let (stream, _peer) = pair(&mut lp);
     stream.write(&mut lp, vec![7; 16 << 20]).unwrap();
@@ -33,7 +33,7 @@ fn why_alive_says_what_holds_the_loop_where_it_was_started_and_what_it_waits_for
 
 #[test]
 fn requests_are_listed_with_where_they_were_asked_for() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.defer(|_, _| Ok(()));
     work::run(&mut lp, || (), |_, _, _| Ok(())).unwrap();
     fs::write(&mut lp, "/dev/null", "x", |_, _, _| Ok(())).unwrap();
@@ -47,7 +47,7 @@ fn requests_are_listed_with_where_they_were_asked_for() {
 
 #[test]
 fn a_handle_that_is_closing_says_so() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let listener = TcpListener::bind(&mut lp, "127.0.0.1:0").unwrap();
     listener.close(&mut lp);
     assert!(lp.why_alive().to_string().contains(", closing"));
@@ -56,7 +56,7 @@ fn a_handle_that_is_closing_says_so() {
 
 #[test]
 fn slow_callbacks_are_reported_with_their_place() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_slow(5 * MS, |_, log, slow| {
         assert!(slow.took >= 5 * MS && slow.origin.started_at.file().ends_with("inspect.rs"));
         note(log, format!("{} {:?}", slow.origin.kind, slow.origin.name))
@@ -75,7 +75,7 @@ fn slow_callbacks_are_reported_with_their_place() {
 
 #[test]
 fn an_error_from_on_slow_ends_run() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_slow(Duration::ZERO, |_, _, slow| Err(ringback::Error::other(slow.to_string())));
     lp.defer(|_, _| Ok(()));
     let error = lp.run(&mut Log::new()).unwrap_err().to_string();
@@ -84,7 +84,7 @@ fn an_error_from_on_slow_ends_run() {
 
 #[test]
 fn the_counters_count() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     record(&mut lp, stream, "stream");
     send(&mut peer, "12345");
@@ -107,7 +107,7 @@ fn the_counters_count() {
 
 #[test]
 fn time_in_callbacks_is_busy_time() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let idle = Idle::new(&mut lp).unwrap();
     idle.start(&mut lp, move |lp, _| {
         let clock = Instant::now();
@@ -123,7 +123,7 @@ fn time_in_callbacks_is_busy_time() {
 
 #[test]
 fn the_debug_form_of_ids_and_loops_is_short() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let timer = Timer::new(&mut lp).unwrap();
     assert!(format!("{timer:?}").starts_with("Timer("));
     assert!(format!("{lp:?}").contains("handles: 1"));

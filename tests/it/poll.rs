@@ -7,11 +7,11 @@ use std::{
 
 use ringback::{Poll, poll::Interest};
 
-use crate::world::*;
+use crate::common::*;
 
 #[test]
 fn readiness_is_told_as_long_as_it_is_true() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"abc").unwrap();
     let poll = Poll::new(&mut lp, &ours).unwrap();
@@ -30,7 +30,7 @@ fn readiness_is_told_as_long_as_it_is_true() {
 
 #[test]
 fn interest_can_be_changed_within_the_callback() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let poll = Poll::new(&mut lp, &ours).unwrap();
     poll.start(&mut lp, Interest::WRITABLE, move |lp, log, ready| {
@@ -49,7 +49,7 @@ fn interest_can_be_changed_within_the_callback() {
 
 #[test]
 fn a_peer_that_goes_away_is_told() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let poll = Poll::new(&mut lp, &ours).unwrap();
     poll.start(&mut lp, Interest::READABLE | Interest::DISCONNECT, move |lp, log, ready| {
@@ -64,7 +64,7 @@ fn a_peer_that_goes_away_is_told() {
 
 #[test]
 fn a_pipe_that_nobody_reads_is_told_as_writable_and_in_error() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     let poll = Poll::new(&mut lp, &writer).unwrap();
     drop(reader);
@@ -79,7 +79,7 @@ fn a_pipe_that_nobody_reads_is_told_as_writable_and_in_error() {
 
 #[test]
 fn a_regular_file_cannot_be_waited_for() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let file = std::fs::File::open("Cargo.toml").unwrap();
     let poll = Poll::new(&mut lp, &file).unwrap();
     let error = poll.start(&mut lp, Interest::READABLE, |_, _, _| Ok(())).unwrap_err();
@@ -92,7 +92,7 @@ fn a_regular_file_cannot_be_waited_for() {
 
 #[test]
 fn the_applications_descriptor_may_be_closed_at_any_time() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let poll = Poll::new(&mut lp, &ours).unwrap();
     drop(ours);
@@ -107,7 +107,7 @@ fn the_applications_descriptor_may_be_closed_at_any_time() {
 
 #[test]
 fn several_polls_may_watch_one_descriptor() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     for name in ["one", "two"] {
         let poll = Poll::new(&mut lp, &ours).unwrap();
@@ -125,13 +125,13 @@ fn several_polls_may_watch_one_descriptor() {
 
 #[test]
 fn a_stopped_poll_tells_nothing_even_if_its_peer_is_gone_and_the_loop_does_not_spin() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let poll = Poll::new(&mut lp, &ours).unwrap();
     poll.start(&mut lp, Interest::READABLE, |_, _, _| panic!()).unwrap();
     poll.stop(&mut lp).unwrap();
     drop(theirs);
-    let timer = ringback::Timer::after(&mut lp, LONG, never).unwrap();
+    let timer = ringback::Timer::after(&mut lp, LONG, must_not_run).unwrap();
     lp.run_for(&mut Log::new(), 10 * MS).unwrap();
     assert!(lp.metrics().turns < 50);
     timer.close(&mut lp);

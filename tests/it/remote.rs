@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use ringback::{Error, Kind, Loop};
 
-use crate::world::*;
+use crate::common::*;
 
 #[test]
 fn posts_run_in_order_on_the_loops_thread_and_run_waits_for_those_who_may_post() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let remote = lp.remote();
     let home = std::thread::current().id();
     let thread = std::thread::spawn(move || {
@@ -28,7 +28,7 @@ fn posts_run_in_order_on_the_loops_thread_and_run_waits_for_those_who_may_post()
 
 #[test]
 fn a_post_can_do_whatever_a_callback_can() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let remote = lp.remote();
     std::thread::spawn(move || {
         remote.post(|lp, _| {
@@ -59,15 +59,15 @@ fn the_state_need_not_be_fit_for_threads() {
 
 #[test]
 fn posting_to_a_loop_that_is_gone_is_an_error() {
-    let lp = world();
+    let lp = new_loop();
     let remote = lp.remote();
     drop(lp);
-    assert_eq!(kind(&remote.post(|_, _| Ok(())).unwrap_err()), "loop gone");
+    assert_eq!(describe_error(&remote.post(|_, _| Ok(())).unwrap_err()), "disconnected");
 }
 
 #[test]
 fn a_post_that_never_ran_is_dropped_with_the_loop() {
-    let lp = world();
+    let lp = new_loop();
     let remote = lp.remote();
     let (sender, receiver) = std::sync::mpsc::channel::<()>();
     remote
@@ -82,7 +82,7 @@ fn a_post_that_never_ran_is_dropped_with_the_loop() {
 
 #[test]
 fn a_remote_holds_the_loop_unless_it_is_unreferenced() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let remote = lp.remote();
     let clone = remote.clone();
     assert!(lp.is_alive());
@@ -99,7 +99,7 @@ fn a_remote_holds_the_loop_unless_it_is_unreferenced() {
 
 #[test]
 fn a_remote_that_is_dropped_while_the_loop_waits_lets_it_end() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let remote = lp.remote();
     let thread = std::thread::spawn(move || {
         std::thread::yield_now();
@@ -111,7 +111,7 @@ fn a_remote_that_is_dropped_while_the_loop_waits_lets_it_end() {
 
 #[test]
 fn a_post_that_fails_is_a_failure_of_the_loop() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_failure(|_, log, failure| {
         assert_eq!((failure.origin.kind, failure.origin.handle), (Kind::Post, None));
         assert!(failure.origin.started_at.file().ends_with("remote.rs"));

@@ -4,7 +4,7 @@ use rustix::process::{Signal as Number, getpid, kill_process};
 
 use ringback::{Loop, Signal};
 
-use crate::world::*;
+use crate::common::*;
 
 fn kill(number: Number) {
     kill_process(getpid(), number).unwrap();
@@ -17,7 +17,7 @@ fn every_watcher_in_every_loop_and_thread_is_told() {
         .map(|_| {
             let (ready, is_ready) = std::sync::mpsc::channel();
             let thread = std::thread::spawn(move || {
-                let mut lp = world();
+                let mut lp = new_loop();
                 for name in ["one", "two"] {
                     let signal = Signal::new(&mut lp).unwrap();
                     signal
@@ -43,7 +43,7 @@ fn every_watcher_in_every_loop_and_thread_is_told() {
 
 #[test]
 fn a_signal_that_is_watched_once_is_stopped_before_the_callback() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let signal = Signal::new(&mut lp).unwrap();
     signal
         .start_once(&mut lp, Number::WINCH.as_raw(), move |lp, log, _| {
@@ -53,7 +53,7 @@ fn a_signal_that_is_watched_once_is_stopped_before_the_callback() {
         .unwrap();
     kill(Number::WINCH);
     kill(Number::WINCH);
-    assert_eq!(run_through(&mut lp).unwrap(), ["once"]);
+    assert_eq!(run_while_alive(&mut lp).unwrap(), ["once"]);
 }
 
 /// What the process does at a signal, from the system: whether it is caught.
@@ -69,8 +69,8 @@ fn caught(number: Number) -> bool {
 fn the_last_watcher_gives_the_signal_back() {
     let number = Number::URG;
     assert!(!caught(number));
-    let mut one = world();
-    let mut two = world();
+    let mut one = new_loop();
+    let mut two = new_loop();
     let first = Signal::on(&mut one, number.as_raw(), |_, _, _| Ok(())).unwrap();
     let second = Signal::on(&mut one, number.as_raw(), |_, _, _| Ok(())).unwrap();
     let third = Signal::on(&mut two, number.as_raw(), |_, _, _| Ok(())).unwrap();
@@ -88,7 +88,7 @@ fn the_last_watcher_gives_the_signal_back() {
 
 #[test]
 fn a_signal_that_cannot_be_caught_is_refused() {
-    let mut lp = world();
+    let mut lp = new_loop();
     for signum in [0, -1, 9999, Number::KILL.as_raw(), Number::STOP.as_raw()] {
         let error = Signal::on(&mut lp, signum, |_, _, _| Ok(())).unwrap_err();
         assert!(error.to_string().starts_with(&format!("watch signal {signum}: ")), "{error}");
@@ -98,7 +98,7 @@ fn a_signal_that_cannot_be_caught_is_refused() {
 
 #[test]
 fn a_watcher_can_change_to_another_signal() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let signal = Signal::on(&mut lp, Number::TTIN.as_raw(), |_, _, _| panic!()).unwrap();
     signal
         .start(&mut lp, Number::TTOU.as_raw(), move |lp, log, _| {
@@ -112,7 +112,7 @@ fn a_watcher_can_change_to_another_signal() {
 
 #[test]
 fn a_signal_that_is_stopped_by_another_watcher_of_the_same_delivery_is_not_told() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let number = Number::IO.as_raw();
     let one = Signal::new(&mut lp).unwrap();
     let two = Signal::new(&mut lp).unwrap();
@@ -133,7 +133,7 @@ fn loops_come_and_go_while_signals_rain() {
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         // So that the default never applies in between.
-        let mut keeper = world();
+        let mut keeper = new_loop();
         Signal::on(&mut keeper, number.as_raw(), |_, _, _| Ok(())).unwrap();
         let rain = scope.spawn(|| {
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
@@ -141,7 +141,7 @@ fn loops_come_and_go_while_signals_rain() {
             }
         });
         for _ in 0..200 {
-            let mut lp: Loop<Log> = world();
+            let mut lp: Loop<Log> = new_loop();
             let signal = Signal::new(&mut lp).unwrap();
             signal
                 .start(&mut lp, number.as_raw(), move |lp, log, _| {

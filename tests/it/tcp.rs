@@ -7,7 +7,7 @@ use ringback::{
     net::{self, Event, Keepalive, ListenOptions, Payload, TcpListener, TcpStream},
 };
 
-use crate::world::*;
+use crate::common::*;
 
 /// A listener that echoes.
 fn echo(lp: &mut Loop<Log>) -> (TcpListener, std::net::SocketAddr) {
@@ -30,14 +30,14 @@ fn echo(lp: &mut Loop<Log>) -> (TcpListener, std::net::SocketAddr) {
 
 #[test]
 fn a_conversation_between_two_streams_of_one_loop() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (listener, addr) = echo(&mut lp);
     TcpStream::connect(&mut lp, addr, move |lp, log, conn| {
         let conn = conn?;
         log.push("connected".into());
         conn.write(lp, "hello")?;
         conn.start(lp, move |lp, log, event| {
-            log.push(describe(&event));
+            log.push(describe_event(&event));
             match event? {
                 Event::Data(_) => conn.shutdown(lp)?,
                 Event::End => conn.close(lp),
@@ -53,7 +53,7 @@ fn a_conversation_between_two_streams_of_one_loop() {
 
 #[test]
 fn every_sort_of_payload_arrives_in_the_order_of_writing() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     let large: Vec<u8> = (0..100_000).map(|n| n as u8).collect();
     stream.write(&mut lp, "str ").unwrap();
@@ -73,7 +73,7 @@ fn every_sort_of_payload_arrives_in_the_order_of_writing() {
     }
     stream.write(&mut lp, Payload::from("end")).unwrap();
     stream.finish(&mut lp).unwrap();
-    let reader = std::thread::spawn(move || drain(&mut peer).unwrap());
+    let reader = std::thread::spawn(move || read_to_eof(&mut peer).unwrap());
     run(&mut lp);
     let mut expected = b"str array slice String Vec Box Rc Arc Cow ".to_vec();
     (0..9).for_each(|_| expected.extend(&large));
@@ -83,7 +83,7 @@ fn every_sort_of_payload_arrives_in_the_order_of_writing() {
 
 #[test]
 fn sixteen_writes_in_a_callback_leave_in_one_packet() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     stream
         .start(&mut lp, move |lp, _, event| {
@@ -106,14 +106,14 @@ fn sixteen_writes_in_a_callback_leave_in_one_packet() {
 
 #[test]
 fn a_stream_that_had_to_wait_and_has_sent_everything_lets_the_loop_sleep() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     stream.set_watermarks(&mut lp, 1 << 20, 1 << 30).unwrap();
     stream.start(&mut lp, |_, _, _| Ok(())).unwrap();
     stream.write(&mut lp, vec![7; 16 << 20]).unwrap();
     run_until(&mut lp, &mut Log::new(), |lp, _| lp.metrics().bytes_sent > 0);
     assert!(stream.queued(&lp) > 0);
-    let reader = std::thread::spawn(move || take(&mut peer, 16 << 20).len());
+    let reader = std::thread::spawn(move || read_exact(&mut peer, 16 << 20).len());
     run_until(&mut lp, &mut Log::new(), |lp, _| stream.queued(lp) == 0);
     let before = lp.metrics().turns;
     lp.run_for(&mut Log::new(), 10 * MS).unwrap();
@@ -125,13 +125,13 @@ fn a_stream_that_had_to_wait_and_has_sent_everything_lets_the_loop_sleep() {
 
 #[test]
 fn flush_sends_before_the_callback_returns() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     lp.defer(move |lp, log| {
         stream.write(lp, "now")?;
         stream.flush(lp)?;
         assert_eq!(stream.queued(lp), 0);
-        assert_eq!(take(&mut peer, 3), b"now");
+        assert_eq!(read_exact(&mut peer, 3), b"now");
         stream.close(lp);
         note(log, "flushed")
     });
@@ -140,7 +140,7 @@ fn flush_sends_before_the_callback_returns() {
 
 #[test]
 fn a_broadcast_reaches_every_stream_that_is_open() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let mut pairs: Vec<_> = (0..5).map(|_| pair(&mut lp)).collect();
     pairs[2].0.close(&mut lp);
     let streams: Vec<_> = pairs.iter().map(|(stream, _)| *stream).collect();
@@ -157,14 +157,14 @@ fn a_broadcast_reaches_every_stream_that_is_open() {
             2 => String::new(),
             _ => format!("short {long}"),
         };
-        assert_eq!(drain(peer).unwrap(), expected.as_bytes());
+        assert_eq!(read_to_eof(peer).unwrap(), expected.as_bytes());
     }
 }
 
 #[test]
 fn a_broadcast_to_a_full_queue_ends_that_connection_and_no_other() {
-    let mut lp = world();
-    lp.on_failure(|_, log, failure| note(log, kind(&failure.error)));
+    let mut lp = new_loop();
+    lp.on_failure(|_, log, failure| note(log, describe_error(&failure.error)));
     let (slow, _slow_peer) = pair(&mut lp);
     let (quick, mut quick_peer) = pair(&mut lp);
     slow.start(&mut lp, |_, log, event| match event? {
@@ -179,14 +179,14 @@ fn a_broadcast_to_a_full_queue_ends_that_connection_and_no_other() {
     let mut log = Log::new();
     run_until(&mut lp, &mut log, |_, log| log.len() == 2);
     assert_eq!(log, ["queue full", "slow closed"]);
-    assert_eq!(take(&mut quick_peer, 4), b"news");
+    assert_eq!(read_exact(&mut quick_peer, 4), b"news");
     quick.close(&mut lp);
     run(&mut lp);
 }
 
 #[test]
 fn a_write_to_a_queue_over_its_limit_queues_nothing() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, _peer) = pair(&mut lp);
     stream.set_queue_limit(&mut lp, 100).unwrap();
     stream.write(&mut lp, vec![7; 64 << 20]).unwrap(); // one write may pass it
@@ -202,14 +202,14 @@ fn a_write_to_a_queue_over_its_limit_queues_nothing() {
 
 #[test]
 fn drained_is_told_when_the_queue_has_been_high_and_is_low_again() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     stream.set_watermarks(&mut lp, 1000, 1 << 20).unwrap();
     record(&mut lp, stream, "stream");
     stream.write(&mut lp, "little").unwrap();
     stream.write(&mut lp, vec![7; 8 << 20]).unwrap();
     let reader = std::thread::spawn(move || {
-        take(&mut peer, 6 + (8 << 20));
+        read_exact(&mut peer, 6 + (8 << 20));
         peer
     });
     let mut log = Log::new();
@@ -222,15 +222,15 @@ fn drained_is_told_when_the_queue_has_been_high_and_is_low_again() {
 
 #[test]
 fn watermarks_in_the_wrong_order_are_refused() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, _peer) = pair(&mut lp);
-    assert_eq!(kind(&stream.set_watermarks(&mut lp, 5, 5).unwrap_err()), "invalid");
-    assert_eq!(kind(&stream.set_watermarks(&mut lp, 0, 5 << 30).unwrap_err()), "invalid");
+    assert_eq!(describe_error(&stream.set_watermarks(&mut lp, 5, 5).unwrap_err()), "invalid");
+    assert_eq!(describe_error(&stream.set_watermarks(&mut lp, 0, 5 << 30).unwrap_err()), "invalid");
 }
 
 #[test]
 fn a_stream_does_not_read_while_its_own_queue_is_above_the_high_watermark() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     stream.set_watermarks(&mut lp, 1000, 100_000).unwrap();
     stream
@@ -260,7 +260,7 @@ fn a_stream_does_not_read_while_its_own_queue_is_above_the_high_watermark() {
     // And goes on when the peer reads.
     peer.set_nonblocking(false).unwrap();
     peer.shutdown(std::net::Shutdown::Write).unwrap();
-    let reader = std::thread::spawn(move || take(&mut peer, sent).len());
+    let reader = std::thread::spawn(move || read_exact(&mut peer, sent).len());
     run_until(&mut lp, &mut log, |lp, _| lp.metrics().bytes_sent == sent as u64);
     assert_eq!(reader.join().unwrap(), sent);
     stream.close(&mut lp);
@@ -269,7 +269,7 @@ fn a_stream_does_not_read_while_its_own_queue_is_above_the_high_watermark() {
 
 #[test]
 fn without_auto_pause_a_stream_reads_on() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     stream.set_auto_pause(&mut lp, false).unwrap();
     stream.write(&mut lp, vec![7; 8 << 20]).unwrap();
@@ -284,7 +284,7 @@ fn without_auto_pause_a_stream_reads_on() {
 
 #[test]
 fn a_stopped_stream_reads_nothing_until_it_is_resumed() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     record(&mut lp, stream, "stream");
     stream.stop(&mut lp).unwrap();
@@ -303,7 +303,7 @@ fn a_stopped_stream_reads_nothing_until_it_is_resumed() {
 
 #[test]
 fn a_stopped_stream_whose_peer_resets_does_not_make_the_loop_spin() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, peer) = pair(&mut lp);
     record(&mut lp, stream, "stream");
     stream.stop(&mut lp).unwrap();
@@ -321,11 +321,11 @@ fn a_stopped_stream_whose_peer_resets_does_not_make_the_loop_spin() {
 
 #[test]
 fn a_callback_that_starts_the_stream_anew_hands_it_over() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     stream
         .start(&mut lp, move |lp, log, event| {
-            log.push(format!("first {}", describe(&event)));
+            log.push(format!("first {}", describe_event(&event)));
             record(lp, stream, "second");
             Ok(())
         })
@@ -342,7 +342,7 @@ fn a_callback_that_starts_the_stream_anew_hands_it_over() {
 
 #[test]
 fn data_can_be_changed_in_place() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     stream
         .start(&mut lp, move |lp, _, event| {
@@ -355,14 +355,14 @@ fn data_can_be_changed_in_place() {
         .unwrap();
     send(&mut peer, "loud");
     run_until(&mut lp, &mut Log::new(), |lp, _| lp.metrics().bytes_sent == 4);
-    assert_eq!(take(&mut peer, 4), b"LOUD");
+    assert_eq!(read_exact(&mut peer, 4), b"LOUD");
     stream.close(&mut lp);
     run(&mut lp);
 }
 
 #[test]
 fn ends_that_cross_close_a_finishing_stream_once() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     record(&mut lp, stream, "stream");
     stream.write(&mut lp, "bye").unwrap();
@@ -370,18 +370,18 @@ fn ends_that_cross_close_a_finishing_stream_once() {
     stream.finish(&mut lp).unwrap();
     peer.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(run(&mut lp), ["stream end", "stream closed"]);
-    assert_eq!(drain(&mut peer).unwrap(), b"bye");
+    assert_eq!(read_to_eof(&mut peer).unwrap(), b"bye");
 }
 
 #[test]
 fn a_finishing_stream_waits_for_the_peers_end_and_hears_what_it_says_until_then() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     record(&mut lp, stream, "stream");
     stream.finish(&mut lp).unwrap();
     let mut log = Log::new();
     lp.poll_once(&mut log).unwrap();
-    assert_eq!(drain(&mut peer).unwrap(), b"");
+    assert_eq!(read_to_eof(&mut peer).unwrap(), b"");
     send(&mut peer, "last words");
     run_until(&mut lp, &mut log, |_, log| !log.is_empty());
     drop(peer);
@@ -391,34 +391,38 @@ fn a_finishing_stream_waits_for_the_peers_end_and_hears_what_it_says_until_then(
 
 #[test]
 fn a_finishing_stream_that_does_not_read_is_closed_when_everything_is_sent() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     stream.write(&mut lp, vec![7; 4 << 20]).unwrap();
     stream.finish(&mut lp).unwrap();
-    let reader = std::thread::spawn(move || drain(&mut peer).unwrap().len());
+    let reader = std::thread::spawn(move || read_to_eof(&mut peer).unwrap().len());
     run(&mut lp);
     assert_eq!(reader.join().unwrap(), 4 << 20);
 }
 
 #[test]
 fn close_reset_resets() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     record(&mut lp, stream, "stream");
     stream.close_reset(&mut lp).unwrap();
-    assert_eq!(drain(&mut peer).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(read_to_eof(&mut peer).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     assert_eq!(run(&mut lp), ["stream closed"]);
 }
 
 #[test]
 fn a_write_to_a_peer_that_is_gone_is_told_to_whoever_waits_for_it() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, peer) = pair(&mut lp);
     record(&mut lp, stream, "stream");
     stream.stop(&mut lp).unwrap();
     reset(peer);
-    stream.write_then(&mut lp, "x", |_, log, result| note(log, kind(&result.unwrap_err()))).unwrap();
-    stream.write_then(&mut lp, "y", |_, log, result| note(log, kind(&result.unwrap_err()))).unwrap();
+    stream
+        .write_then(&mut lp, "x", |_, log, result| note(log, describe_error(&result.unwrap_err())))
+        .unwrap();
+    stream
+        .write_then(&mut lp, "y", |_, log, result| note(log, describe_error(&result.unwrap_err())))
+        .unwrap();
     let log = run(&mut lp);
     assert!(log[0] == "write ConnectionReset" || log[0] == "write BrokenPipe", "{log:?}");
     assert_eq!(log[1..], ["canceled", "stream closed"]);
@@ -426,7 +430,7 @@ fn a_write_to_a_peer_that_is_gone_is_told_to_whoever_waits_for_it() {
 
 #[test]
 fn a_write_callback_that_fails_closes_its_stream() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_failure(|_, log, failure| note(log, failure.to_string().split(' ').next().unwrap()));
     let (stream, _peer) = pair(&mut lp);
     record(&mut lp, stream, "stream");
@@ -436,7 +440,7 @@ fn a_write_callback_that_fails_closes_its_stream() {
 
 #[test]
 fn ten_thousand_queued_writes_arrive_in_order_and_are_answered_in_order() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     let mut expected = String::new();
     for number in 0..10_000 {
@@ -447,7 +451,7 @@ fn ten_thousand_queued_writes_arrive_in_order_and_are_answered_in_order() {
             .unwrap();
     }
     stream.finish(&mut lp).unwrap();
-    let reader = std::thread::spawn(move || drain(&mut peer).unwrap());
+    let reader = std::thread::spawn(move || read_to_eof(&mut peer).unwrap());
     let log = run(&mut lp);
     assert_eq!(reader.join().unwrap(), expected.as_bytes());
     assert!(log.iter().enumerate().all(|(number, line)| *line == number.to_string()));
@@ -456,12 +460,18 @@ fn ten_thousand_queued_writes_arrive_in_order_and_are_answered_in_order() {
 
 #[test]
 fn of_ten_thousand_queued_writes_closed_midway_a_first_part_is_answered_as_sent_and_the_rest_as_canceled() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     let line = "0123456789".repeat(100);
     for number in 0..10_000 {
         let told = move |_: &mut Loop<Log>, log: &mut Log, result: ringback::Result| {
-            note(log, format!("{number} {}", result.map_or_else(|error| kind(&error), |()| "sent".into())))
+            note(
+                log,
+                format!(
+                    "{number} {}",
+                    result.map_or_else(|error| describe_error(&error), |()| "sent".into())
+                ),
+            )
         };
         stream.write_then(&mut lp, line.as_str(), told).unwrap();
     }
@@ -477,7 +487,7 @@ fn of_ten_thousand_queued_writes_closed_midway_a_first_part_is_answered_as_sent_
     }
     assert_eq!(log.len(), 10_000);
     // Every line that was answered as sent arrives; of the next, a part may.
-    let arrived = drain(&mut peer).unwrap();
+    let arrived = read_to_eof(&mut peer).unwrap();
     assert!(
         arrived.len() >= sent * line.len() && arrived.len() < (sent + 1) * line.len(),
         "{}",
@@ -487,12 +497,13 @@ fn of_ten_thousand_queued_writes_closed_midway_a_first_part_is_answered_as_sent_
 
 #[test]
 fn connecting_can_be_given_up() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_failure(|_, _, _| Ok(()));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let stream =
-        TcpStream::connect(&mut lp, addr, |_, log, result| note(log, kind(&result.unwrap_err()))).unwrap();
+        TcpStream::connect(&mut lp, addr, |_, log, result| note(log, describe_error(&result.unwrap_err())))
+            .unwrap();
     stream.close_then(&mut lp, |_, log| note(log, "closed"));
     let log = run(&mut lp);
     // On loopback it may have been connected by the time it was closed: then the answer was on its way.
@@ -517,22 +528,25 @@ fn deaf() -> (std::net::TcpListener, std::net::SocketAddr, Vec<std::net::TcpStre
 
 #[test]
 fn connecting_times_out() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (_listener, addr, _filling) = deaf();
     let stream = TcpStream::connect_timeout(&mut lp, addr, 5 * MS, |_, log, result| {
-        note(log, kind(&result.unwrap_err()))
+        note(log, describe_error(&result.unwrap_err()))
     })
     .unwrap();
-    stream.write_then(&mut lp, "x", |_, log, result| note(log, kind(&result.unwrap_err()))).unwrap();
+    stream
+        .write_then(&mut lp, "x", |_, log, result| note(log, describe_error(&result.unwrap_err())))
+        .unwrap();
     assert_eq!(run(&mut lp), ["timed out connect", "canceled"]);
 }
 
 #[test]
 fn a_stream_that_is_closed_while_it_connects_answers_canceled() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (_listener, addr, _filling) = deaf();
     let stream =
-        TcpStream::connect(&mut lp, addr, |_, log, result| note(log, kind(&result.unwrap_err()))).unwrap();
+        TcpStream::connect(&mut lp, addr, |_, log, result| note(log, describe_error(&result.unwrap_err())))
+            .unwrap();
     record(&mut lp, stream, "stream");
     Timer::after(&mut lp, MS, move |lp, _| {
         stream.close(lp);
@@ -544,34 +558,37 @@ fn a_stream_that_is_closed_while_it_connects_answers_canceled() {
 
 #[test]
 fn a_connect_callback_that_fails_closes_the_stream() {
-    let mut lp = world();
+    let mut lp = new_loop();
     lp.on_failure(|_, log, failure| note(log, failure.error.to_string()));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     TcpStream::connect(&mut lp, listener.local_addr().unwrap(), |_, _, _| Err(Error::other("no"))).unwrap();
     assert_eq!(run(&mut lp), ["no"]);
     let (mut peer, _) = listener.accept().unwrap();
-    assert_eq!(drain(&mut peer).unwrap(), b"");
+    assert_eq!(read_to_eof(&mut peer).unwrap(), b"");
 }
 
 #[test]
 fn a_name_is_no_address() {
-    let mut lp = world();
+    let mut lp = new_loop();
     for wrong in ["localhost:80", "127.0.0.1", "127.0.0.1:99999", ""] {
-        assert_eq!(kind(&TcpListener::bind(&mut lp, wrong).unwrap_err()), "invalid");
-        assert_eq!(kind(&TcpStream::connect(&mut lp, wrong, |_, _, _| panic!()).unwrap_err()), "invalid");
+        assert_eq!(describe_error(&TcpListener::bind(&mut lp, wrong).unwrap_err()), "invalid");
+        assert_eq!(
+            describe_error(&TcpStream::connect(&mut lp, wrong, |_, _, _| panic!()).unwrap_err()),
+            "invalid"
+        );
     }
     assert!(lp.handles().is_empty());
 }
 
 #[test]
 fn an_idle_stream_is_told_and_may_go_on_or_not() {
-    let mut lp = world();
-    lp.on_failure(|_, log, failure| note(log, kind(&failure.error)));
+    let mut lp = new_loop();
+    lp.on_failure(|_, log, failure| note(log, describe_error(&failure.error)));
     let (stream, _peer) = pair(&mut lp);
     stream.set_idle_timeout(&mut lp, Some(3 * MS)).unwrap();
     stream
         .start(&mut lp, |_, log, event| {
-            log.push(describe(&event));
+            log.push(describe_event(&event));
             if log.len() == 2 {
                 event?; // That is enough.
             }
@@ -585,7 +602,7 @@ fn an_idle_stream_is_told_and_may_go_on_or_not() {
 
 #[test]
 fn bytes_that_move_keep_a_stream_from_being_idle() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     stream.set_idle_timeout(&mut lp, Some(500 * MS)).unwrap();
     record(&mut lp, stream, "stream");
@@ -608,9 +625,12 @@ fn bytes_that_move_keep_a_stream_from_being_idle() {
 
 #[test]
 fn an_idle_time_of_zero_is_refused_and_none_turns_it_off() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, _peer) = pair(&mut lp);
-    assert_eq!(kind(&stream.set_idle_timeout(&mut lp, Some(Duration::ZERO)).unwrap_err()), "invalid");
+    assert_eq!(
+        describe_error(&stream.set_idle_timeout(&mut lp, Some(Duration::ZERO)).unwrap_err()),
+        "invalid"
+    );
     stream.set_idle_timeout(&mut lp, Some(MS)).unwrap();
     stream.set_idle_timeout(&mut lp, None).unwrap();
     record(&mut lp, stream, "stream");
@@ -623,7 +643,7 @@ fn an_idle_time_of_zero_is_refused_and_none_turns_it_off() {
 
 #[test]
 fn a_listener_at_its_limit_accepts_again_when_a_stream_is_closed() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let listener = ListenOptions::new().max_connections(2).backlog(16).bind(&mut lp, "127.0.0.1:0").unwrap();
     let addr = listener.local_addr(&mut lp).unwrap();
     let accepted: Rc<RefCell<Vec<TcpStream>>> = Rc::default();
@@ -654,7 +674,7 @@ fn a_listener_at_its_limit_accepts_again_when_a_stream_is_closed() {
 
 #[test]
 fn several_listeners_share_an_address_if_they_ask_for_it() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let options = ListenOptions::new().reuse_port(true);
     let one = options.bind(&mut lp, "127.0.0.1:0").unwrap();
     let addr = one.local_addr(&mut lp).unwrap();
@@ -664,7 +684,7 @@ fn several_listeners_share_an_address_if_they_ask_for_it() {
 
 #[test]
 fn a_server_can_be_started_again_at_once() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (listener, addr) = echo(&mut lp);
     let mut peer = std::net::TcpStream::connect(addr).unwrap();
     send(&mut peer, "x");
@@ -675,13 +695,13 @@ fn a_server_can_be_started_again_at_once() {
     }
     run(&mut lp);
     assert!(!listener.is_open(&lp));
-    drain(&mut peer).unwrap();
+    read_to_eof(&mut peer).unwrap();
     TcpListener::bind(&mut lp, addr).unwrap();
 }
 
 #[test]
 fn the_sockets_options_can_be_set_and_read() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, peer) = pair(&mut lp);
     assert_eq!(stream.local_addr(&mut lp).unwrap(), peer.peer_addr().unwrap());
     assert_eq!(stream.peer_addr(&mut lp).unwrap(), peer.local_addr().unwrap());
@@ -706,7 +726,7 @@ fn the_sockets_options_can_be_set_and_read() {
 
 #[test]
 fn nodelay_is_on_from_the_start_on_both_sides() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let listener = TcpListener::bind(&mut lp, "127.0.0.1:0").unwrap();
     let addr = listener.local_addr(&mut lp).unwrap();
     listener
@@ -731,7 +751,7 @@ fn nodelay_is_on_from_the_start_on_both_sides() {
 
 #[test]
 fn ipv6_works_where_there_is_any() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let Ok(listener) = TcpListener::bind(&mut lp, "[::1]:0") else { return };
     let addr = listener.local_addr(&mut lp).unwrap();
     listener
@@ -749,7 +769,7 @@ fn ipv6_works_where_there_is_any() {
 
 #[test]
 fn a_stream_can_be_given_back_and_the_peer_notices_nothing() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     record(&mut lp, stream, "stream");
     stream.write(&mut lp, "from the loop ").unwrap();
@@ -757,15 +777,15 @@ fn a_stream_can_be_given_back_and_the_peer_notices_nothing() {
     assert_eq!(run(&mut lp), ["stream closed"]);
     send(&mut std_stream, "and after it");
     drop(std_stream);
-    assert_eq!(drain(&mut peer).unwrap(), b"from the loop and after it");
+    assert_eq!(read_to_eof(&mut peer).unwrap(), b"from the loop and after it");
 }
 
 #[test]
 fn a_stream_with_something_queued_is_not_given_back() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, _peer) = pair(&mut lp);
     stream.write(&mut lp, vec![7; 16 << 20]).unwrap();
-    assert_eq!(kind(&stream.into_std(&mut lp).unwrap_err()), "in use");
+    assert_eq!(describe_error(&stream.into_std(&mut lp).unwrap_err()), "in use");
     assert!(stream.is_open(&lp));
     stream.close(&mut lp);
     run(&mut lp);
@@ -774,12 +794,12 @@ fn a_stream_with_something_queued_is_not_given_back() {
 #[test]
 fn closed_is_always_the_last_event_and_comes_once_however_it_ends() {
     for way in ["close", "reset", "peer resets", "finish", "error", "idle"] {
-        let mut lp = world();
+        let mut lp = new_loop();
         lp.on_failure(|_, _, _| Ok(()));
         let (stream, mut peer) = pair(&mut lp);
         stream
             .start(&mut lp, move |lp, log, event| {
-                log.push(describe(&event));
+                log.push(describe_event(&event));
                 match (way, event?) {
                     ("close", Event::Data(_)) => stream.close(lp),
                     ("reset", Event::Data(_)) => stream.close_reset(lp)?,

@@ -2,18 +2,18 @@
 
 use ringback::{Timer, Wake};
 
-use crate::world::*;
+use crate::common::*;
 
 #[test]
 fn a_wake_from_another_thread_ends_a_wait() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let wake = Wake::new(&mut lp, |lp, log| {
         lp.stop();
         note(log, "woken")
     })
     .unwrap();
     let waker = wake.waker(&lp).unwrap();
-    let timer = Timer::after(&mut lp, LONG, never).unwrap();
+    let timer = Timer::after(&mut lp, LONG, must_not_run).unwrap();
     let thread = std::thread::spawn(move || waker.wake().unwrap());
     let mut log = Log::new();
     lp.run(&mut log).unwrap();
@@ -26,7 +26,7 @@ fn a_wake_from_another_thread_ends_a_wait() {
 
 #[test]
 fn a_wake_inside_its_own_callback_makes_another_call() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let wake = Wake::new(&mut lp, |_, _| Ok(())).unwrap();
     let waker = wake.waker(&lp).unwrap();
     wake.close(&mut lp);
@@ -52,7 +52,7 @@ fn a_wake_inside_its_own_callback_makes_another_call() {
 
 #[test]
 fn only_those_are_called_who_were_woken() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let wakes: Vec<_> = (0..100)
         .map(|number| Wake::new(&mut lp, move |_, log| note(log, number.to_string())).unwrap())
         .collect();
@@ -70,8 +70,8 @@ fn only_those_are_called_who_were_woken() {
 
 #[test]
 fn a_wake_that_is_closed_before_its_callback_is_not_called() {
-    let mut lp = world();
-    let wake = Wake::new(&mut lp, never).unwrap();
+    let mut lp = new_loop();
+    let wake = Wake::new(&mut lp, must_not_run).unwrap();
     wake.waker(&lp).unwrap().wake().unwrap();
     wake.close_then(&mut lp, |_, log| note(log, "closed"));
     assert_eq!(run(&mut lp), ["closed"]);
@@ -79,16 +79,16 @@ fn a_wake_that_is_closed_before_its_callback_is_not_called() {
 
 #[test]
 fn waking_a_loop_that_is_gone_is_an_error() {
-    let mut lp = world();
-    let wake = Wake::new(&mut lp, never).unwrap();
+    let mut lp = new_loop();
+    let wake = Wake::new(&mut lp, must_not_run).unwrap();
     let waker = wake.waker(&lp).unwrap();
     drop(lp);
-    assert_eq!(kind(&waker.wake().unwrap_err()), "loop gone");
+    assert_eq!(describe_error(&waker.wake().unwrap_err()), "disconnected");
 }
 
 #[test]
 fn no_wake_is_lost_while_the_loop_works_and_waits() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (said, heard) = std::sync::mpsc::channel::<()>();
     let wake = Wake::new(&mut lp, move |_, log| {
         log.push(String::new());

@@ -8,11 +8,11 @@ use std::sync::{
 
 use ringback::{Error, Loop, Options, work};
 
-use crate::world::*;
+use crate::common::*;
 
 #[test]
 fn work_is_done_elsewhere_and_its_result_comes_back() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let home = std::thread::current().id();
     work::run(
         &mut lp,
@@ -32,7 +32,7 @@ fn a_panic_in_the_work_arrives_as_an_error_and_the_worker_lives_on() {
     work::run(
         &mut lp,
         || panic!("over {}", 9000),
-        |_, log, result: Result<(), Error>| note(log, kind(&result.unwrap_err())),
+        |_, log, result: Result<(), Error>| note(log, describe_error(&result.unwrap_err())),
     )
     .unwrap();
     work::run(&mut lp, || 7, |_, log, result| note(log, result?.to_string())).unwrap();
@@ -201,7 +201,7 @@ fn of_many_jobs_those_that_are_cancelled_never_run() {
 
 #[test]
 fn work_that_runs_when_the_loop_is_dropped_is_finished_without_anybody_to_tell() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (begun, has_begun) = mpsc::channel();
     let (go, gate) = mpsc::channel::<()>();
     let (done, is_done) = mpsc::channel();
@@ -223,7 +223,7 @@ fn work_that_runs_when_the_loop_is_dropped_is_finished_without_anybody_to_tell()
 
 #[test]
 fn a_deferred_closure_can_be_cancelled() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let request = lp.defer(|_, _| panic!("it was cancelled"));
     lp.defer(|_, log| note(log, "the other"));
     request.cancel(&mut lp).unwrap();

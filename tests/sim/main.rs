@@ -10,7 +10,7 @@ mod network;
 mod program;
 mod race;
 #[allow(dead_code)]
-#[path = "../stress/random.rs"]
+#[path = "../common/random.rs"]
 mod random;
 mod system;
 mod world;

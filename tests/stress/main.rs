@@ -13,8 +13,10 @@ mod chaos;
 mod client;
 mod long;
 mod quick;
+#[path = "../common/random.rs"]
 mod random;
 #[allow(dead_code, reason = "shared with tests/faults, which needs all of it")]
 mod server;
 mod threads;
+#[path = "../common/wait.rs"]
 mod wait;
