@@ -19,7 +19,9 @@ use ringback::{
     net::{Event, ListenOptions, TcpListener, TcpStream, broadcast},
 };
 
-use crate::common::{GUARD, Log, MS, new_loop, note, orphan, pair, read_to_eof, run_until, std_pair};
+use crate::common::{
+    GUARD, Log, MS, new_loop, note, orphan, pair, read_to_eof, run_until, std_pair, succeeds_in_five_attempts,
+};
 
 /// Borrowed bytes that `write` sends before it returns.
 const DIRECT: usize = 20_000;
@@ -227,8 +229,7 @@ fn verify_inside_an_error_callback_does_not_panic() {
 /// The descriptor was closed with the slot, a turn later.
 #[test]
 fn a_closed_listener_frees_its_address_at_once() {
-    // Another process may take the port in between, but not every time.
-    let rebound = (0..5).any(|_| {
+    let rebound = succeeds_in_five_attempts(|| {
         let mut lp = new_loop();
         let listener = TcpListener::bind(&mut lp, "127.0.0.1:0").unwrap();
         let addr = listener.local_addr(&mut lp).unwrap();

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Read, Write},
     net,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     time::Duration,
 };
 
@@ -15,11 +15,22 @@ use rustix::{
 
 use super::{GUARD, Log, describe_event, note};
 
+/// The size of sockets' buffers, each way. Linux doubles it.
+///
+/// Not less than a few packets of the loopback interface, 64 KiB each: then the window closes, and opens with probes that
+/// come more and more seldom.
+const BUFFER: usize = 256 << 10;
+
 /// A connection of the standard library: both ends.
 pub(crate) fn std_pair() -> (net::TcpStream, net::TcpStream) {
     let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (ours, _) = listener.accept().unwrap();
+    // So that tests know how much the system takes, whatever its settings: less than a mebibyte each way.
+    for socket in [&ours, &peer] {
+        sockopt::set_socket_send_buffer_size(socket, BUFFER).unwrap();
+        sockopt::set_socket_recv_buffer_size(socket, BUFFER).unwrap();
+    }
     peer.set_nodelay(true).unwrap();
     peer.set_read_timeout(Some(GUARD)).unwrap();
     (ours, peer)
@@ -80,7 +91,7 @@ pub(crate) fn read_exact(peer: &mut net::TcpStream, count: usize) -> Vec<u8> {
 }
 
 /// Closes the peer's side with a reset.
-pub(crate) fn reset(peer: net::TcpStream) {
+pub(crate) fn reset(peer: impl AsFd) {
     sockopt::set_socket_linger(&peer, Some(Duration::ZERO)).unwrap();
 }
 
@@ -96,8 +107,13 @@ pub(crate) fn unresponsive_addr() -> (net::SocketAddr, Vec<OwnedFd>) {
     listen(&listener, 0).unwrap();
     let addr = addr_of(&listener);
     let mut sockets = vec![listener];
-    while let Ok(stream) = net::TcpStream::connect_timeout(&addr, Duration::from_millis(50)) {
-        sockets.push(stream.into());
+    // Two in a row: on a busy machine one may be slow for another reason.
+    let mut timeouts = 0;
+    while timeouts < 2 {
+        match net::TcpStream::connect_timeout(&addr, Duration::from_millis(50)) {
+            Ok(stream) => sockets.push(stream.into()),
+            Err(_) => timeouts += 1,
+        }
     }
     (addr, sockets)
 }
@@ -110,4 +126,10 @@ fn bound_socket() -> OwnedFd {
 
 fn addr_of(socket: &OwnedFd) -> net::SocketAddr {
     getsockname(socket).unwrap().try_into().unwrap()
+}
+
+/// Whether an attempt succeeds that needs a port which was free a moment ago: another process may have taken it, but not
+/// five times.
+pub(crate) fn succeeds_in_five_attempts(mut attempt: impl FnMut() -> bool) -> bool {
+    (0..5).any(|_| attempt())
 }

@@ -15,6 +15,7 @@ mod poll;
 mod remote;
 mod semantics;
 mod signal;
+mod stream;
 mod tcp;
 mod timer;
 mod wake;
