@@ -13,7 +13,7 @@ use rustix::{
     net::{AddressFamily, SocketAddrV4, SocketType, bind, getsockname, listen, socket, sockopt},
 };
 
-use super::{GUARD, Log, describe_event, note};
+use super::{GUARD, Log, describe_event, note, wait::eventually};
 
 /// The size of sockets' buffers, each way. Linux doubles it.
 ///
@@ -40,6 +40,15 @@ pub(crate) fn std_pair() -> (net::TcpStream, net::TcpStream) {
 #[track_caller]
 pub(crate) fn pair<S>(lp: &mut Loop<S>) -> (TcpStream, net::TcpStream) {
     let (ours, peer) = std_pair();
+    (TcpStream::from_std(lp, ours).unwrap(), peer)
+}
+
+/// A connection whose peer has sent `bytes`, all of which have arrived.
+pub(crate) fn pair_with<S>(lp: &mut Loop<S>, bytes: &[u8]) -> (TcpStream, net::TcpStream) {
+    let (ours, mut peer) = std_pair();
+    peer.write_all(bytes).unwrap();
+    let mut buffer = vec![0; bytes.len()];
+    eventually("the bytes arrive", || (ours.peek(&mut buffer).unwrap() == bytes.len()).then_some(()));
     (TcpStream::from_std(lp, ours).unwrap(), peer)
 }
 

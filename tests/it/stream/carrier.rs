@@ -7,7 +7,7 @@ use ringback::{
     net::{Event, ListenOptions, Payload, TcpStream, broadcast},
 };
 
-use crate::common::{self, Log, MS};
+use crate::common::{self, Log};
 
 /// The methods that every type of stream has.
 pub(super) trait ByteStream: Copy + Eq + Debug + Into<Handle> + 'static {
@@ -176,6 +176,3 @@ pub(super) trait Reader<P> {
     /// Waits until everything has been read.
     fn join(self) -> (P, Vec<u8>);
 }
-
-/// Time for what is on its way to arrive.
-pub(super) const IN_FLIGHT: Duration = MS.saturating_mul(20);

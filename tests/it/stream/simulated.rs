@@ -8,7 +8,7 @@ use ringback::{
     sim::{Link, World},
 };
 
-use super::carrier::{Carrier, Connecting, IN_FLIGHT, Peer, Reader, Resetting};
+use super::carrier::{Carrier, Connecting, Peer, Reader, Resetting};
 use crate::common::{Log, MS};
 
 /// The peers' loop. It runs when a peer's call waits, and when the carrier is pumped.
@@ -37,6 +37,10 @@ pub(super) struct Tcp {
     accepted: Rc<RefCell<VecDeque<SimulatedPeer>>>,
 }
 
+/// Time enough for what is on its way to arrive.
+const IN_FLIGHT: Duration = MS.saturating_mul(20);
+
+/// Where the peers listen: on the first host of the world.
 const PEERS: ([u8; 4], u16) = ([10, 0, 0, 1], 7);
 
 impl Carrier for Tcp {
