@@ -1,11 +1,11 @@
-//! Idle, prepare, check.
+//! Idle, prepare and check hooks.
 
 use ringback::{Check, Idle, Prepare, Timer};
 
 use crate::common::*;
 
 #[test]
-fn an_idle_hook_runs_every_turn_and_the_loop_does_not_wait() {
+fn an_idle_hook_runs_every_turn_without_waiting() {
     let mut lp = new_loop();
     let idle = Idle::new(&mut lp).unwrap();
     idle.start(&mut lp, move |lp, log| {
@@ -21,7 +21,7 @@ fn an_idle_hook_runs_every_turn_and_the_loop_does_not_wait() {
 }
 
 #[test]
-fn a_hook_that_is_started_again_keeps_its_place_and_has_the_new_callback() {
+fn a_restarted_hook_keeps_its_position_with_the_new_callback() {
     let mut lp = new_loop();
     let one = Prepare::every_turn(&mut lp, must_not_run).unwrap();
     let two = Prepare::every_turn(&mut lp, |_, log| note(log, "two")).unwrap();
@@ -35,7 +35,7 @@ fn a_hook_that_is_started_again_keeps_its_place_and_has_the_new_callback() {
 }
 
 #[test]
-fn a_hook_can_be_stopped_and_started_within_its_own_callback() {
+fn a_hook_can_restart_inside_its_own_callback() {
     let mut lp = new_loop();
     let check = Check::new(&mut lp).unwrap();
     check

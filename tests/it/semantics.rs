@@ -418,11 +418,12 @@ fn s10_stop_ends_run_after_the_turn_and_run_can_resume() {
             note(log, "check of the same turn")
         })
         .unwrap();
-    Timer::after(&mut lp, MS, |_, log| note(log, "later")).unwrap();
+    let later = Timer::after(&mut lp, LONG, must_not_run).unwrap();
     let mut log = Log::new();
     lp.run(&mut log).unwrap();
     assert_eq!(log, ["stop", "check of the same turn"]);
     assert!(lp.is_alive());
+    later.start(&mut lp, MS, |_, log| note(log, "later")).unwrap();
     lp.run(&mut log).unwrap();
     assert_eq!(log[2..], ["later"]);
 }
@@ -908,6 +909,11 @@ fn s23_a_refused_connection_is_reported_to_the_callback() {
 
 #[test]
 fn s24_one_turn_accepts_many_until_the_listener_is_stopped() {
+    // A busy system may queue some of the connections later than the first turn.
+    assert!((0..5).any(|_| accepts_three_in_one_turn()));
+}
+
+fn accepts_three_in_one_turn() -> bool {
     let mut lp = new_loop();
     let listener = TcpListener::bind(&mut lp, "127.0.0.1:0").unwrap();
     let addr = listener.local_addr(&mut lp).unwrap();
@@ -923,15 +929,17 @@ fn s24_one_turn_accepts_many_until_the_listener_is_stopped() {
     let _peers: Vec<_> = (0..5).map(|_| std::net::TcpStream::connect(addr).unwrap()).collect();
     let mut log = Log::new();
     turn(&mut lp, &mut log).unwrap();
-    assert_eq!(log.len(), 3, "in one turn, until it was stopped");
+    let in_one_turn = log.len();
+    run_until(&mut lp, &mut log, |_, log| log.len() >= 3);
     for _ in 0..5 {
         lp.poll_once(&mut log).unwrap();
     }
-    assert_eq!(log.len(), 3);
+    assert_eq!(log.len(), 3, "a stopped listener accepted a connection");
     listener.resume(&mut lp).unwrap();
     run_until(&mut lp, &mut log, |_, log| log.len() == 5);
     listener.close(&mut lp);
     run(&mut lp);
+    in_one_turn == 3
 }
 
 // 25. Cancellation.
