@@ -109,6 +109,7 @@ fn no_wake_is_lost_while_the_loop_runs_and_blocks() {
         lp.run_once(&mut log).unwrap();
     }
     thread.join().unwrap();
+    assert!(guard.is_open(&lp), "the last wake was lost");
     guard.close(&mut lp);
     wake.close(&mut lp);
     run(&mut lp);

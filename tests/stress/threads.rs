@@ -156,10 +156,13 @@ fn no_wake_is_lost_between_the_last_check_and_blocking() {
             }
         }
     });
-    let mut seen = 0;
+    // A lost wake is found when the timer ends the wait.
     Timer::after(&mut lp, GUARD, |_, seen| panic!("a wake was lost after {seen}")).unwrap();
+    let started = Instant::now();
+    let mut seen = 0;
     lp.run(&mut seen).unwrap();
     assert_eq!(seen, ROUNDS);
+    assert!(started.elapsed() < GUARD, "the last wake was lost");
     thread.join().unwrap();
 }
 
@@ -289,9 +292,12 @@ fn each_threads_messages_and_posts_arrive_once_and_in_order() {
 fn a_storm_of_signals_races_with_closing_watchers() {
     const ROUNDS: u64 = 20;
     let seed = seed("a_storm_of_signals_races_with_closing_watchers");
-    // Without any watcher, the signal would have its default effect for a moment.
-    let mut guard = Loop::<()>::new().unwrap();
-    Signal::on(&mut guard, signal::WINCH, |_, _, _| Ok(())).unwrap();
+    let mut guard = Loop::<u64>::new().unwrap();
+    Signal::on(&mut guard, signal::WINCH, |_, delivered, _| {
+        *delivered += 1;
+        Ok(())
+    })
+    .unwrap();
     let loops: Vec<_> = (0..3)
         .map(|number| {
             let mut random = Random::new(seed + number);
@@ -306,17 +312,25 @@ fn a_storm_of_signals_races_with_closing_watchers() {
         })
         .collect();
     let started = Instant::now();
-    let mut raised = 0;
+    let (mut raised, mut guarded) = (0, 0);
     while !loops.iter().all(thread::JoinHandle::is_finished) {
         kill_process(getpid(), rustix::process::Signal::WINCH).unwrap();
         raised += 1;
         if raised % 32 == 0 {
-            guard.poll_once(&mut ()).unwrap();
+            guard.poll_once(&mut guarded).unwrap();
             assert!(started.elapsed() < GUARD, "the loops do not finish; {raised} signals");
         }
     }
     let delivered: u64 = loops.into_iter().map(|thread| thread.join().unwrap()).sum();
     println!("{raised} signals, delivered {delivered} times");
+
+    // The handler is still there for the last watcher.
+    while guard.poll_once(&mut guarded).is_ok() && std::mem::take(&mut guarded) > 0 {}
+    kill_process(getpid(), rustix::process::Signal::WINCH).unwrap();
+    eventually("the last watcher is called", || {
+        guard.poll_once(&mut guarded).unwrap();
+        (guarded > 0).then_some(())
+    });
 }
 
 /// A loop with three watchers, which it closes one after another.
