@@ -41,8 +41,9 @@ fn run(lp: &mut Loop<Log>) -> Log {
     log
 }
 
-/// The second of two large writes broke the connection and closed the stream, because the first one waited. It then
-/// waited itself, on a stream that had completed all its writes: it never completed, and the loop ran on.
+/// The second of two large writes broke the connection and closed the stream, because the first one waited.
+/// It then waited itself, on a stream that had completed all its writes: it never completed, and the loop ran
+/// on.
 #[test]
 fn every_write_completes_when_the_second_one_breaks_the_connection() {
     let mut lp = new_loop();
@@ -99,8 +100,8 @@ fn a_write_lost_with_its_connection_is_canceled() {
     assert_eq!(log, ["canceled", "canceled", "failure tcp stream"]);
 }
 
-/// A broadcast found the queue full. What was written before the callback got that error was dropped, what the callback
-/// itself wrote was sent: the peer got a text with a hole.
+/// A broadcast found the queue full. What was written before the callback got that error was dropped, what
+/// the callback itself wrote was sent: the peer got a text with a hole.
 #[test]
 fn a_write_after_queue_full_must_not_follow_a_gap() {
     let mut lp = new_loop();
@@ -156,8 +157,8 @@ fn a_large_sent_write_survives_close_in_the_same_callback() {
     assert_eq!(read_to_eof(&mut peer).unwrap(), [7; DIRECT]);
 }
 
-/// A large write sent a small one with it, and was itself stuck behind a full socket: the small one completed only when
-/// the peer read.
+/// A large write sent a small one with it, and was itself stuck behind a full socket: the small one completed
+/// only when the peer read.
 #[test]
 fn a_sent_write_completes_while_the_next_one_is_stuck() {
     let mut lp = new_loop();
@@ -302,8 +303,8 @@ fn a_full_listener_does_not_spin_after_on_slow_failed() {
     assert!(lp.metrics().turns < 10, "{} turns", lp.metrics().turns);
 }
 
-/// Runs a loop whose callbacks replace it. `run` may end with an error each time, or continue with the new loop: see
-/// `a_loop_swapped_in_a_callback_runs_on` in `tests/it/close.rs`.
+/// Runs a loop whose callbacks replace it. `run` may end with an error each time, or continue with the new
+/// loop: see `a_loop_swapped_in_a_callback_runs_on` in `tests/it/close.rs`.
 fn run_replaced(lp: &mut Loop<Log>) -> Log {
     let mut log = Log::new();
     for _ in 0..10 {
@@ -340,7 +341,8 @@ fn replacing_the_loop_in_a_callback_does_not_panic() {
     assert_eq!(ran.unwrap(), ["closed"]);
 }
 
-/// The limit held within one poll batch, before anything was sent: a peer that read as fast as it could was dropped.
+/// The limit held within one poll batch, before anything was sent: a peer that read as fast as it could was
+/// dropped.
 #[test]
 fn one_batch_of_broadcasts_does_not_drop_a_reading_peer() {
     // The peer reads afterwards: its system takes this much without it.
@@ -406,7 +408,8 @@ fn resume_before_start_does_not_lose_the_first_bytes() {
     assert_eq!(run(&mut lp), ["first"]);
 }
 
-/// The channel's callback had gone with the old loop. When that came back, the channel was notified on every turn.
+/// The channel's callback had gone with the old loop. When that came back, the channel was notified on every
+/// turn.
 #[test]
 fn a_channel_does_not_spin_after_its_loop_is_swapped_back() {
     let mut lp = new_loop();
@@ -429,8 +432,8 @@ fn a_channel_does_not_spin_after_its_loop_is_swapped_back() {
     assert!(sender.send(3).is_err());
 }
 
-/// The system reports a reset once, and `try_write` got it. The next read found nothing, which was reported as the peer's
-/// EOF: what was cut off looked complete. Found by random programs, seed 39117.
+/// The system reports a reset once, and `try_write` got it. The next read found nothing, which was reported
+/// as the peer's EOF: what was cut off looked complete. Found by random programs, seed 39117.
 #[test]
 fn a_reset_seen_by_try_write_is_not_reported_as_end() {
     let mut lp = new_loop();

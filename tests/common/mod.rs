@@ -1,4 +1,5 @@
-//! What test binaries share: verified loops and their log, connected pairs, an echo server, random numbers, waits.
+//! What test binaries share: verified loops and their log, connected pairs, an echo server, random numbers,
+//! waits.
 
 pub(crate) mod echo;
 pub(crate) mod peer;

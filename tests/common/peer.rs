@@ -17,8 +17,8 @@ use super::{GUARD, Log, describe_event, note, wait::eventually};
 
 /// The size of sockets' buffers, each way. Linux doubles it.
 ///
-/// Not less than a few packets of the loopback interface, 64 KiB each: then the window closes, and opens with probes that
-/// come more and more seldom.
+/// Not less than a few packets of the loopback interface, 64 KiB each: then the window closes, and opens with
+/// probes that come more and more seldom.
 const BUFFER: usize = 256 << 10;
 
 /// A connection of the standard library: both ends.
@@ -104,7 +104,8 @@ pub(crate) fn reset(peer: impl AsFd) {
     sockopt::set_socket_linger(&peer, Some(Duration::ZERO)).unwrap();
 }
 
-/// An address at which connections are refused, for as long as the socket exists: it is bound and does not listen.
+/// An address at which connections are refused, for as long as the socket exists: it is bound and does not
+/// listen.
 pub(crate) fn refusing_addr() -> (net::SocketAddr, OwnedFd) {
     let socket = bound_socket();
     (addr_of(&socket), socket)
@@ -137,8 +138,8 @@ fn addr_of(socket: &OwnedFd) -> net::SocketAddr {
     getsockname(socket).unwrap().try_into().unwrap()
 }
 
-/// Whether an attempt succeeds that needs a port which was free a moment ago: another process may have taken it, but not
-/// five times.
+/// Whether an attempt succeeds that needs a port which was free a moment ago: another process may have taken
+/// it, but not five times.
 pub(crate) fn succeeds_in_five_attempts(mut attempt: impl FnMut() -> bool) -> bool {
     (0..5).any(|_| attempt())
 }

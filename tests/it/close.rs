@@ -193,8 +193,9 @@ fn close_and_write_inside_the_closed_event_are_refused() {
     assert_eq!(run(&mut lp), ["closed"]);
 }
 
-/// EXPECTATION TO CHANGE: today `run` continues with the other loop. Once a swapped loop is noticed, this `run` ends with
-/// `Error::Invalid` of the operation "run", with "swapped" alone in the log, and the next `run` calls the other's timer.
+/// EXPECTATION TO CHANGE: today `run` continues with the other loop. Once a swapped loop is noticed, this
+/// `run` ends with `Error::Invalid` of the operation "run", with "swapped" alone in the log, and the next
+/// `run` calls the other's timer.
 #[test]
 fn a_loop_swapped_in_a_callback_runs_on() {
     let mut lp = new_loop();

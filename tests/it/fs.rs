@@ -150,7 +150,8 @@ fn metadata_follows_links_and_symlink_metadata_does_not() {
     assert_eq!(log, ["dir Directory 0", "file File 5", "link File 5", "the link itself"]);
 }
 
-/// Opens a file for reading and writing, gives it to `with`, and runs. Returns the log and the contents afterwards.
+/// Opens a file for reading and writing, gives it to `with`, and runs. Returns the log and the contents
+/// afterwards.
 fn with_file(
     contents: &str,
     with: impl FnOnce(&mut Loop<Log>, File) -> ringback::Result + 'static,

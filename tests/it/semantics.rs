@@ -1042,7 +1042,8 @@ fn s29_operations_on_closed_handles_fail_except_close() {
     assert_eq!(run(&mut lp), ["close callback"]);
 }
 
-// 30. Only a broken connection is closed by itself (see 21): neither EOF nor the end of `run` closes a handle.
+// 30. Only a broken connection is closed by itself (see 21): neither EOF nor the end of `run` closes a
+// handle.
 
 #[test]
 fn s30_handles_stay_open_until_they_are_closed() {

@@ -166,8 +166,8 @@ fn no_wake_is_lost_between_the_last_check_and_blocking() {
     thread.join().unwrap();
 }
 
-/// Threads block on a full channel, send and post while the loop is dropped. No thread stays blocked and no value leaks.
-/// A send that succeeded need not have been delivered.
+/// Threads block on a full channel, send and post while the loop is dropped. No thread stays blocked and no
+/// value leaks. A send that succeeded need not have been delivered.
 #[test]
 fn dropping_the_loop_releases_every_blocked_thread() {
     let seed = seed("dropping_the_loop_releases_every_blocked_thread");

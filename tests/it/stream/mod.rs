@@ -1,8 +1,9 @@
 //! What every byte stream does, whatever carries it: one suite, run for each carrier.
 //!
-//! A new kind of stream is a line in `byte_streams!`, an implementation of `Carrier` and a line in `carriers!`. The
-//! groups state what a carrier can do: `reading` and `writing` need one direction each, `duplex` both,
-//! `resetting` a connection that can be reset, `connecting` addresses. What is particular to TCP is in `tcp.rs`.
+//! A new kind of stream is a line in `byte_streams!`, an implementation of `Carrier` and a line in
+//! `carriers!`. The groups state what a carrier can do: `reading` and `writing` need one direction each,
+//! `duplex` both, `resetting` a connection that can be reset, `connecting` addresses. What is particular to
+//! TCP is in `tcp.rs`.
 
 mod carrier;
 #[cfg(feature = "sim")]
