@@ -1,4 +1,4 @@
-//! The programs that this crate is for: they compile as they stand, and do what they say.
+//! The programs that the crate is designed for. They must compile as they stand, and must not get longer.
 
 use std::{
     collections::BTreeMap,
@@ -13,15 +13,15 @@ use ringback::{
     work,
 };
 
-/// The echo program, but for the port and the end.
+/// The echo program, except that it sends its address and serves one connection.
 #[rustfmt::skip]
-fn echo(tell: std::sync::mpsc::Sender<SocketAddr>) -> Result {
+fn echo(addr: std::sync::mpsc::Sender<SocketAddr>) -> Result {
     let mut lp = Loop::new()?;
     lp.on_failure(|_, _, failure| { eprintln!("{failure}"); Ok(()) });
     let listener = TcpListener::bind(&mut lp, "127.0.0.1:0")?;
-    tell.send(listener.local_addr(&mut lp)?).unwrap();
+    addr.send(listener.local_addr(&mut lp)?).unwrap();
     listener.start(&mut lp, move |lp, _, conn| {
-        listener.close(lp); // one connection, then the end
+        listener.close(lp); // one connection only
         conn.start(lp, move |lp, _, event| {
             match event? {
                 Event::Data(bytes) => conn.write(lp, bytes)?,
@@ -36,14 +36,14 @@ fn echo(tell: std::sync::mpsc::Sender<SocketAddr>) -> Result {
 
 #[test]
 fn echo_returns_every_byte() {
-    let (tell, addr) = std::sync::mpsc::channel();
-    let server = std::thread::spawn(|| echo(tell));
+    let (sender, addr) = std::sync::mpsc::channel();
+    let server = std::thread::spawn(|| echo(sender));
     let mut peer = std::net::TcpStream::connect(addr.recv().unwrap()).unwrap();
     peer.write_all(b"hello").unwrap();
     peer.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut answer = String::new();
-    peer.read_to_string(&mut answer).unwrap();
-    assert_eq!(answer, "hello");
+    let mut echoed = String::new();
+    peer.read_to_string(&mut echoed).unwrap();
+    assert_eq!(echoed, "hello");
     server.join().unwrap().unwrap();
 }
 
@@ -53,7 +53,7 @@ struct Chat { people: BTreeMap<TcpStream, String> }
 
 #[rustfmt::skip]
 #[test]
-fn chat_tells_everybody_else() -> Result {
+fn chat_sends_a_line_to_every_other_guest() -> Result {
     let mut lp = Loop::new()?;
     let listener = TcpListener::bind(&mut lp, "127.0.0.1:0")?;
     let addr = listener.local_addr(&mut lp)?;
@@ -114,7 +114,7 @@ fn fib(n: u64) -> u64 {
 
 #[rustfmt::skip]
 #[test]
-fn a_game_with_timers_a_file_a_worker_and_another_thread() -> Result {
+fn a_game_uses_timers_a_file_a_worker_and_a_thread() -> Result {
     let mut lp = Loop::new()?;
     Timer::after(&mut lp, Duration::from_millis(5), |_, _| { println!("once"); Ok(()) })?;
     let tick = Timer::every(&mut lp, Duration::from_millis(1), |_, game: &mut Game| { game.step(); Ok(()) })?;

@@ -26,10 +26,6 @@ pub enum Kind {
     TcpListener,
     /// A [`TcpStream`](crate::net::TcpStream).
     TcpStream,
-    /// A [`UnixListener`](crate::net::UnixListener).
-    UnixListener,
-    /// A [`UnixStream`](crate::net::UnixStream).
-    UnixStream,
     /// An open [`File`](crate::fs::File).
     File,
     /// A closure passed to [`Loop::defer`](crate::Loop::defer).
@@ -46,6 +42,11 @@ pub enum Kind {
     Work,
     /// An operation on a file or a path.
     FileOperation,
+    // At the end, because a world hashes the numbers.
+    /// A [`UnixListener`](crate::net::UnixListener).
+    UnixListener,
+    /// A [`UnixStream`](crate::net::UnixStream).
+    UnixStream,
 }
 
 impl fmt::Display for Kind {

@@ -159,8 +159,15 @@ impl World {
     pub fn kill(&mut self, host: impl Into<AnyHost>) {
         let number = host.into().0;
         self.record_fault(number, "kill", TraceEvent::Killed);
-        self.slots[number].program = None;
+        self.drop_program(number);
         self.shared.borrow_mut().reap(number);
+    }
+
+    /// Drops a program that does nothing more, not even clean up.
+    fn drop_program(&mut self, number: usize) {
+        self.shared.borrow_mut().machines[number].killed = true;
+        self.slots[number].program = None;
+        self.shared.borrow_mut().machines[number].killed = false;
     }
 
     fn record_fault(&mut self, number: usize, name: &'static str, event: TraceEvent) {
@@ -181,7 +188,7 @@ impl World {
             shared.crash_network(number);
             shared.machines[number].up = false;
         }
-        self.slots[number].program = None;
+        self.drop_program(number);
         let mut shared = self.shared.borrow_mut();
         shared.reap(number);
         let sim::World { machines, random, .. } = &mut *shared;

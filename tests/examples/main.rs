@@ -16,5 +16,5 @@ mod harness;
 mod http;
 mod servers;
 mod standalone;
-#[path = "../stress/wait.rs"]
+#[path = "../common/wait.rs"]
 mod wait;

@@ -30,9 +30,9 @@ mod subprocess;
 #[path = "../stress/client.rs"]
 mod client;
 #[allow(dead_code, reason = "shared with tests/stress, which needs all of it")]
-#[path = "../stress/random.rs"]
+#[path = "../common/random.rs"]
 mod random;
 #[path = "../stress/server.rs"]
 mod server;
-#[path = "../stress/wait.rs"]
+#[path = "../common/wait.rs"]
 mod wait;

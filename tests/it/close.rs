@@ -1,6 +1,6 @@
-//! Closing: every kind, from everywhere.
+//! Closing: every kind, and from every callback.
 
-use std::{cell::Cell, os::unix::net::UnixStream, rc::Rc};
+use std::{any::Any, os::unix::net::UnixStream, rc::Rc};
 
 use ringback::{
     Check, Handle, Idle, Kind, Loop, Poll, Prepare, Signal, Timer, Wake, channel, fs,
@@ -9,50 +9,58 @@ use ringback::{
     signal, work,
 };
 
-use crate::world::*;
+use crate::common::*;
 
-/// One handle of every kind, started, and what has to stay alive for it.
-fn one_of_each(lp: &mut Loop<Log>) -> (Vec<Handle>, Vec<Box<dyn std::any::Any>>) {
-    let listener = TcpListener::bind(lp, "127.0.0.1:0").unwrap();
-    listener.start(lp, |_, _, _| Ok(())).unwrap();
-    let (stream, peer) = pair(lp);
-    stream.start(lp, |_, _, _| Ok(())).unwrap();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let poll = Poll::new(lp, &ours).unwrap();
-    poll.start(lp, Interest::READABLE, |_, _, _| Ok(())).unwrap();
-    let (channel, sender) = channel::bounded(lp, 1, |_, _, ()| Ok(())).unwrap();
-    let file = fs::File::from_std(lp, std::fs::File::open("Cargo.toml").unwrap()).unwrap();
-    let handles = vec![
-        Timer::after(lp, LONG, never).unwrap().into(),
-        Idle::every_turn(lp, |_, _| Ok(())).unwrap().into(),
-        Prepare::every_turn(lp, |_, _| Ok(())).unwrap().into(),
-        Check::every_turn(lp, |_, _| Ok(())).unwrap().into(),
-        Wake::new(lp, |_, _| Ok(())).unwrap().into(),
-        channel.into(),
-        Signal::on(lp, signal::WINCH, |_, _, _| Ok(())).unwrap().into(),
-        poll.into(),
-        listener.into(),
-        stream.into(),
-        file.into(),
-    ];
-    (handles, vec![Box::new(peer), Box::new(ours), Box::new(theirs), Box::new(sender)])
+/// One handle of every kind, started, with its kind's name.
+struct OneOfEach {
+    handles: Vec<(Handle, Kind, &'static str)>,
+    /// Peers, descriptors and senders that the handles need.
+    _others: Box<dyn Any>,
+}
+
+impl OneOfEach {
+    fn new(lp: &mut Loop<Log>) -> OneOfEach {
+        let listener = TcpListener::bind(lp, "127.0.0.1:0").unwrap();
+        listener.start(lp, |_, _, _| Ok(())).unwrap();
+        let (stream, peer) = pair(lp);
+        stream.start(lp, |_, _, _| Ok(())).unwrap();
+        let (watched, other_end) = UnixStream::pair().unwrap();
+        let poll = Poll::new(lp, &watched).unwrap();
+        poll.start(lp, Interest::READABLE, |_, _, _| Ok(())).unwrap();
+        let (channel, sender) = channel::bounded(lp, 1, |_, _, ()| Ok(())).unwrap();
+        let file = fs::File::from_std(lp, std::fs::File::open("Cargo.toml").unwrap()).unwrap();
+        let signal = Signal::on(lp, signal::WINCH, |_, _, _| Ok(())).unwrap();
+        let handles = vec![
+            (Timer::after(lp, LONG, must_not_run).unwrap().into(), Kind::Timer, "timer"),
+            (Idle::every_turn(lp, |_, _| Ok(())).unwrap().into(), Kind::Idle, "idle"),
+            (Prepare::every_turn(lp, |_, _| Ok(())).unwrap().into(), Kind::Prepare, "prepare"),
+            (Check::every_turn(lp, |_, _| Ok(())).unwrap().into(), Kind::Check, "check"),
+            (Wake::new(lp, |_, _| Ok(())).unwrap().into(), Kind::Wake, "wake"),
+            (channel.into(), Kind::Channel, "channel"),
+            (signal.into(), Kind::Signal, "signal"),
+            (poll.into(), Kind::Poll, "poll"),
+            (listener.into(), Kind::TcpListener, "tcp listener"),
+            (stream.into(), Kind::TcpStream, "tcp stream"),
+            (file.into(), Kind::File, "file"),
+        ];
+        OneOfEach { handles, _others: Box::new((peer, watched, other_end, sender)) }
+    }
 }
 
 #[test]
-fn every_kind_tells_that_it_is_closed_exactly_once_however_often_it_is_closed() {
-    let mut lp = world();
-    let (handles, _alive) = one_of_each(&mut lp);
+fn every_kind_closes_once_however_often_it_is_closed() {
+    let mut lp = new_loop();
+    let all = OneOfEach::new(&mut lp);
     lp.poll_once(&mut Log::new()).unwrap();
     lp.verify();
-    let count = handles.len();
-    for handle in &handles {
+    for (handle, ..) in &all.handles {
         lp.close(*handle);
         lp.close(*handle);
         lp.close_then(*handle, |_, log| note(log, "closed"));
     }
     lp.verify();
-    assert_eq!(run(&mut lp), vec!["closed"; count]);
-    for handle in handles {
+    assert_eq!(run(&mut lp), vec!["closed"; all.handles.len()]);
+    for (handle, ..) in all.handles {
         assert!(!lp.is_open(handle));
         lp.close(handle);
     }
@@ -60,53 +68,61 @@ fn every_kind_tells_that_it_is_closed_exactly_once_however_often_it_is_closed() 
 }
 
 #[test]
-fn every_kind_can_be_dropped_with_the_loop() {
-    let dropped = Rc::new(Cell::new(false));
-    struct Witness(Rc<Cell<bool>>);
-    impl Drop for Witness {
-        fn drop(&mut self) {
-            self.0.set(true);
-        }
+fn every_handle_has_the_kind_and_name_of_its_type() {
+    let mut lp = new_loop();
+    let all = OneOfEach::new(&mut lp);
+    let entries = lp.handles();
+    assert_eq!(entries.len(), all.handles.len());
+    for (handle, kind, name) in all.handles {
+        let entry = entries.iter().find(|entry| entry.origin.handle == Some(handle)).unwrap();
+        assert_eq!((entry.origin.kind, entry.origin.kind.to_string().as_str()), (kind, name));
     }
-    let mut lp = world();
-    let (_handles, _alive) = one_of_each(&mut lp);
-    lp.poll_once(&mut Log::new()).unwrap();
-    let witness = Witness(dropped.clone());
-    Timer::after(&mut lp, LONG, move |_, _| {
-        drop(witness);
-        Ok(())
-    })
-    .unwrap();
-    fs::read(&mut lp, "/proc/self/status", |_, _, _| panic!("must not run")).unwrap();
-    work::run(&mut lp, || (), |_, _, _| panic!("must not run")).unwrap();
-    let (stream, _peer) = pair(&mut lp);
-    stream.write(&mut lp, vec![7; 8 << 20]).unwrap();
-    TcpStream::connect(&mut lp, "127.0.0.1:1", |_, _, _| panic!("must not run")).unwrap();
-    drop(lp);
-    assert!(dropped.get(), "callbacks are dropped with the loop");
 }
 
 #[test]
-fn a_handle_of_another_loop_is_refused_and_nothing_happens_to_its_likeness_here() {
-    let mut here = world();
-    let mut there = world();
-    let mine = Timer::after(&mut here, LONG, never).unwrap();
-    let theirs = Timer::after(&mut there, LONG, never).unwrap();
-    assert_eq!(kind(&theirs.stop(&mut here).unwrap_err()), "foreign");
-    assert_eq!(kind(&theirs.start(&mut here, MS, never).unwrap_err()), "foreign");
+fn dropping_the_loop_drops_every_handle_and_callback() {
+    let mut lp = new_loop();
+    let _all = OneOfEach::new(&mut lp);
+    lp.poll_once(&mut Log::new()).unwrap();
+    let captured = Rc::new(());
+    let kept = captured.clone();
+    Timer::after(&mut lp, LONG, move |_, _| {
+        drop(kept);
+        Ok(())
+    })
+    .unwrap();
+    fs::read(&mut lp, "Cargo.toml", |_, _, _| panic!("must not run")).unwrap();
+    work::run(&mut lp, || (), |_, _, _| panic!("must not run")).unwrap();
+    let (stream, _peer) = pair(&mut lp);
+    stream.write(&mut lp, vec![7; 8 << 20]).unwrap();
+    let (addr, _socket) = refusing_addr();
+    TcpStream::connect(&mut lp, addr, |_, _, _| panic!("must not run")).unwrap();
+    drop(lp);
+    assert_eq!(Rc::strong_count(&captured), 1, "the timer's callback was not dropped");
+}
+
+#[test]
+fn a_handle_of_another_loop_is_refused() {
+    let mut here = new_loop();
+    let mut there = new_loop();
+    let mine = Timer::after(&mut here, LONG, must_not_run).unwrap();
+    let theirs = Timer::after(&mut there, LONG, must_not_run).unwrap();
+    assert_eq!(describe_error(&theirs.stop(&mut here).unwrap_err()), "wrong loop");
+    assert_eq!(describe_error(&theirs.start(&mut here, MS, must_not_run).unwrap_err()), "wrong loop");
     theirs.close(&mut here);
     assert!(!theirs.is_open(&here) && !theirs.is_active(&here) && theirs.due_in(&here).is_none());
+    // The handle in the same slot of this loop is untouched.
     assert!(mine.is_active(&here) && theirs.is_active(&there));
     here.verify();
 }
 
 #[test]
-fn a_stale_id_never_reaches_the_handle_that_has_its_slot() {
-    let mut lp = world();
-    let old = Timer::after(&mut lp, LONG, never).unwrap();
+fn a_stale_id_never_reaches_the_next_handle_in_its_slot() {
+    let mut lp = new_loop();
+    let old = Timer::after(&mut lp, LONG, must_not_run).unwrap();
     old.close(&mut lp);
     run(&mut lp);
-    let new = Timer::after(&mut lp, LONG, never).unwrap();
+    let new = Timer::after(&mut lp, LONG, must_not_run).unwrap();
     assert!(old.stop(&mut lp).unwrap_err().is_closed());
     old.close(&mut lp);
     assert!(new.is_active(&lp) && old != new && old < new);
@@ -115,9 +131,9 @@ fn a_stale_id_never_reaches_the_handle_that_has_its_slot() {
 }
 
 #[test]
-fn a_handle_that_is_closed_in_each_of_its_callbacks_tells_only_the_end() {
+fn after_close_in_a_callback_only_closed_comes() {
     for at in ["data", "end", "drained"] {
-        let mut lp = world();
+        let mut lp = new_loop();
         let (stream, mut peer) = pair(&mut lp);
         stream.set_watermarks(&mut lp, 10, 20).unwrap();
         stream
@@ -127,7 +143,7 @@ fn a_handle_that_is_closed_in_each_of_its_callbacks_tells_only_the_end() {
                     Event::End => "end",
                     Event::Drained => "drained",
                     Event::Closed => return note(log, "closed"),
-                    _ => "else",
+                    _ => "another event",
                 };
                 if seen == at {
                     stream.close(lp);
@@ -148,20 +164,20 @@ fn a_handle_that_is_closed_in_each_of_its_callbacks_tells_only_the_end() {
 }
 
 #[test]
-fn close_inside_the_close_callback_is_nothing() {
-    let mut lp = world();
+fn close_inside_the_close_callback_does_nothing() {
+    let mut lp = new_loop();
     let timer = Timer::new(&mut lp).unwrap();
     timer.close_then(&mut lp, move |lp, log| {
         timer.close(lp);
-        assert!(timer.start(lp, MS, never).unwrap_err().is_closed());
+        assert!(timer.start(lp, MS, must_not_run).unwrap_err().is_closed());
         note(log, "closed")
     });
     assert_eq!(run(&mut lp), ["closed"]);
 }
 
 #[test]
-fn a_stream_that_closes_in_its_closed_event_or_writes_there_harms_nobody() {
-    let mut lp = world();
+fn close_and_write_inside_the_closed_event_are_refused() {
+    let mut lp = new_loop();
     let (stream, _peer) = pair(&mut lp);
     stream
         .start(&mut lp, move |lp, log, event| {
@@ -177,28 +193,22 @@ fn a_stream_that_closes_in_its_closed_event_or_writes_there_harms_nobody() {
     assert_eq!(run(&mut lp), ["closed"]);
 }
 
+/// EXPECTATION TO CHANGE: today `run` continues with the other loop. Once a swapped loop is noticed, this
+/// `run` ends with `Error::Invalid` of the operation "run", with "swapped" alone in the log, and the next
+/// `run` calls the other's timer.
 #[test]
-fn loops_that_are_exchanged_inside_a_callback_do_no_harm() {
-    let mut lp = world();
+fn a_loop_swapped_in_a_callback_runs_on() {
+    let mut lp = new_loop();
     Timer::after(&mut lp, MS, |lp, log| {
-        let mut other = world();
-        Timer::after(&mut other, MS, |_, log| note(log, "the other's"))?;
+        let mut other = new_loop();
+        Timer::after(&mut other, MS, |_, log| note(log, "the other loop's timer"))?;
         std::mem::swap(lp, &mut other);
-        note(log, "exchanged")
+        note(log, "swapped")
     })
     .unwrap();
     let mut log = Log::new();
-    // Whatever comes of it, it is no panic and no corruption.
-    let _ = lp.run(&mut log);
+    lp.run(&mut log).unwrap();
+    assert_eq!(log, ["swapped", "the other loop's timer"]);
     lp.verify();
-    assert_eq!(log[0], "exchanged");
-}
-
-#[test]
-fn kinds_have_names() {
-    let mut lp = world();
-    let (handles, _alive) = one_of_each(&mut lp);
-    let kinds: Vec<Kind> = lp.handles().iter().map(|entry| entry.origin.kind).collect();
-    assert_eq!(kinds.len(), handles.len());
-    assert!(kinds.iter().all(|kind| !kind.to_string().is_empty()));
+    assert!(lp.handles().is_empty() && !lp.is_alive());
 }

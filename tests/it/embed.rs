@@ -1,14 +1,13 @@
-//! Being driven by another loop, and running for a while.
+//! A loop inside another loop, and running for a limited time.
 
 use std::{os::fd::AsFd, time::Duration};
 
 use ringback::{Loop, Timer, net::Event};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::world::*;
+use crate::common::*;
 
-/// Waits as another loop would: on the descriptor, for as long as the loop allows. Says whether it was
-/// ready.
+/// Waits as another loop would: on the descriptor, for the poll timeout. Returns whether it was ready.
 fn wait(lp: &mut Loop<Log>) -> bool {
     let timeout = lp.poll_timeout().map(|timeout| Timespec::try_from(timeout).unwrap());
     let mut fds = [PollFd::new(lp, PollFlags::IN)];
@@ -17,7 +16,7 @@ fn wait(lp: &mut Loop<Log>) -> bool {
 
 #[test]
 fn another_loop_can_drive_this_one() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     stream
         .start(&mut lp, move |lp, log, event| {
@@ -42,12 +41,12 @@ fn another_loop_can_drive_this_one() {
         waits += 1;
     }
     assert_eq!(log, ["timer", "data"]);
-    assert!(waits < 50, "it waits; it does not spin: {waits}");
+    assert!(waits < 50, "{waits} waits");
 }
 
 #[test]
-fn what_is_started_between_turns_is_watched_by_the_time_the_other_loop_waits() {
-    let mut lp = world();
+fn a_stream_started_between_turns_is_watched_at_once() {
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     lp.poll_once(&mut Log::new()).unwrap();
     send(&mut peer, "x");
@@ -61,22 +60,22 @@ fn what_is_started_between_turns_is_watched_by_the_time_the_other_loop_waits() {
 }
 
 #[test]
-fn what_is_written_between_turns_leaves_with_the_next() {
-    let mut lp = world();
+fn bytes_written_between_turns_are_sent_in_the_next_one() {
+    let mut lp = new_loop();
     let (stream, mut peer) = pair(&mut lp);
     record(&mut lp, stream, "stream");
     lp.poll_once(&mut Log::new()).unwrap();
     stream.write(&mut lp, "hello").unwrap();
     assert_eq!(lp.poll_timeout(), Some(Duration::ZERO));
     lp.poll_once(&mut Log::new()).unwrap();
-    assert_eq!(take(&mut peer, 5), b"hello");
+    assert_eq!(read_exact(&mut peer, 5), b"hello");
     stream.close(&mut lp);
     run(&mut lp);
 }
 
 #[test]
 fn a_loop_can_be_watched_by_another_ringback_loop() {
-    let mut inner = world();
+    let mut inner = new_loop();
     let (stream, mut peer) = pair(&mut inner);
     record(&mut inner, stream, "inner");
     assert!(inner.poll_timeout().is_none());
@@ -98,22 +97,22 @@ fn a_loop_can_be_watched_by_another_ringback_loop() {
 
 #[test]
 fn poll_once_never_waits() {
-    let mut lp = world();
-    Timer::after(&mut lp, LONG, never).unwrap();
+    let mut lp = new_loop();
+    Timer::after(&mut lp, LONG, must_not_run).unwrap();
     for _ in 0..3 {
         assert!(lp.poll_once(&mut Log::new()).unwrap());
     }
 }
 
 #[test]
-fn run_for_ends_when_the_time_has_passed_or_nothing_is_left() {
-    let mut lp = world();
+fn run_for_ends_after_its_time_or_when_not_alive() {
+    let mut lp = new_loop();
     assert!(!lp.run_for(&mut Log::new(), LONG).unwrap(), "nothing to wait for");
     Timer::after(&mut lp, MS, |_, log| note(log, "timer")).unwrap();
     let mut log = Log::new();
     assert!(!lp.run_for(&mut log, LONG).unwrap());
     assert_eq!(log, ["timer"]);
-    let timer = Timer::after(&mut lp, LONG, never).unwrap();
+    let timer = Timer::after(&mut lp, LONG, must_not_run).unwrap();
     let before = std::time::Instant::now();
     assert!(lp.run_for(&mut log, 5 * MS).unwrap());
     assert!(before.elapsed() >= 5 * MS);
@@ -124,7 +123,7 @@ fn run_for_ends_when_the_time_has_passed_or_nothing_is_left() {
 
 #[test]
 fn an_application_may_have_many_loops() {
-    let mut loops: Vec<_> = (0..50).map(|_| world()).collect();
+    let mut loops: Vec<_> = (0..50).map(|_| new_loop()).collect();
     for lp in &mut loops {
         Timer::after(lp, MS, |_, log| note(log, "timer")).unwrap();
     }
@@ -134,19 +133,19 @@ fn an_application_may_have_many_loops() {
 }
 
 #[test]
-fn a_wake_is_seen_by_whoever_waits_on_the_descriptor_whenever_it_came() {
-    let mut lp = world();
+fn a_wake_makes_the_descriptor_readable_whenever_it_comes() {
+    let mut lp = new_loop();
     let wake = ringback::Wake::new(&mut lp, |_, log| note(log, "woken")).unwrap();
     let waker = wake.waker(&lp).unwrap();
     let mut log = Log::new();
-    // While nobody runs it.
+    // While the loop does not run.
     waker.wake().unwrap();
     assert!(readable(&lp));
     lp.poll_once(&mut log).unwrap();
     assert_eq!(log, ["woken"]);
-    assert!(!readable(&lp), "an alarm that was heard is quiet");
+    assert!(!readable(&lp), "the wake fd was not drained");
 
-    // While it runs, after it last looked.
+    // While it runs, after its last check.
     let within = waker.clone();
     let check = ringback::Check::every_turn(&mut lp, move |_, _| within.wake()).unwrap();
     lp.poll_once(&mut log).unwrap();
@@ -157,11 +156,11 @@ fn a_wake_is_seen_by_whoever_waits_on_the_descriptor_whenever_it_came() {
         lp.poll_once(&mut log).unwrap();
     }
 
-    // In a turn that failed, so that what had come was not dispatched.
+    // In a turn that fails before it dispatches what has arrived.
     let within = waker.clone();
     ringback::Prepare::every_turn(&mut lp, move |_, _| {
         within.wake()?;
-        Err(ringback::Error::other("broken off"))
+        Err(ringback::Error::other("interrupted"))
     })
     .unwrap();
     lp.poll_once(&mut log).unwrap_err();
@@ -177,10 +176,20 @@ fn readable(lp: &Loop<Log>) -> bool {
 }
 
 #[test]
-fn a_loop_that_polls_before_it_blocks_sees_the_same() {
+fn a_loop_with_busy_poll_sees_the_same_events() {
     let mut lp: Loop<Log> = ringback::Options::new().busy_poll(20 * MS).build().unwrap();
-    let (stream, mut peer) = pair(&mut lp);
-    let wake = ringback::Wake::new(&mut lp, |_, log| note(log, "woken")).unwrap();
+    let (stream, peer) = pair(&mut lp);
+    let mut peer = Some(peer);
+    let wake = ringback::Wake::new(&mut lp, move |lp, log| {
+        // After the end of the polling.
+        let mut peer = peer.take().unwrap();
+        Timer::after(lp, 60 * MS, move |_, log| {
+            send(&mut peer, "x");
+            note(log, "late")
+        })?;
+        note(log, "woken")
+    })
+    .unwrap();
     let waker = wake.waker(&lp).unwrap();
     stream
         .start(&mut lp, move |lp, log, event| {
@@ -192,15 +201,10 @@ fn a_loop_that_polls_before_it_blocks_sees_the_same() {
             Ok(())
         })
         .unwrap();
-    // A timer sooner than the polling would end, one later, and what comes from elsewhere.
+    // Before the end of the polling.
     Timer::after(&mut lp, MS, move |_, log| {
         std::thread::spawn(move || waker.wake());
         note(log, "soon")
-    })
-    .unwrap();
-    Timer::after(&mut lp, 60 * MS, move |_, log| {
-        send(&mut peer, "x");
-        note(log, "late")
     })
     .unwrap();
     assert_eq!(run(&mut lp), ["soon", "woken", "late", "data"]);

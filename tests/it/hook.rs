@@ -1,12 +1,12 @@
-//! Idle, prepare, check.
+//! Idle, prepare and check hooks.
 
 use ringback::{Check, Idle, Prepare, Timer};
 
-use crate::world::*;
+use crate::common::*;
 
 #[test]
-fn an_idle_hook_runs_every_turn_and_the_loop_does_not_wait() {
-    let mut lp = world();
+fn an_idle_hook_runs_every_turn_without_waiting() {
+    let mut lp = new_loop();
     let idle = Idle::new(&mut lp).unwrap();
     idle.start(&mut lp, move |lp, log| {
         if log.len() == 99 {
@@ -15,15 +15,15 @@ fn an_idle_hook_runs_every_turn_and_the_loop_does_not_wait() {
         note(log, "idle")
     })
     .unwrap();
-    Timer::after(&mut lp, LONG, never).unwrap().unref(&mut lp).unwrap();
-    assert_eq!(run_through(&mut lp).unwrap().len(), 100);
+    Timer::after(&mut lp, LONG, must_not_run).unwrap().unref(&mut lp).unwrap();
+    assert_eq!(run_while_alive(&mut lp).unwrap().len(), 100);
     assert_eq!(lp.metrics().turns, 100);
 }
 
 #[test]
-fn a_hook_that_is_started_again_keeps_its_place_and_has_the_new_callback() {
-    let mut lp = world();
-    let one = Prepare::every_turn(&mut lp, never).unwrap();
+fn a_restarted_hook_keeps_its_position_with_the_new_callback() {
+    let mut lp = new_loop();
+    let one = Prepare::every_turn(&mut lp, must_not_run).unwrap();
     let two = Prepare::every_turn(&mut lp, |_, log| note(log, "two")).unwrap();
     one.start(&mut lp, |_, log| note(log, "one")).unwrap();
     let mut log = Log::new();
@@ -35,8 +35,8 @@ fn a_hook_that_is_started_again_keeps_its_place_and_has_the_new_callback() {
 }
 
 #[test]
-fn a_hook_can_be_stopped_and_started_within_its_own_callback() {
-    let mut lp = world();
+fn a_hook_can_restart_inside_its_own_callback() {
+    let mut lp = new_loop();
     let check = Check::new(&mut lp).unwrap();
     check
         .start(&mut lp, move |lp, log| {

@@ -1,4 +1,8 @@
-//! Behaviour, in sentences. One binary, a file a subject; `semantics` is the contract.
+//! Behaviour, one subject a file. `semantics` is the contract; `stream` is what every byte stream does.
+
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "shared with other test binaries, which need more of it")]
+mod common;
 
 mod channel;
 mod close;
@@ -11,8 +15,8 @@ mod poll;
 mod remote;
 mod semantics;
 mod signal;
+mod stream;
 mod tcp;
 mod timer;
 mod wake;
 mod work;
-mod world;

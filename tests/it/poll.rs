@@ -7,11 +7,11 @@ use std::{
 
 use ringback::{Poll, poll::Interest};
 
-use crate::world::*;
+use crate::common::*;
 
 #[test]
 fn readiness_is_reported_as_long_as_it_lasts() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"abc").unwrap();
     let poll = Poll::new(&mut lp, &ours).unwrap();
@@ -30,7 +30,7 @@ fn readiness_is_reported_as_long_as_it_lasts() {
 
 #[test]
 fn a_callback_can_change_its_own_interest() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let poll = Poll::new(&mut lp, &ours).unwrap();
     poll.start(&mut lp, Interest::WRITABLE, move |lp, log, ready| {
@@ -49,7 +49,7 @@ fn a_callback_can_change_its_own_interest() {
 
 #[test]
 fn a_closed_peer_is_reported_as_a_disconnect() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let poll = Poll::new(&mut lp, &ours).unwrap();
     poll.start(&mut lp, Interest::READABLE | Interest::DISCONNECT, move |lp, log, ready| {
@@ -64,7 +64,7 @@ fn a_closed_peer_is_reported_as_a_disconnect() {
 
 #[test]
 fn a_pipe_without_a_reader_is_writable_and_in_error() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     let poll = Poll::new(&mut lp, &writer).unwrap();
     drop(reader);
@@ -79,7 +79,7 @@ fn a_pipe_without_a_reader_is_writable_and_in_error() {
 
 #[test]
 fn a_regular_file_cannot_be_polled() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let file = std::fs::File::open("Cargo.toml").unwrap();
     let poll = Poll::new(&mut lp, &file).unwrap();
     let error = poll.start(&mut lp, Interest::READABLE, |_, _, _| Ok(())).unwrap_err();
@@ -92,7 +92,7 @@ fn a_regular_file_cannot_be_polled() {
 
 #[test]
 fn the_application_may_close_its_descriptor_at_any_time() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let poll = Poll::new(&mut lp, &ours).unwrap();
     drop(ours);
@@ -107,7 +107,7 @@ fn the_application_may_close_its_descriptor_at_any_time() {
 
 #[test]
 fn several_polls_may_watch_one_descriptor() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     for name in ["one", "two"] {
         let poll = Poll::new(&mut lp, &ours).unwrap();
@@ -125,13 +125,13 @@ fn several_polls_may_watch_one_descriptor() {
 
 #[test]
 fn a_stopped_poll_with_a_closed_peer_does_not_spin() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let poll = Poll::new(&mut lp, &ours).unwrap();
     poll.start(&mut lp, Interest::READABLE, |_, _, _| panic!()).unwrap();
     poll.stop(&mut lp).unwrap();
     drop(theirs);
-    let timer = ringback::Timer::after(&mut lp, LONG, never).unwrap();
+    let timer = ringback::Timer::after(&mut lp, LONG, must_not_run).unwrap();
     lp.run_for(&mut Log::new(), 10 * MS).unwrap();
     assert!(lp.metrics().turns < 50);
     timer.close(&mut lp);

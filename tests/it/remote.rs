@@ -1,14 +1,14 @@
-//! Posting closures from other threads.
+//! Closures posted from other threads.
 
 use std::rc::Rc;
 
 use ringback::{Error, Kind, Loop};
 
-use crate::world::*;
+use crate::common::*;
 
 #[test]
-fn posts_run_in_order_on_the_loops_thread_and_run_waits_for_those_who_may_post() {
-    let mut lp = world();
+fn posts_run_in_order_on_the_loops_thread() {
+    let mut lp = new_loop();
     let remote = lp.remote();
     let home = std::thread::current().id();
     let thread = std::thread::spawn(move || {
@@ -27,8 +27,8 @@ fn posts_run_in_order_on_the_loops_thread_and_run_waits_for_those_who_may_post()
 }
 
 #[test]
-fn a_post_can_do_whatever_a_callback_can() {
-    let mut lp = world();
+fn a_post_can_start_a_timer() {
+    let mut lp = new_loop();
     let remote = lp.remote();
     std::thread::spawn(move || {
         remote.post(|lp, _| {
@@ -43,7 +43,7 @@ fn a_post_can_do_whatever_a_callback_can() {
 }
 
 #[test]
-fn the_state_need_not_be_fit_for_threads() {
+fn the_state_need_not_be_send() {
     fn add_one(_: &mut Loop<Rc<u32>>, state: &mut Rc<u32>) -> ringback::Result {
         *Rc::make_mut(state) += 1;
         Ok(())
@@ -58,16 +58,16 @@ fn the_state_need_not_be_fit_for_threads() {
 }
 
 #[test]
-fn posting_to_a_loop_that_is_gone_is_an_error() {
-    let lp = world();
+fn a_post_to_a_dropped_loop_is_an_error() {
+    let lp = new_loop();
     let remote = lp.remote();
     drop(lp);
-    assert_eq!(kind(&remote.post(|_, _| Ok(())).unwrap_err()), "loop gone");
+    assert_eq!(describe_error(&remote.post(|_, _| Ok(())).unwrap_err()), "disconnected");
 }
 
 #[test]
 fn a_post_that_never_ran_is_dropped_with_the_loop() {
-    let lp = world();
+    let lp = new_loop();
     let remote = lp.remote();
     let (sender, receiver) = std::sync::mpsc::channel::<()>();
     remote
@@ -77,12 +77,12 @@ fn a_post_that_never_ran_is_dropped_with_the_loop() {
         })
         .unwrap();
     drop(lp);
-    assert!(receiver.recv().is_err(), "what it owned is freed");
+    assert!(receiver.recv().is_err(), "what the closure owned was not dropped");
 }
 
 #[test]
-fn a_remote_holds_the_loop_unless_it_is_unreferenced() {
-    let mut lp = world();
+fn a_remote_keeps_the_loop_alive_unless_unreferenced() {
+    let mut lp = new_loop();
     let remote = lp.remote();
     let clone = remote.clone();
     assert!(lp.is_alive());
@@ -92,14 +92,14 @@ fn a_remote_holds_the_loop_unless_it_is_unreferenced() {
     let quieter = quiet.clone();
     assert!(!lp.is_alive());
     quiet.post(|_, log| note(log, "posted")).unwrap();
-    assert!(lp.is_alive(), "what was posted is run");
+    assert!(lp.is_alive(), "a post keeps the loop alive");
     assert_eq!(run(&mut lp), ["posted"]);
     drop(quieter);
 }
 
 #[test]
-fn a_remote_that_is_dropped_while_the_loop_waits_lets_it_end() {
-    let mut lp = world();
+fn dropping_the_last_remote_ends_a_blocked_run() {
+    let mut lp = new_loop();
     let remote = lp.remote();
     let thread = std::thread::spawn(move || {
         std::thread::yield_now();
@@ -110,8 +110,8 @@ fn a_remote_that_is_dropped_while_the_loop_waits_lets_it_end() {
 }
 
 #[test]
-fn a_post_that_fails_is_a_failure_of_the_loop() {
-    let mut lp = world();
+fn a_post_that_fails_is_a_failure_without_a_handle() {
+    let mut lp = new_loop();
     lp.on_failure(|_, log, failure| {
         assert_eq!((failure.origin.kind, failure.origin.handle), (Kind::Post, None));
         assert!(failure.origin.started_at.file().ends_with("remote.rs"));

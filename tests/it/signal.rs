@@ -11,7 +11,7 @@ use std::{
 use ringback::{Loop, Signal};
 use rustix::process::{Signal as Number, getpid, kill_process};
 
-use crate::world::*;
+use crate::common::*;
 
 fn kill(number: Number) {
     kill_process(getpid(), number).unwrap();
@@ -24,7 +24,7 @@ fn every_watcher_in_every_loop_and_thread_is_called() {
         .map(|_| {
             let (ready, is_ready) = mpsc::channel();
             let thread = thread::spawn(move || {
-                let mut lp = world();
+                let mut lp = new_loop();
                 for name in ["one", "two"] {
                     let signal = Signal::new(&mut lp).unwrap();
                     signal
@@ -50,7 +50,7 @@ fn every_watcher_in_every_loop_and_thread_is_called() {
 
 #[test]
 fn a_watcher_started_once_is_stopped_before_its_callback() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let signal = Signal::new(&mut lp).unwrap();
     signal
         .start_once(&mut lp, Number::WINCH.as_raw(), move |lp, log, _| {
@@ -60,7 +60,7 @@ fn a_watcher_started_once_is_stopped_before_its_callback() {
         .unwrap();
     kill(Number::WINCH);
     kill(Number::WINCH);
-    assert_eq!(run_through(&mut lp).unwrap(), ["once"]);
+    assert_eq!(run_while_alive(&mut lp).unwrap(), ["once"]);
 }
 
 /// Returns whether the process catches a signal, according to the system.
@@ -76,8 +76,8 @@ fn caught(number: Number) -> bool {
 fn the_last_watcher_restores_the_previous_action() {
     let number = Number::URG;
     assert!(!caught(number));
-    let mut one = world();
-    let mut two = world();
+    let mut one = new_loop();
+    let mut two = new_loop();
     let first = Signal::on(&mut one, number.as_raw(), |_, _, _| Ok(())).unwrap();
     let second = Signal::on(&mut one, number.as_raw(), |_, _, _| Ok(())).unwrap();
     let third = Signal::on(&mut two, number.as_raw(), |_, _, _| Ok(())).unwrap();
@@ -95,7 +95,7 @@ fn the_last_watcher_restores_the_previous_action() {
 
 #[test]
 fn a_signal_that_cannot_be_caught_is_refused() {
-    let mut lp = world();
+    let mut lp = new_loop();
     for signum in [0, -1, 9999, Number::KILL.as_raw(), Number::STOP.as_raw()] {
         let error = Signal::on(&mut lp, signum, |_, _, _| Ok(())).unwrap_err();
         assert!(error.to_string().starts_with(&format!("watch signal {signum}: ")), "{error}");
@@ -105,7 +105,7 @@ fn a_signal_that_cannot_be_caught_is_refused() {
 
 #[test]
 fn a_watcher_can_change_to_another_signal() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let signal = Signal::on(&mut lp, Number::TTIN.as_raw(), |_, _, _| panic!()).unwrap();
     signal
         .start(&mut lp, Number::TTOU.as_raw(), move |lp, log, _| {
@@ -119,7 +119,7 @@ fn a_watcher_can_change_to_another_signal() {
 
 #[test]
 fn a_watcher_closed_by_another_watcher_is_not_called() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let number = Number::IO.as_raw();
     let one = Signal::new(&mut lp).unwrap();
     let two = Signal::new(&mut lp).unwrap();
@@ -151,7 +151,7 @@ fn loops_may_come_and_go_under_constant_signals() {
     thread::scope(|scope| {
         let set_stop = SetOnDrop(&stop);
         // Keeps the handler installed between the loops.
-        let mut keeper = world();
+        let mut keeper = new_loop();
         Signal::on(&mut keeper, number.as_raw(), |_, _, _| Ok(())).unwrap();
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
@@ -159,7 +159,7 @@ fn loops_may_come_and_go_under_constant_signals() {
             }
         });
         for _ in 0..200 {
-            let mut lp: Loop<Log> = world();
+            let mut lp: Loop<Log> = new_loop();
             let signal = Signal::new(&mut lp).unwrap();
             signal
                 .start(&mut lp, number.as_raw(), move |lp, log, _| {

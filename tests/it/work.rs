@@ -8,11 +8,11 @@ use std::sync::{
 
 use ringback::{Error, Loop, Options, work};
 
-use crate::world::*;
+use crate::common::*;
 
 #[test]
 fn a_job_runs_on_a_worker_and_its_callback_on_the_loop() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let loop_thread = std::thread::current().id();
     work::run(
         &mut lp,
@@ -32,7 +32,7 @@ fn a_panic_in_a_job_is_an_error_and_the_worker_survives() {
     work::run(
         &mut lp,
         || panic!("over {}", 9000),
-        |_, log, result: Result<(), Error>| note(log, kind(&result.unwrap_err())),
+        |_, log, result: Result<(), Error>| note(log, describe_error(&result.unwrap_err())),
     )
     .unwrap();
     work::run(&mut lp, || 7, |_, log, result| note(log, result?.to_string())).unwrap();
@@ -201,7 +201,7 @@ fn cancelled_jobs_never_run() {
 
 #[test]
 fn a_job_that_runs_when_the_loop_is_dropped_finishes() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let (started, has_started) = mpsc::channel();
     let (go, gate) = mpsc::channel::<()>();
     let (done, is_done) = mpsc::channel();
@@ -223,7 +223,7 @@ fn a_job_that_runs_when_the_loop_is_dropped_finishes() {
 
 #[test]
 fn a_deferred_closure_can_be_cancelled() {
-    let mut lp = world();
+    let mut lp = new_loop();
     let request = lp.defer(|_, _| panic!("the request was cancelled"));
     lp.defer(|_, log| note(log, "not cancelled"));
     request.cancel(&mut lp).unwrap();

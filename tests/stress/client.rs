@@ -1,4 +1,4 @@
-//! Peers of an echo server: one thread, non-blocking sockets, poll(2). Nothing of ringback in here.
+//! Peers of an echo server: one thread, non-blocking sockets and poll(2), without ringback.
 
 use std::{
     io::{self, Read, Write},
@@ -10,30 +10,30 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::random::{Bytes, Random};
 
-/// What a peer is up to.
+/// How a peer behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// Sends everything, reads as it comes, ends its side, and reads to the end.
+    /// Sends everything, reads as it arrives, shuts its side down, and reads until EOF.
     Fair,
-    /// The same, but reads a few bytes at a time.
+    /// As `Fair`, but reads a few bytes at a time.
     Sips,
-    /// Sends without reading until nothing more is taken, waits, and is fair from then on.
+    /// Sends without reading until the server takes no more, waits, and is fair from then on.
     Stalls,
-    /// Ends its side first, and then waits before it reads.
+    /// Shuts its side down first, and waits before it reads.
     EndsEarly,
     /// Resets the connection after some bytes.
     Resets,
-    /// Closes it with bytes unread.
+    /// Closes the connection with bytes unread.
     Leaves,
-    /// Connects, and is gone.
+    /// Connects and closes at once.
     Visits,
 }
 
-/// What came of all of them.
+/// The totals of all peers.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) connections: usize,
-    /// Those whose every byte came back.
+    /// Connections whose every byte came back.
     pub(crate) complete: usize,
     pub(crate) bytes: u64,
     pub(crate) stalled: usize,
@@ -44,7 +44,7 @@ pub(crate) struct Plan {
     /// Connections in all, and how many at a time.
     pub(crate) total: usize,
     pub(crate) at_once: usize,
-    /// Of those that are fair in the end: how many bytes each, at most.
+    /// The most bytes that a fair peer sends.
     pub(crate) bytes_max: usize,
     pub(crate) chunk_max: usize,
     pub(crate) manners: &'static [Manner],
@@ -55,23 +55,24 @@ struct Peer {
     stream: TcpStream,
     id: u64,
     manner: Manner,
-    /// How many bytes it wants to send.
+    /// How many bytes it is going to send.
     total: u64,
     sent: u64,
     received: u64,
-    /// Of the chunk that it is sending.
+    /// What is left of the chunk that it is sending.
     chunk: usize,
-    /// It neither reads nor, if it stalls, notices anything until then.
+    /// It does not read before that time.
     reads_from: Option<Instant>,
     write_ended: bool,
 }
 
-enum Fate {
-    Goes,
+enum Progress {
+    Continues,
     Done,
 }
 
-/// Lets all of them loose. Panics at the first wrong byte.
+/// Runs the peers of a plan, and calls `watch` with their number now and then. Panics at the first wrong
+/// byte.
 pub(crate) fn run(plan: &Plan, seed: u64, mut watch: impl FnMut(usize)) -> Tally {
     let mut random = Random::new(seed);
     let bytes = Bytes::new();
@@ -86,23 +87,23 @@ pub(crate) fn run(plan: &Plan, seed: u64, mut watch: impl FnMut(usize)) -> Tally
             tally.connections += 1;
         }
         watch(peers.len());
-        let mut places: Vec<PollFd<'_>> =
-            peers.iter().map(|peer| PollFd::new(&peer.stream, peer.wishes())).collect();
+        let mut fds: Vec<PollFd<'_>> =
+            peers.iter().map(|peer| PollFd::new(&peer.stream, peer.interest())).collect();
         let tick = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
-        match poll(&mut places, Some(&tick)) {
+        match poll(&mut fds, Some(&tick)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => panic!("poll: {error}"),
         }
-        let ready: Vec<PollFlags> = places.iter().map(PollFd::revents).collect();
-        drop(places);
+        let ready: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+        drop(fds);
         let before = (tally.bytes, tally.connections, peers.len());
-        let mut place = 0;
+        let mut index = 0;
         peers.retain_mut(|peer| {
-            let ready = ready[place];
-            place += 1;
-            match peer.op(ready, plan, &bytes, &mut buffer, &mut random, &mut tally) {
-                Ok(Fate::Goes) => true,
-                Ok(Fate::Done) => false,
+            let ready = ready[index];
+            index += 1;
+            match peer.step(ready, plan, &bytes, &mut buffer, &mut random, &mut tally) {
+                Ok(Progress::Continues) => true,
+                Ok(Progress::Done) => false,
                 Err(error) => panic!(
                     "peer {} ({:?}) sent {} of {}, received {}: {error}{}",
                     peer.id,
@@ -121,23 +122,23 @@ pub(crate) fn run(plan: &Plan, seed: u64, mut watch: impl FnMut(usize)) -> Tally
         if before != (tally.bytes, tally.connections, peers.len()) {
             quiet_since = Instant::now();
         } else if quiet_since.elapsed() > plan.patience {
-            let peer = peers.first().expect("somebody is being waited for");
+            let peer = peers.first().expect("a peer is left");
             panic!(
-                "nothing moves; {} left, the first: {:?}, sent {} of {}, received {}; the system says:\n{}",
+                "nothing moves; {} left, the first: {:?}, sent {} of {}, received {}; in the system:\n{}",
                 peers.len(),
                 peer.manner,
                 peer.sent,
                 peer.total,
                 peer.received,
-                peer.in_the_system()
+                peer.kernel_state()
             );
         }
     }
     tally
 }
 
-/// How many connections the system has reset because it had no memory for more (`net.ipv4.tcp_mem`): other
-/// programs' included, and nobody's fault.
+/// How many connections the system has reset for lack of memory for sockets (`net.ipv4.tcp_mem`), those of
+/// other programs included. Neither side of such a connection is to blame.
 fn aborted_for_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/net/netstat").unwrap_or_default();
     let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:")).map(str::split_whitespace);
@@ -150,21 +151,21 @@ impl Peer {
     fn connect(plan: &Plan, id: u64, random: &mut Random) -> Peer {
         let stream = TcpStream::connect(plan.addr).expect("the server listens");
         stream.set_nonblocking(true).unwrap();
-        let manner = *random.pick(plan.manners).expect("there is a manner");
+        let manner = *random.pick(plan.manners).expect("the plan has manners");
         let total = match manner {
-            // More than the system holds for them, or it would not be noticed.
+            // More than the system buffers, or stalling would have no effect.
             Manner::Stalls | Manner::EndsEarly => {
-                // Not less than a few of the packets that a loopback carries, 64 KiB each: then the window
-                // closes, and opens with probes that come more and more seldom.
+                // Not less than a few packets of the loopback interface, 64 KiB each. Otherwise the window
+                // closes, and opens only with probes that come more and more seldom.
                 rustix::net::sockopt::set_socket_recv_buffer_size(&stream, 256 << 10).unwrap();
                 random.between(plan.bytes_max / 2, plan.bytes_max) as u64
             }
             Manner::Sips => random.size(plan.bytes_max / 16) as u64,
             _ => random.size(plan.bytes_max) as u64,
         };
-        // Not where there is much: a receiver that does not read runs out of room for many small packets before
-        // its window closes, and drops what comes, window updates included. That is over when they are sent
-        // again, which may take minutes, and is between the two systems.
+        // Not for large transfers: a receiver that does not read runs out of memory for many small packets
+        // before its window closes, and drops packets, window updates included. Retransmission may take
+        // minutes to recover.
         stream.set_nodelay(total < 256 << 10).unwrap();
         let reads_from = match manner {
             Manner::Stalls | Manner::EndsEarly => {
@@ -175,8 +176,8 @@ impl Peer {
         Peer { stream, id, manner, total, sent: 0, received: 0, chunk: 0, reads_from, write_ended: false }
     }
 
-    /// Both ends: states, queues (sent and not acknowledged : received and not read), timers.
-    fn in_the_system(&self) -> String {
+    /// Both ends in `/proc/net/tcp`: states, queues (unacknowledged : unread), timers.
+    fn kernel_state(&self) -> String {
         let text = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
         let port = self.stream.local_addr().map_or(0, |addr| addr.port());
         let about = |line: &&str| line.contains(&format!(":{port:04X} "));
@@ -187,18 +188,18 @@ impl Peer {
         self.reads_from.is_none_or(|time| Instant::now() >= time)
     }
 
-    fn wishes(&self) -> PollFlags {
-        let mut wishes = PollFlags::empty();
+    fn interest(&self) -> PollFlags {
+        let mut interest = PollFlags::empty();
         if self.reads() {
-            wishes |= PollFlags::IN;
+            interest |= PollFlags::IN;
         }
         if self.sent < self.total {
-            wishes |= PollFlags::OUT;
+            interest |= PollFlags::OUT;
         }
-        wishes
+        interest
     }
 
-    fn op(
+    fn step(
         &mut self,
         ready: PollFlags,
         plan: &Plan,
@@ -206,9 +207,9 @@ impl Peer {
         buffer: &mut [u8],
         random: &mut Random,
         tally: &mut Tally,
-    ) -> io::Result<Fate> {
+    ) -> io::Result<Progress> {
         if self.manner == Manner::Visits {
-            return Ok(Fate::Done);
+            return Ok(Progress::Done);
         }
         let broken = PollFlags::ERR | PollFlags::HUP;
         if ready.intersects(PollFlags::OUT | broken) && self.sent < self.total {
@@ -221,14 +222,14 @@ impl Peer {
             self.stream.shutdown(Shutdown::Write)?;
             self.write_ended = true;
         }
-        // These have no manners.
+        // These two do not wait for the rest.
         let enough = self.sent * 2 >= self.total;
         match self.manner {
             Manner::Resets if enough => {
                 rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO))?;
-                return Ok(Fate::Done);
+                return Ok(Progress::Done);
             }
-            Manner::Leaves if enough => return Ok(Fate::Done),
+            Manner::Leaves if enough => return Ok(Progress::Done),
             _ => {}
         }
         if ready.intersects(PollFlags::IN | broken) && self.reads() {
@@ -237,11 +238,11 @@ impl Peer {
             }
             return self.receive(bytes, buffer, random, tally);
         }
-        Ok(Fate::Goes)
+        Ok(Progress::Continues)
     }
 
     fn send(&mut self, plan: &Plan, bytes: &Bytes, random: &mut Random, tally: &mut Tally) -> io::Result<()> {
-        // A few at a time, or one peer has the thread for itself.
+        // A few writes at a time, so that one peer does not occupy the thread.
         for _ in 0..4 {
             if self.chunk == 0 {
                 self.chunk = random.size(plan.chunk_max);
@@ -269,7 +270,7 @@ impl Peer {
         buffer: &mut [u8],
         random: &mut Random,
         tally: &mut Tally,
-    ) -> io::Result<Fate> {
+    ) -> io::Result<Progress> {
         let most = match self.manner {
             Manner::Sips => random.size(4096),
             _ => random.size(buffer.len()),
@@ -277,18 +278,18 @@ impl Peer {
         match self.stream.read(&mut buffer[..most]) {
             Ok(0) if self.received == self.total => {
                 tally.complete += 1;
-                Ok(Fate::Done)
+                Ok(Progress::Done)
             }
-            Ok(0) => Err(io::Error::other("the end came before the last byte")),
+            Ok(0) => Err(io::Error::other("EOF before the last byte")),
             Ok(count) => {
                 let right = bytes.check(self.id, self.received, &buffer[..count]);
                 assert!(right, "peer {}: a wrong byte after {}", self.id, self.received);
                 self.received += count as u64;
                 tally.bytes += count as u64;
                 assert!(self.received <= self.sent, "more came back than was sent");
-                Ok(Fate::Goes)
+                Ok(Progress::Continues)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Fate::Goes),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Progress::Continues),
             Err(error) => Err(error),
         }
     }

@@ -1,5 +1,5 @@
-//! An echo server in this process, and everything that peers may do to it, with every byte looked at and
-//! the loop verified again and again.
+//! An echo server in this process and peers of every manner. Every byte is checked, and the loop is verified
+//! all the time.
 
 use std::{
     net::SocketAddr,
@@ -16,6 +16,7 @@ use ringback::{
 use crate::{
     client::{self, Manner, Plan},
     random::{Bytes, Random, seed},
+    wait::GUARD,
 };
 
 /// What the server counts.
@@ -26,11 +27,11 @@ pub(crate) struct Served {
     pub(crate) closed: usize,
     pub(crate) failures: usize,
     pub(crate) verified: usize,
-    /// The most that were open at a time, not counting those that were closing.
+    /// The most connections that were open at a time, without those that were closing.
     pub(crate) peak: usize,
 }
 
-/// An echo server in a thread, that answers questions by `Remote`.
+/// An echo server in a thread of its own. The test reaches it by its `Remote`.
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
     pub(crate) remote: Remote<Served>,
@@ -39,7 +40,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(options: ListenOptions) -> Server {
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let thread = thread::spawn(move || {
             let mut lp = Loop::<Served>::new().unwrap();
             lp.on_failure(|_, served, _| {
@@ -49,7 +50,8 @@ impl Server {
             let listener = options.bind(&mut lp, "127.0.0.1:0").unwrap();
             listener.start(&mut lp, accept).unwrap();
             let mut turns = 0;
-            // It takes time, the more the more there is.
+            // Verifying takes time in proportion to the connections, so it happens less often the more there
+            // are.
             Check::every_turn(&mut lp, move |lp, served| {
                 turns += 1;
                 if turns % (1 + served.open / 16) == 0 {
@@ -62,41 +64,38 @@ impl Server {
             .unref(&mut lp)
             .unwrap();
             let addr = listener.local_addr(&mut lp).unwrap();
-            tell.send((addr, lp.remote())).unwrap();
+            sender.send((addr, lp.remote())).unwrap();
             lp.run(&mut Served::default()).unwrap();
             lp.verify();
         });
-        let (addr, remote) = told.recv().unwrap();
+        let (addr, remote) = receiver.recv().unwrap();
         Server { addr, remote, thread }
     }
 
-    /// Asks the loop's thread.
+    /// Runs a closure on the loop's thread, and returns its result.
     pub(crate) fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&mut Loop<Served>, &mut Served) -> T + Send + 'static,
+        query: impl FnOnce(&mut Loop<Served>, &mut Served) -> T + Send + 'static,
     ) -> T {
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         self.remote
             .post(move |lp, served| {
-                tell.send(question(lp, served)).map_err(|_| Error::other("nobody waits for the answer"))
+                sender.send(query(lp, served)).map_err(|_| Error::other("the test has ended"))
             })
             .unwrap();
-        told.recv().unwrap()
+        receiver.recv().unwrap()
     }
 
-    /// Waits until every connection is closed, and ends the server.
+    /// Waits until every connection is closed, and stops the server.
     pub(crate) fn finish(self) -> Served {
-        let patience = Instant::now();
+        let started = Instant::now();
         while self.ask(|_, served| served.open) > 0 {
-            assert!(
-                patience.elapsed() < Duration::from_secs(20),
-                "{}",
-                self.ask(|lp, _| lp.why_alive().to_string())
-            );
+            let late = started.elapsed() >= GUARD;
+            assert!(!late, "connections are open:\n{}", self.ask(|lp, _| lp.why_alive().to_string()));
             thread::sleep(Duration::from_millis(5));
         }
         let served = self.ask(|lp, served| {
-            // The listener, the hook, and nobody else.
+            // The listener and the hook.
             assert_eq!(lp.handles().len(), 2, "{:?}", lp.handles());
             lp.verify();
             lp.stop();
@@ -113,10 +112,10 @@ fn accept(lp: &mut Loop<Served>, served: &mut Served, conn: TcpStream) -> Result
     let open = |entry: &ringback::HandleInfo| entry.origin.kind == Kind::TcpStream && !entry.closing;
     served.peak = served.peak.max(lp.handles().iter().filter(|entry| open(entry)).count());
     let mut closed = false;
-    // Some with little patience, some that are told when their writes are done, some that write to others.
+    // Some connections wait for the completion of writes, some write in another callback, some in pieces.
     let manner = served.accepted % 4;
     conn.start(lp, move |lp, served, event| {
-        assert!(!closed, "nothing comes after the end");
+        assert!(!closed, "an event after Closed");
         if let Ok(Event::Closed) = event {
             closed = true;
             served.open -= 1;
@@ -131,7 +130,7 @@ fn accept(lp: &mut Loop<Served>, served: &mut Served, conn: TcpStream) -> Result
                 })?;
             }
             Event::Data(bytes) if manner == 2 => {
-                // Later, by somebody else's callback.
+                // In another callback, later.
                 let bytes = bytes.to_vec();
                 lp.defer(move |lp, _| if conn.is_open(lp) { conn.write(lp, bytes) } else { Ok(()) });
             }
@@ -141,7 +140,7 @@ fn accept(lp: &mut Loop<Served>, served: &mut Served, conn: TcpStream) -> Result
                 }
             }
             Event::Data(bytes) => conn.write(lp, bytes)?,
-            // Behind what was deferred.
+            // Behind the deferred writes.
             Event::End => {
                 lp.defer(move |lp, _| if conn.is_open(lp) { conn.finish(lp) } else { Ok(()) });
             }
@@ -152,8 +151,8 @@ fn accept(lp: &mut Loop<Served>, served: &mut Served, conn: TcpStream) -> Result
 }
 
 #[test]
-fn every_byte_comes_back_while_others_reset_stall_and_leave() {
-    let seed = seed("every_byte_comes_back_while_others_reset_stall_and_leave");
+fn every_byte_comes_back_while_others_reset_stall_or_close() {
+    let seed = seed("every_byte_comes_back_while_others_reset_stall_or_close");
     let server = Server::start(ListenOptions::new());
     let plan = Plan {
         addr: server.addr,
@@ -172,11 +171,11 @@ fn every_byte_comes_back_while_others_reset_stall_and_leave() {
             Manner::Leaves,
             Manner::Visits,
         ],
-        patience: Duration::from_secs(20),
+        patience: GUARD,
     };
-    let begun = Instant::now();
+    let started = Instant::now();
     let tally = client::run(&plan, seed, |_| {});
-    println!("{tally:?} in {:?}", begun.elapsed());
+    println!("{tally:?} in {:?}", started.elapsed());
     let served = server.finish();
     println!("{served:?}");
     assert_eq!((served.accepted, served.closed), (1500, 1500));
@@ -184,8 +183,8 @@ fn every_byte_comes_back_while_others_reset_stall_and_leave() {
 }
 
 #[test]
-fn a_listener_with_a_limit_serves_everybody_in_the_end() {
-    let seed = seed("a_listener_with_a_limit_serves_everybody_in_the_end");
+fn a_listener_with_a_limit_serves_every_peer() {
+    let seed = seed("a_listener_with_a_limit_serves_every_peer");
     let server = Server::start(ListenOptions::new().max_connections(7));
     let plan = Plan {
         addr: server.addr,
@@ -194,7 +193,7 @@ fn a_listener_with_a_limit_serves_everybody_in_the_end() {
         bytes_max: 64 << 10,
         chunk_max: 4096,
         manners: &[Manner::Fair, Manner::Fair, Manner::Sips, Manner::Resets, Manner::Leaves, Manner::Visits],
-        patience: Duration::from_secs(20),
+        patience: GUARD,
     };
     client::run(&plan, seed, |_| {});
     let served = server.finish();
@@ -202,7 +201,7 @@ fn a_listener_with_a_limit_serves_everybody_in_the_end() {
     assert_eq!(served.peak, 7);
 }
 
-/// The client is a loop, too: connections that are made, written to, given up and made again in callbacks.
+/// The client is a loop, too: it connects, writes, gives up and connects again in callbacks.
 #[test]
 fn two_loops_talk_to_each_other() {
     let seed = seed("two_loops_talk_to_each_other");
@@ -213,7 +212,7 @@ fn two_loops_talk_to_each_other() {
         random: Random::new(seed),
         bytes: Bytes::new(),
         addr: server.addr,
-        to_come: 1000,
+        remaining: 1000,
         open: 0,
         complete: 0,
         given_up: 0,
@@ -221,47 +220,48 @@ fn two_loops_talk_to_each_other() {
     for _ in 0..80 {
         call(&mut lp, &mut caller).unwrap();
     }
-    let patience = Instant::now();
+    let started = Instant::now();
     let mut turns = 0_u32;
     while lp.run_once(&mut caller).unwrap() {
         turns += 1;
         if turns % 64 == 0 {
             lp.verify();
-            assert!(patience.elapsed() < Duration::from_secs(60), "{}", lp.why_alive());
+            assert!(started.elapsed() < GUARD, "{}", lp.why_alive());
         }
     }
     assert!(lp.handles().is_empty());
     println!("{} complete, {} given up", caller.complete, caller.given_up);
-    assert_eq!((caller.to_come, caller.open), (0, 0));
+    assert_eq!((caller.remaining, caller.open), (0, 0));
     assert_eq!(caller.complete + caller.given_up, 1000);
     let served = server.finish();
     assert_eq!(served.accepted, served.closed);
 }
 
+/// The state of the client's loop.
 struct Caller {
     random: Random,
     bytes: Bytes,
     addr: SocketAddr,
-    to_come: usize,
+    remaining: usize,
     open: usize,
     complete: usize,
     given_up: usize,
 }
 
-/// One connection, and the next when it is over.
+/// Makes a connection, and the next one when it is closed.
 fn call(lp: &mut Loop<Caller>, caller: &mut Caller) -> Result {
-    if caller.to_come == 0 {
+    if caller.remaining == 0 {
         return Ok(());
     }
-    caller.to_come -= 1;
+    caller.remaining -= 1;
     caller.open += 1;
-    let id = caller.to_come as u64;
+    let id = caller.remaining as u64;
     let total = caller.random.size(1 << 20) as u64;
     let (mut sent, mut received, mut ended) = (0, 0, false);
     let give_up = caller.random.one_in(5).then(|| caller.random.below(total as usize) as u64);
     let reset = caller.random.one_in(2);
     let conn = TcpStream::connect(lp, caller.addr, |_, _, _| Ok(()))?;
-    // Before it is connected: what is written waits.
+    // Runs for the first time before the stream is connected: the bytes are queued.
     let mut write = move |lp: &mut Loop<Caller>, caller: &mut Caller| -> Result {
         while sent < total && conn.queued(lp) < 300_000 {
             let len = caller.random.size(100_000).min((total - sent) as usize);
@@ -280,12 +280,12 @@ fn call(lp: &mut Loop<Caller>, caller: &mut Caller) -> Result {
         Ok(())
     };
     conn.set_watermarks(lp, 50_000, 200_000)?;
-    conn.set_idle_timeout(lp, Some(Duration::from_secs(20)))?;
+    conn.set_idle_timeout(lp, Some(GUARD))?;
     write(lp, caller)?;
     conn.start(lp, move |lp, caller, event| {
         match event? {
             Event::Data(bytes) => {
-                assert!(caller.bytes.check(id, received, bytes), "a wrong byte after {received}");
+                assert!(caller.bytes.check(id, received, bytes), "wrong byte after {received}");
                 received += bytes.len() as u64;
                 if give_up.is_some_and(|limit| received > limit) {
                     if reset {
@@ -298,7 +298,7 @@ fn call(lp: &mut Loop<Caller>, caller: &mut Caller) -> Result {
                 write(lp, caller)?;
             }
             Event::Drained => write(lp, caller)?,
-            Event::End => assert_eq!(received, total, "the end came before the last byte"),
+            Event::End => assert_eq!(received, total, "EOF before the last byte"),
             Event::Closed => {
                 caller.open -= 1;
                 if received == total {
@@ -307,7 +307,7 @@ fn call(lp: &mut Loop<Caller>, caller: &mut Caller) -> Result {
                     assert!(give_up.is_some());
                     caller.given_up += 1;
                 }
-                // Some at once, some a little later.
+                // Some at once, some after a delay.
                 if caller.random.one_in(2) {
                     call(lp, caller)?;
                 } else {

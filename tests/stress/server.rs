@@ -1,4 +1,4 @@
-//! A server in a process of its own, an example as it is built: started, limited, and watched through `/proc`.
+//! A server in a process of its own, observed through `/proc`.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// An example of the same profile as this test.
+    /// Starts an example that was built in the profile of this test.
     pub(crate) fn example(name: &str) -> Server {
         Server::at(wait::example(name))
     }
@@ -34,7 +34,7 @@ impl Server {
         Server::start(Command::new(path).arg("127.0.0.1:0"))
     }
 
-    /// Whatever says where it listens.
+    /// Starts any program that prints "listening on ADDR".
     pub(crate) fn start(command: &mut Command) -> Server {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
@@ -51,7 +51,7 @@ impl Server {
         let addr = loop {
             line.clear();
             let count = stdout.read_line(&mut line).unwrap();
-            assert!(count > 0, "it ended before it said where it listens: {:?}", complaints.lock().unwrap());
+            assert!(count > 0, "it ended before it printed its address: {:?}", complaints.lock().unwrap());
             if let Some((_, addr)) = line.trim().split_once("listening on ") {
                 break addr.parse().unwrap();
             }
@@ -66,8 +66,9 @@ impl Server {
     fn status(&self, field: &str) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let line =
-            line.unwrap_or_else(|| panic!("no {field} of a process that is gone: {:?}", self.complaints()));
+        let line = line.unwrap_or_else(|| {
+            panic!("no {field} in the status of an ended process: {:?}", self.complaints())
+        });
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
@@ -76,7 +77,7 @@ impl Server {
         self.status("VmRSS:")
     }
 
-    /// What `RLIMIT_AS` counts, in KiB.
+    /// The address space, in KiB: what `RLIMIT_AS` limits.
     pub(crate) fn address_space(&self) -> usize {
         self.status("VmSize:")
     }
@@ -85,7 +86,7 @@ impl Server {
         fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
     }
 
-    /// How long it has used a processor.
+    /// The processor time it has used.
     pub(crate) fn busy(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
         let after_name = stat.rsplit_once(')').unwrap().1;
@@ -94,21 +95,21 @@ impl Server {
         Duration::from_millis(ticks * 10)
     }
 
-    /// What it has written to its standard error so far.
+    /// The lines it has written to its standard error so far.
     pub(crate) fn complaints(&self) -> Vec<String> {
         self.complaints.lock().unwrap().clone()
     }
 
-    /// Waits until it has no more descriptors than these.
+    /// Waits until it has this many descriptors again.
     pub(crate) fn comes_back_to(&self, descriptors: usize) {
-        let begun = Instant::now();
+        let started = Instant::now();
         while self.descriptors() != descriptors {
-            assert!(begun.elapsed() < GUARD, "{} descriptors, not {descriptors}", self.descriptors());
+            assert!(started.elapsed() < GUARD, "{} descriptors, not {descriptors}", self.descriptors());
             thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Waits for its end. Gives the rest of what it printed.
+    /// Waits until it ends. Returns its status and the rest of its standard output.
     pub(crate) fn ended(&mut self) -> (ExitStatus, String) {
         let status = eventually("the server ends", || self.process.try_wait().unwrap());
         let mut text = String::new();
@@ -116,9 +117,9 @@ impl Server {
         (status, text)
     }
 
-    /// Ends it as people do, and it ends well.
+    /// Sends it SIGTERM, and expects it to end with success.
     pub(crate) fn finish(mut self) {
-        kill_process(self.pid(), Signal::TERM).expect("it is still there");
+        kill_process(self.pid(), Signal::TERM).expect("the server runs");
         let (status, _) = self.ended();
         assert!(status.success(), "{status}: {:?}", self.complaints());
     }

@@ -1,8 +1,8 @@
-//! Other threads, while the loop works, closes what they use, and goes away.
+//! Other threads, while the loop runs, closes what they use, and is dropped.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
@@ -12,11 +12,14 @@ use std::{
 use ringback::{Error, Idle, Loop, Remote, Signal, Timer, Wake, Waker, channel, signal, work};
 use rustix::process::{getpid, kill_process};
 
-use crate::random::{Random, seed};
+use crate::{
+    random::{Random, seed},
+    wait::{GUARD, eventually},
+};
 
 const THREADS: usize = 4;
 
-/// Counts how often it was made and dropped, wherever that happens.
+/// Counts the values of its kind that exist.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
@@ -32,90 +35,111 @@ impl Drop for Counted {
     }
 }
 
-/// Wakes come from all sides while the handles that they are for are closed and made anew.
+/// What the wakes of one thread came to.
+#[derive(Default)]
+struct Wakes {
+    delivered: AtomicU64,
+    /// Their loop, or their handle, was gone.
+    refused: AtomicU64,
+}
+
+/// Wakes whatever is in the list until it is over.
+fn wake_all(wakers: &Mutex<Vec<Waker>>, over: &AtomicBool, wakes: &Wakes, mut random: Random) {
+    while !over.load(Ordering::Relaxed) {
+        let waker = random.pick(&wakers.lock().unwrap()).cloned();
+        for _ in 0..random.below(50) {
+            let counter = match waker.as_ref().map(Waker::wake) {
+                Some(Ok(())) => &wakes.delivered,
+                Some(Err(Error::Disconnected { .. })) => &wakes.refused,
+                Some(Err(error)) => panic!("{error}"),
+                None => continue,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Several threads wake handles that are closed and replaced all the time, and then a loop that was dropped.
 #[test]
-fn a_storm_of_wakes_against_handles_that_are_closed() {
-    let seed = seed("a_storm_of_wakes_against_handles_that_are_closed");
-    let mut lp = Loop::<u64>::new().unwrap();
-    let wakers: Arc<std::sync::Mutex<Vec<Waker>>> = Arc::default();
+fn a_storm_of_wakes_races_with_closing_handles() {
+    const ROUNDS: u64 = 1000;
+    const WAKES_MIN: u64 = 1000;
+    let seed = seed("a_storm_of_wakes_races_with_closing_handles");
+    let wakers: Arc<Mutex<Vec<Waker>>> = Arc::default();
     let over = Arc::new(AtomicBool::new(false));
-    let threads: Vec<_> = (0..THREADS)
-        .map(|thread| {
-            let (wakers, over, mut random) =
-                (wakers.clone(), over.clone(), Random::new(seed + thread as u64));
-            thread::spawn(move || {
-                let (mut heard, mut gone) = (0_u64, 0_u64);
-                while !over.load(Ordering::Relaxed) {
-                    let waker = random.pick(&wakers.lock().unwrap()).cloned();
-                    for _ in 0..random.below(50) {
-                        match waker.as_ref().map(Waker::wake) {
-                            Some(Ok(())) => heard += 1,
-                            Some(Err(Error::Disconnected { .. })) => gone += 1,
-                            Some(Err(error)) => panic!("{error}"),
-                            None => {}
-                        }
-                    }
-                }
-                (heard, gone)
-            })
+    let threads: Vec<_> = (0..THREADS as u64)
+        .map(|number| {
+            let (wakers, over) = (wakers.clone(), over.clone());
+            let wakes = Arc::new(Wakes::default());
+            let counted = wakes.clone();
+            let thread =
+                thread::spawn(move || wake_all(&wakers, &over, &counted, Random::new(seed + number)));
+            (thread, wakes)
         })
         .collect();
-    let mut random = Random::new(seed);
+    let each = |counter: fn(&Wakes) -> &AtomicU64, least| {
+        threads.iter().all(|(_, wakes)| counter(wakes).load(Ordering::Relaxed) >= least)
+    };
+
+    let mut lp = Loop::<u64>::new().unwrap();
+    replace_wakes_every_turn(&mut lp, wakers, Random::new(seed));
+    let (mut rounds, mut calls) = (0, 0);
+    let started = Instant::now();
+    // Each round is a turn, with all threads at work.
+    while rounds < ROUNDS || calls == 0 || !each(|wakes| &wakes.delivered, WAKES_MIN) {
+        lp.run_once(&mut calls).unwrap();
+        lp.verify();
+        rounds += 1;
+        assert!(started.elapsed() < GUARD, "{calls} calls after {rounds} rounds");
+    }
+    drop(lp);
+    eventually("every thread finds the loop gone", || each(|wakes| &wakes.refused, WAKES_MIN).then_some(()));
+    over.store(true, Ordering::Relaxed);
+    for (thread, _) in threads {
+        thread.join().unwrap();
+    }
+    println!("{rounds} rounds, {calls} calls");
+}
+
+/// Keeps eight wakes, and now and then closes one of them.
+fn replace_wakes_every_turn(lp: &mut Loop<u64>, wakers: Arc<Mutex<Vec<Waker>>>, mut random: Random) {
     let mut own: Vec<Wake> = Vec::new();
-    let shared = wakers.clone();
-    Idle::every_turn(&mut lp, move |lp, _| {
+    let replace = move |lp: &mut Loop<u64>, _: &mut u64| {
+        let mut wakers = wakers.lock().unwrap();
         if own.len() < 8 {
             let wake = Wake::new(lp, |_, calls| {
                 *calls += 1;
                 Ok(())
             })?;
-            shared.lock().unwrap().push(wake.waker(lp)?);
+            wakers.push(wake.waker(lp)?);
             own.push(wake);
         }
         if random.one_in(3) {
-            let gone = random.below(own.len());
-            own.swap_remove(gone).close(lp);
-            // Some of those who wake it do not know yet.
+            let closed = random.below(own.len());
+            own.swap_remove(closed).close(lp);
+            // Half of the time its waker stays in the list.
             if random.one_in(2) {
-                shared.lock().unwrap().swap_remove(gone);
+                wakers.swap_remove(closed);
             }
         }
-        let many = shared.lock().unwrap().len();
-        if many > 16 {
-            shared.lock().unwrap().drain(..many - 8);
+        if wakers.len() > 16 {
+            let surplus = wakers.len() - 8;
+            wakers.drain(..surplus);
         }
         Ok(())
-    })
-    .unwrap();
-    let mut calls = 0;
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(500) {
-        lp.run_for(&mut calls, Duration::from_millis(10)).unwrap();
-        lp.verify();
-    }
-    drop(lp);
-    // Against a loop that is gone, too.
-    thread::sleep(Duration::from_millis(5));
-    over.store(true, Ordering::Relaxed);
-    let (mut heard, mut gone) = (0, 0);
-    for thread in threads {
-        let (some, others) = thread.join().unwrap();
-        heard += some;
-        gone += others;
-    }
-    println!("{heard} wakes, {gone} too late, {calls} calls");
-    assert!(calls > 0 && heard > 0 && gone > 0);
+    };
+    Idle::every_turn(lp, replace).unwrap();
 }
 
-/// A wake after the last look of the loop makes another call: a lost one would be waited for in vain.
+/// A wake that comes after the loop's last check ends its wait: a lost one would leave it blocked.
 #[test]
-fn no_wake_is_lost_when_the_loop_has_just_looked() {
+fn no_wake_is_lost_between_the_last_check_and_blocking() {
     const ROUNDS: u64 = 20_000;
     let mut lp = Loop::<u64>::new().unwrap();
-    let turn = Arc::new(AtomicU64::new(0));
-    let told = turn.clone();
+    let round = Arc::new(AtomicU64::new(0));
+    let latest = round.clone();
     let wake = Wake::new(&mut lp, move |lp, seen: &mut u64| {
-        *seen = told.load(Ordering::Acquire);
+        *seen = latest.load(Ordering::Acquire);
         if *seen == ROUNDS {
             lp.stop();
         }
@@ -124,26 +148,29 @@ fn no_wake_is_lost_when_the_loop_has_just_looked() {
     .unwrap();
     let waker = wake.waker(&lp).unwrap();
     let thread = thread::spawn(move || {
-        for round in 1..=ROUNDS {
-            turn.store(round, Ordering::Release);
+        for number in 1..=ROUNDS {
+            round.store(number, Ordering::Release);
             waker.wake().unwrap();
-            if round % 64 == 0 {
+            if number % 64 == 0 {
                 thread::yield_now();
             }
         }
     });
+    // A lost wake is found when the timer ends the wait.
+    Timer::after(&mut lp, GUARD, |_, seen| panic!("a wake was lost after {seen}")).unwrap();
+    let started = Instant::now();
     let mut seen = 0;
-    Timer::after(&mut lp, Duration::from_secs(30), |_, seen| panic!("a wake was lost after {seen}")).unwrap();
     lp.run(&mut seen).unwrap();
     assert_eq!(seen, ROUNDS);
+    assert!(started.elapsed() < GUARD, "the last wake was lost");
     thread.join().unwrap();
 }
 
-/// Threads wait for room in a channel, send, and post, when the loop is dropped in their midst. Nobody
-/// waits for ever, whoever was told `Ok` need not have been heard, and nothing leaks.
+/// Threads block on a full channel, send and post while the loop is dropped. No thread stays blocked and no
+/// value leaks. A send that succeeded need not have been delivered.
 #[test]
-fn a_loop_that_is_dropped_lets_everybody_go() {
-    let seed = seed("a_loop_that_is_dropped_lets_everybody_go");
+fn dropping_the_loop_releases_every_blocked_thread() {
+    let seed = seed("dropping_the_loop_releases_every_blocked_thread");
     let mut random = Random::new(seed);
     for _ in 0..60 {
         let count = Arc::new(AtomicUsize::new(0));
@@ -174,7 +201,7 @@ fn a_loop_that_is_dropped_lets_everybody_go() {
                             }
                         } else {
                             let value = Counted::new(&count);
-                            // A post that posts, and is dropped with the loop, posts no more.
+                            // A post that was dropped with the loop does not post again.
                             let again = remote.clone();
                             let posted = remote.post(move |_, _| {
                                 drop(value);
@@ -193,7 +220,7 @@ fn a_loop_that_is_dropped_lets_everybody_go() {
             })
             .collect();
         drop((sender, remote));
-        // Work in flight, some of it not begun.
+        // Work in flight, some of it not started.
         for _ in 0..6 {
             let value = Counted::new(&count);
             work::run(
@@ -210,33 +237,25 @@ fn a_loop_that_is_dropped_lets_everybody_go() {
         drop(lp);
         let sent: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
         assert!(delivered.load(Ordering::Relaxed) <= sent);
-        // Workers finish what they have begun.
-        let patience = Instant::now();
-        while count.load(Ordering::Relaxed) > 0 {
-            assert!(
-                patience.elapsed() < Duration::from_secs(10),
-                "{} values leak",
-                count.load(Ordering::Relaxed)
-            );
-            thread::yield_now();
-        }
+        // Workers finish what they have started.
+        eventually("every value is dropped", || (count.load(Ordering::Relaxed) == 0).then_some(()));
     }
 }
 
-/// What was sent and posted by many threads arrives once each, and each thread's in order.
+/// Every message and every post of many threads arrives once, and those of one thread in order.
 #[test]
-fn messages_and_posts_of_many_threads_arrive_once_and_in_order() {
+fn each_threads_messages_and_posts_arrive_once_and_in_order() {
     const EACH: u64 = 5_000;
     #[derive(Default)]
-    struct Heard {
+    struct Received {
         sent: [u64; THREADS],
         posted: [u64; THREADS],
     }
-    let mut lp = Loop::<Heard>::new().unwrap();
+    let mut lp = Loop::<Received>::new().unwrap();
     let (_channel, sender) =
-        channel::bounded(&mut lp, 7, |_, heard: &mut Heard, (thread, number): (usize, u64)| {
-            heard.sent[thread] += 1;
-            assert_eq!(heard.sent[thread], number);
+        channel::bounded(&mut lp, 7, |_, received: &mut Received, (thread, number): (usize, u64)| {
+            received.sent[thread] += 1;
+            assert_eq!(received.sent[thread], number);
             Ok(())
         })
         .unwrap();
@@ -248,9 +267,9 @@ fn messages_and_posts_of_many_threads_arrive_once_and_in_order() {
                 for number in 1..=EACH {
                     sender.send((thread, number)).unwrap();
                     remote
-                        .post(move |_, heard| {
-                            heard.posted[thread] += 1;
-                            assert_eq!(heard.posted[thread], number);
+                        .post(move |_, received| {
+                            received.posted[thread] += 1;
+                            assert_eq!(received.posted[thread], number);
                             Ok(())
                         })
                         .unwrap();
@@ -259,65 +278,82 @@ fn messages_and_posts_of_many_threads_arrive_once_and_in_order() {
         })
         .collect();
     drop((sender, remote));
-    let mut heard = Heard::default();
-    lp.run(&mut heard).unwrap();
+    let mut received = Received::default();
+    lp.run(&mut received).unwrap();
     for thread in threads {
         thread.join().unwrap();
     }
-    assert_eq!((heard.sent, heard.posted), ([EACH; THREADS], [EACH; THREADS]));
+    assert_eq!((received.sent, received.posted), ([EACH; THREADS], [EACH; THREADS]));
     assert!(lp.handles().is_empty());
 }
 
-/// Signals come as fast as they can be sent, while loops in several threads start and stop watching.
+/// Signals come as fast as they can be sent, while loops in several threads start and close watchers.
 #[test]
-fn a_storm_of_signals_against_watchers_that_come_and_go() {
-    let seed = seed("a_storm_of_signals_against_watchers_that_come_and_go");
-    // It would end the process if nobody watched it for a moment.
-    let mut guard = Loop::<()>::new().unwrap();
-    Signal::on(&mut guard, signal::WINCH, |_, _, _| Ok(())).unwrap();
-    let over = Arc::new(AtomicBool::new(false));
+fn a_storm_of_signals_races_with_closing_watchers() {
+    const ROUNDS: u64 = 20;
+    let seed = seed("a_storm_of_signals_races_with_closing_watchers");
+    let mut guard = Loop::<u64>::new().unwrap();
+    Signal::on(&mut guard, signal::WINCH, |_, delivered, _| {
+        *delivered += 1;
+        Ok(())
+    })
+    .unwrap();
     let loops: Vec<_> = (0..3)
-        .map(|thread| {
-            let (over, mut random) = (over.clone(), Random::new(seed + thread));
+        .map(|number| {
+            let mut random = Random::new(seed + number);
             thread::spawn(move || {
-                let mut told = 0;
-                while !over.load(Ordering::Relaxed) {
-                    let mut lp = Loop::<u64>::new().unwrap();
-                    let mut watchers: Vec<Signal> = (0..3)
-                        .map(|_| {
-                            Signal::on(&mut lp, signal::WINCH, |_, told, _| {
-                                *told += 1;
-                                Ok(())
-                            })
-                            .unwrap()
-                        })
-                        .collect();
-                    while !watchers.is_empty() && !over.load(Ordering::Relaxed) {
-                        lp.run_for(&mut told, Duration::from_micros(random.below(2000) as u64)).unwrap();
-                        lp.verify();
-                        if random.one_in(3) {
-                            let gone = watchers.swap_remove(random.below(watchers.len()));
-                            let before = told;
-                            gone.close(&mut lp);
-                            assert_eq!(told, before);
-                        }
-                    }
+                let (mut rounds, mut delivered) = (0, 0);
+                while rounds < ROUNDS || delivered == 0 {
+                    watch_and_close(&mut random, &mut delivered);
+                    rounds += 1;
                 }
-                told
+                delivered
             })
         })
         .collect();
-    let begun = Instant::now();
-    let mut raised = 0;
-    while begun.elapsed() < Duration::from_millis(400) {
+    let started = Instant::now();
+    let (mut raised, mut guarded) = (0, 0);
+    while !loops.iter().all(thread::JoinHandle::is_finished) {
         kill_process(getpid(), rustix::process::Signal::WINCH).unwrap();
         raised += 1;
         if raised % 32 == 0 {
-            guard.poll_once(&mut ()).unwrap();
+            guard.poll_once(&mut guarded).unwrap();
+            assert!(started.elapsed() < GUARD, "the loops do not finish; {raised} signals");
         }
     }
-    over.store(true, Ordering::Relaxed);
-    let told: u64 = loops.into_iter().map(|thread| thread.join().unwrap()).sum();
-    println!("{raised} signals, told {told} times");
-    assert!(told > 0);
+    let delivered: u64 = loops.into_iter().map(|thread| thread.join().unwrap()).sum();
+    println!("{raised} signals, delivered {delivered} times");
+
+    // The handler is still there for the last watcher.
+    while guard.poll_once(&mut guarded).is_ok() && std::mem::take(&mut guarded) > 0 {}
+    kill_process(getpid(), rustix::process::Signal::WINCH).unwrap();
+    eventually("the last watcher is called", || {
+        guard.poll_once(&mut guarded).unwrap();
+        (guarded > 0).then_some(())
+    });
+}
+
+/// A loop with three watchers, which it closes one after another.
+fn watch_and_close(random: &mut Random, delivered: &mut u64) {
+    let mut lp = Loop::<u64>::new().unwrap();
+    let mut watchers = [(); 3].map(|()| {
+        let count = |_: &mut Loop<u64>, delivered: &mut u64, _| {
+            *delivered += 1;
+            Ok(())
+        };
+        Signal::on(&mut lp, signal::WINCH, count).unwrap()
+    });
+    let mut open = &mut watchers[..];
+    while !open.is_empty() {
+        lp.run_for(delivered, Duration::from_micros(random.below(2000) as u64)).unwrap();
+        lp.verify();
+        if random.one_in(3) {
+            let chosen = random.below(open.len());
+            let before = *delivered;
+            open.swap(chosen, 0);
+            open[0].close(&mut lp);
+            assert_eq!(*delivered, before, "a callback ran inside close");
+            open = &mut open[1..];
+        }
+    }
 }

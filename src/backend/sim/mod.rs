@@ -14,12 +14,15 @@ mod world;
 use std::{
     io,
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::SocketAddr as UnixAddr,
+    },
 };
 
 pub use fs::FileOp;
 pub(crate) use fs::{OpenFile, Tree};
-pub(crate) use net::{Link, Socket};
+pub(crate) use net::{Link, Socket, SocketFile};
 pub(crate) use random::Random;
 pub(crate) use trace::{TraceEntry, TraceEvent};
 pub(crate) use world::{Shared, World};
@@ -67,6 +70,26 @@ impl Host {
     pub(crate) fn connect(&mut self, addr: SocketAddr) -> io::Result<Socket> {
         let end = self.world.borrow_mut().connect(self.host, addr)?;
         Ok(Socket::new(&self.world, end))
+    }
+
+    pub(crate) fn listen_unix(
+        &mut self,
+        addr: &UnixAddr,
+        backlog: i32,
+    ) -> io::Result<(Socket, Option<SocketFile>)> {
+        let backlog = usize::try_from(backlog).unwrap_or(0);
+        let (end, file) = World::listen_unix(&self.world, self.host, addr, backlog)?;
+        Ok((Socket::new(&self.world, end), file))
+    }
+
+    pub(crate) fn connect_unix(&mut self, addr: &UnixAddr) -> io::Result<(Socket, io::Result<bool>)> {
+        let (end, connected) = self.world.borrow_mut().connect_unix(self.host, addr)?;
+        Ok((Socket::new(&self.world, end), connected))
+    }
+
+    pub(crate) fn pair(&mut self) -> io::Result<(Socket, Socket)> {
+        let (one, other) = self.world.borrow_mut().unix_pair(self.host)?;
+        Ok((Socket::new(&self.world, one), Socket::new(&self.world, other)))
     }
 
     // ---- waiting

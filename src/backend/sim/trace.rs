@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, fmt, net::SocketAddr, panic::Location};
 
+use super::net::UNIX;
 use crate::{
     handle::{Handle, Kind},
     time::Nanos,
@@ -115,6 +116,15 @@ impl TraceEvent {
     }
 }
 
+/// An address for people to read.
+struct Addr(SocketAddr);
+
+impl fmt::Display for Addr {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == UNIX { out.write_str("a unix socket") } else { self.0.fmt(out) }
+    }
+}
+
 impl fmt::Display for TraceEvent {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -125,22 +135,22 @@ impl fmt::Display for TraceEvent {
                 }
                 write!(out, ", started at {}:{}", started.file(), started.line())
             }
-            TraceEvent::Listening(addr) => write!(out, "listens on {addr}"),
-            TraceEvent::Connecting(addr) => write!(out, "connects to {addr}"),
-            TraceEvent::Connected(addr) => write!(out, "is connected to {addr}"),
-            TraceEvent::Accepted(addr) => write!(out, "accepts {addr}"),
+            TraceEvent::Listening(addr) => write!(out, "listens on {}", Addr(addr)),
+            TraceEvent::Connecting(addr) => write!(out, "connects to {}", Addr(addr)),
+            TraceEvent::Connected(addr) => write!(out, "is connected to {}", Addr(addr)),
+            TraceEvent::Accepted(addr) => write!(out, "accepts {}", Addr(addr)),
             TraceEvent::Sent(addr, preview) => {
-                write!(out, "sends {} bytes to {addr}: {preview}", preview.len)
+                write!(out, "sends {} bytes to {}: {preview}", preview.len, Addr(addr))
             }
             TraceEvent::Received(addr, preview) => {
-                write!(out, "receives {} bytes from {addr}: {preview}", preview.len)
+                write!(out, "receives {} bytes from {}: {preview}", preview.len, Addr(addr))
             }
-            TraceEvent::Eof(addr) => write!(out, "sees EOF from {addr}"),
-            TraceEvent::Reset(addr) => write!(out, "is reset by {addr}"),
+            TraceEvent::Eof(addr) => write!(out, "sees EOF from {}", Addr(addr)),
+            TraceEvent::Reset(addr) => write!(out, "is reset by {}", Addr(addr)),
             TraceEvent::Failed(addr, errno) => {
-                write!(out, "loses {addr}: {}", std::io::Error::from_raw_os_error(errno))
+                write!(out, "loses {}: {}", Addr(addr), std::io::Error::from_raw_os_error(errno))
             }
-            TraceEvent::Closed(addr) => write!(out, "closes {addr}"),
+            TraceEvent::Closed(addr) => write!(out, "closes {}", Addr(addr)),
             TraceEvent::JobStarted(ticket, op) => write!(out, "starts job {ticket}: {op}"),
             TraceEvent::JobCompleted(ticket, op, errno) => {
                 write!(out, "completes job {ticket}: {op}{}", job_error(errno))

@@ -46,6 +46,8 @@ pub(crate) struct Machine {
     /// The most descriptors that its sockets and files may have.
     pub(crate) fd_limit: usize,
     pub(super) next_port: u16,
+    /// Its program is being killed: it does nothing more, not even clean up.
+    pub(crate) killed: bool,
 }
 
 /// A network of machines, and everything that will happen to them.
@@ -100,6 +102,7 @@ impl World {
             sockets: 0,
             fd_limit: usize::MAX,
             next_port: 32_768,
+            killed: false,
         });
         self.record(host, TraceEvent::Started);
         host

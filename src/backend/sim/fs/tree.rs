@@ -32,6 +32,7 @@ pub(super) enum Content {
     File(Vec<u8>),
     Directory,
     Symlink(PathBuf),
+    Socket,
 }
 
 #[derive(Clone, Debug)]
@@ -224,6 +225,45 @@ pub(super) fn from_root(path: &Path) -> PathBuf {
     out
 }
 
+// ---- for Unix sockets, which are found by their files
+
+impl Tree {
+    /// Resolves the path of a socket that is to be made.
+    pub(in super::super) fn resolve_for_socket(&self, path: &Path) -> io::Result<PathBuf> {
+        self.resolve(path, false)
+    }
+
+    /// The inode that a resolved path names.
+    pub(in super::super) fn inode_at(&self, path: &Path) -> Option<u64> {
+        self.names.get(path).copied()
+    }
+
+    pub(in super::super) fn is_socket(&self, inode: u64) -> bool {
+        matches!(self.inodes[&inode].content, Content::Socket)
+    }
+
+    pub(in super::super) fn make_socket(&mut self, path: PathBuf, now: Nanos) -> io::Result<u64> {
+        self.create(path, Content::Socket, 0o755, now)
+    }
+
+    /// Finds the socket that a path leads to, to connect to it.
+    pub(in super::super) fn socket_at(&self, path: &Path) -> io::Result<u64> {
+        let inode = self.look_up(&self.resolve(path, true)?)?;
+        match &self.inodes[&inode] {
+            Inode { mode, .. } if mode & 0o200 == 0 => Err(errno(libc::EACCES)),
+            Inode { content: Content::Socket, .. } => Ok(inode),
+            _ => Err(errno(libc::ECONNREFUSED)),
+        }
+    }
+
+    /// Removes the file of a socket, unless its name is another file's.
+    pub(in super::super) fn remove_socket(&mut self, path: &Path, inode: u64) {
+        if self.inode_at(path) == Some(inode) {
+            self.change(Change::Unlink(path.to_owned()));
+        }
+    }
+}
+
 // ---- for programs
 
 impl Tree {
@@ -413,6 +453,7 @@ impl Tree {
                 Content::File(_) => FileType::File,
                 Content::Directory => FileType::Directory,
                 Content::Symlink(_) => FileType::Symlink,
+                Content::Socket => FileType::Other,
             },
             len: inode.data().len() as u64,
             mode: inode.mode,

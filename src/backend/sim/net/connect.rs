@@ -17,7 +17,7 @@ const SYN_ATTEMPTS: u32 = 7;
 const UNREACHABLE_AFTER: Nanos = 3_000_000_000;
 
 impl World {
-    fn new_stream(&self, host: usize, peer_host: usize, remote: SocketAddr) -> Box<Stream> {
+    pub(super) fn new_stream(&self, host: usize, peer_host: usize, remote: SocketAddr) -> Box<Stream> {
         let link = self.net.link(host, peer_host);
         Box::new(Stream {
             remote,
@@ -164,7 +164,7 @@ impl World {
         (bound.is_unspecified() || bound == addr.ip()).then_some(listener)
     }
 
-    fn backlog_is_full(&self, listener: EndId) -> bool {
+    pub(super) fn backlog_is_full(&self, listener: EndId) -> bool {
         match &self.net.ends[&listener].kind {
             EndKind::Listener { queue, half_open, backlog } => queue.len() + half_open >= *backlog,
             EndKind::Stream(_) => false,

@@ -81,6 +81,7 @@ impl World {
             EndKind::Listener { queue, .. } => {
                 let queue = std::mem::take(queue);
                 self.net.listeners.remove(&(host, port));
+                self.net.unix_listeners.retain(|_, listener| *listener != id);
                 queue.into_iter().for_each(|server| self.drop_end(server));
             }
             EndKind::Stream(stream) if stream.connected && !stream.failed => {
@@ -198,6 +199,7 @@ impl World {
     pub(crate) fn crash_network(&mut self, host: usize) {
         self.net.ends.retain(|_, end| end.host != host);
         self.net.listeners.retain(|&(other, _), _| other != host);
+        self.net.unix_listeners.retain(|(other, _), _| *other != host);
         self.machines[host].sockets = 0;
     }
 }

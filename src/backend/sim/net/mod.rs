@@ -12,13 +12,15 @@ mod bytes;
 mod connect;
 mod faults;
 mod socket;
+mod unix;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
+    os::unix::net::SocketAddr as UnixAddr,
 };
 
-pub(crate) use self::{faults::Link, socket::Socket};
+pub(crate) use self::{faults::Link, socket::Socket, unix::SocketFile};
 use super::{
     TraceEvent, World, errno,
     world::{Event, Shared},
@@ -28,6 +30,7 @@ use crate::{
     handle::Key,
     time::Nanos,
 };
+pub(super) use unix::UNIX;
 
 /// Names an end of a world. Never reused.
 pub(crate) type EndId = u64;
@@ -143,6 +146,8 @@ struct Stream {
 struct End {
     host: usize,
     local: SocketAddr,
+    /// Its name, if it is a Unix socket that was bound.
+    unix: Option<UnixAddr>,
     /// A program has a socket for it. Otherwise it waits to be accepted.
     owned: bool,
     watch: Option<(Key, Interest)>,
@@ -153,7 +158,7 @@ struct End {
 
 impl End {
     fn new(host: usize, local: SocketAddr, owned: bool, kind: EndKind) -> End {
-        End { host, local, owned, watch: None, nodelay: true, ttl: 64, kind }
+        End { host, local, unix: None, owned, watch: None, nodelay: true, ttl: 64, kind }
     }
 
     fn stream(&mut self) -> Option<&mut Stream> {
@@ -197,6 +202,8 @@ pub(crate) struct Net {
     last_id: EndId,
     /// By machine and port.
     listeners: BTreeMap<(usize, u16), EndId>,
+    /// By machine and name.
+    unix_listeners: BTreeMap<(usize, unix::Name), EndId>,
     pub(crate) default_link: Link,
     /// By the two machines, the lower index first.
     pub(crate) links: BTreeMap<(usize, usize), Link>,

@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice},
     net::SocketAddr,
+    os::unix::net::SocketAddr as UnixAddr,
     time::Duration,
 };
 
@@ -79,6 +80,21 @@ impl Socket {
 }
 
 impl SocketOptions for Socket {
+    fn local_unix_addr(&self) -> io::Result<UnixAddr> {
+        self.with_end(|end| end.unix.clone())?.map_or_else(unnamed, Ok)
+    }
+
+    fn peer_unix_addr(&self) -> io::Result<UnixAddr> {
+        let peer = self.with_stream(|stream| stream.peer)?.ok_or_else(|| errno(libc::ENOTCONN))?;
+        let name = self.world.borrow().net.ends.get(&peer).and_then(|end| end.unix.clone());
+        name.map_or_else(unnamed, Ok)
+    }
+
+    /// A machine has one program and one user.
+    fn peer_credentials(&self) -> io::Result<(u32, u32, Option<u32>)> {
+        self.with_stream(|_| (0, 0, Some(1)))
+    }
+
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.with_end(|end| end.local)
     }
@@ -132,6 +148,11 @@ impl SocketOptions for Socket {
     fn ttl(&self) -> io::Result<u32> {
         self.with_end(|end| end.ttl)
     }
+}
+
+/// The address of a Unix socket without a name.
+fn unnamed() -> io::Result<UnixAddr> {
+    UnixAddr::from_pathname("")
 }
 
 impl Drop for Socket {

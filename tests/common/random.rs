@@ -1,4 +1,4 @@
-//! Chance, from a seed that is printed and can be given again as `SEED`.
+//! Random numbers from a seed, which is printed and can be set with `SEED`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,10 +7,11 @@ use words::Words;
 #[path = "../sim/random.rs"]
 mod words;
 
+/// SplitMix64 (Steele, Lea and Flood, 2014): one word of state.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(Words);
 
-/// The seed of this run: `SEED`, or the time.
+/// The seed of this run: `SEED`, or one from the time. Prints it with the name of the test.
 pub(crate) fn seed(test: &str) -> u64 {
     let seed = match std::env::var("SEED") {
         Ok(seed) => seed.parse().expect("SEED is a number"),
@@ -31,34 +32,37 @@ impl Random {
         self.0.next()
     }
 
-    /// Below `limit`, which is not zero.
+    /// A number less than `limit`, which is not zero.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 
+    /// A number from `low` to `high`, both included.
     pub(crate) fn between(&mut self, low: usize, high: usize) -> usize {
         low + self.below(high - low + 1)
     }
 
+    /// Returns true once in `many` calls on average.
     pub(crate) fn one_in(&mut self, many: usize) -> bool {
         self.below(many) == 0
     }
 
-    /// Between 1 and `most`, every order of magnitude as often as the others.
+    /// A number from 1 to `most`. Every order of magnitude is equally likely.
     pub(crate) fn size(&mut self, most: usize) -> usize {
         let bits = usize::BITS - most.leading_zeros();
         let shift = self.below(bits as usize);
         self.between(1, (most >> shift).max(1))
     }
 
+    /// One of the items, if there are any.
     pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         if from.is_empty() { None } else { Some(&from[self.below(from.len())]) }
     }
 }
 
-/// Bytes without end, of which each place is known: to be sent here and checked there.
+/// An endless sequence of known bytes for each stream: one side sends them, the other checks them.
 ///
-/// The period is a prime, so no buffer's size is in step with it.
+/// The period is a prime, so that it is not a multiple of any buffer's size.
 pub(crate) struct Bytes {
     table: Vec<u8>,
 }
@@ -76,22 +80,22 @@ impl Bytes {
         Bytes { table }
     }
 
-    /// What comes at this place of this stream, up to a mebibyte.
-    pub(crate) fn at(&self, stream: u64, place: u64, len: usize) -> &[u8] {
-        let start = ((place % PERIOD as u64 + stream % PERIOD as u64 * 7919) % PERIOD as u64) as usize;
+    /// The bytes at a position of a stream: `len` of them, or a mebibyte if that is less.
+    pub(crate) fn at(&self, stream: u64, position: u64, len: usize) -> &[u8] {
+        let start = ((position % PERIOD as u64 + stream % PERIOD as u64 * 7919) % PERIOD as u64) as usize;
         &self.table[start..start + len.min(SPARE)]
     }
 
-    /// Whether this is what comes there.
-    pub(crate) fn check(&self, stream: u64, mut place: u64, mut bytes: &[u8]) -> bool {
+    /// Returns whether a stream has these bytes at this position.
+    pub(crate) fn check(&self, stream: u64, mut position: u64, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
-            let expected = self.at(stream, place, bytes.len());
-            let (now, later) = bytes.split_at(expected.len());
-            if now != expected {
+            let expected = self.at(stream, position, bytes.len());
+            let (head, rest) = bytes.split_at(expected.len());
+            if head != expected {
                 return false;
             }
-            place += now.len() as u64;
-            bytes = later;
+            position += head.len() as u64;
+            bytes = rest;
         }
         true
     }
