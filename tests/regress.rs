@@ -303,8 +303,7 @@ fn a_full_listener_does_not_spin_after_on_slow_failed() {
     assert!(lp.metrics().turns < 10, "{} turns", lp.metrics().turns);
 }
 
-/// Runs a loop whose callbacks replace it. `run` may end with an error each time, or continue with the new
-/// loop: see `a_loop_swapped_in_a_callback_runs_on` in `tests/it/close.rs`.
+/// Runs a loop whose callbacks replace it. `run` ends with an error each time.
 fn run_replaced(lp: &mut Loop<Log>) -> Log {
     let mut log = Log::new();
     for _ in 0..10 {

@@ -3,8 +3,10 @@
 //! Its fields are private to the loop. Kinds use the verbs below.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, VecDeque},
     panic::Location,
+    rc::Rc,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -67,7 +69,8 @@ pub(crate) struct Core {
     pub(super) to_flush: Vec<Handle>,
     pub(super) counters: Counters,
     pub(super) stopping: bool,
-    pub(super) running: bool,
+    /// Shared with the guard of `run`, which the application may separate from its loop by exchanging that.
+    pub(super) running: Rc<Cell<bool>>,
 }
 
 /// An open handle of one kind, and what its kind may use beside it.
@@ -104,7 +107,7 @@ impl Core {
             to_flush: Vec::new(),
             counters: Counters::default(),
             stopping: false,
-            running: false,
+            running: Rc::default(),
         }
     }
 
@@ -122,7 +125,7 @@ impl Core {
     /// When something that starts now and takes `delay` is due. Outside of `run` no turn refreshes the
     /// time, so it is read; inside, it is that of the turn. Beyond 584 years is never.
     pub(crate) fn deadline_after(&mut self, delay: Duration) -> Nanos {
-        if !self.running {
+        if !self.running.get() {
             self.read_clock();
         }
         self.now.saturating_add(nanos(delay))

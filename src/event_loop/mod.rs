@@ -13,8 +13,10 @@ mod typed;
 mod verify;
 
 use std::{
+    cell::Cell,
     os::fd::{AsFd, BorrowedFd},
     panic::Location,
+    rc::Rc,
     time::Duration,
 };
 
@@ -60,24 +62,29 @@ pub struct Loop<S = ()> {
 }
 
 /// Marks the loop as running, until `run` ends, however it does.
-struct RunGuard<'a, S>(&'a mut Loop<S>);
+struct RunGuard<'a, S> {
+    lp: &'a mut Loop<S>,
+    /// The mark of the loop that runs. The application may exchange that loop for another inside a callback, and
+    /// run it again elsewhere.
+    running: Rc<Cell<bool>>,
+}
 
 impl<'a, S> RunGuard<'a, S> {
     fn begin(lp: &'a mut Loop<S>, op: &'static str) -> Result<RunGuard<'a, S>> {
-        if lp.core.running {
+        let running = lp.core.running.clone();
+        if running.replace(true) {
             return Err(Error::Reentrant { op });
         }
-        lp.core.running = true;
-        Ok(RunGuard(lp))
+        Ok(RunGuard { lp, running })
     }
 }
 
 impl<S> Drop for RunGuard<'_, S> {
     fn drop(&mut self) {
-        let core = &mut self.0.core;
+        self.running.set(false);
+        let core = &mut self.lp.core;
         // Bytes written after the poll must not wait for a turn that may never come.
         core.flush_listed();
-        core.running = false;
         core.stopping = false;
         core.read_clock();
         core.counters.rest(core.now);
@@ -110,8 +117,8 @@ impl<S> Loop<S> {
     /// handle whose callback it was is closed, and the loop can be run again.
     pub fn run(&mut self, state: &mut S) -> Result {
         let running = RunGuard::begin(self, "run")?;
-        while !running.0.core.stopping && running.0.is_alive() {
-            running.0.turn(state, PollMode::Forever)?;
+        while !running.lp.core.stopping && running.lp.is_alive() {
+            running.lp.turn(state, PollMode::Forever)?;
         }
         Ok(())
     }
@@ -139,14 +146,14 @@ impl<S> Loop<S> {
     #[cfg(feature = "sim")]
     pub(crate) fn step(&mut self, state: &mut S) -> Result<bool> {
         let running = RunGuard::begin(self, "step")?;
-        running.0.turn_unless_stopping(state, PollMode::NoWait)?;
-        Ok(running.0.core.stopping)
+        running.lp.turn_unless_stopping(state, PollMode::NoWait)?;
+        Ok(running.lp.core.stopping)
     }
 
     fn run_turn(&mut self, state: &mut S, mode: PollMode, op: &'static str) -> Result<bool> {
         let running = RunGuard::begin(self, op)?;
-        running.0.turn_unless_stopping(state, mode)?;
-        Ok(running.0.is_alive())
+        running.lp.turn_unless_stopping(state, mode)?;
+        Ok(running.lp.is_alive())
     }
 
     fn turn_unless_stopping(&mut self, state: &mut S, mode: PollMode) -> Result {
@@ -161,14 +168,14 @@ impl<S> Loop<S> {
     /// As [`run`](Self::run).
     pub fn run_for(&mut self, state: &mut S, duration: Duration) -> Result<bool> {
         let running = RunGuard::begin(self, "run_for")?;
-        let end = running.0.core.backend.now().saturating_add(nanos(duration));
-        while !running.0.core.stopping && running.0.is_alive() {
-            running.0.turn(state, PollMode::Until(end))?;
-            if running.0.core.backend.now() >= end {
+        let end = running.lp.core.backend.now().saturating_add(nanos(duration));
+        while !running.lp.core.stopping && running.lp.is_alive() {
+            running.lp.turn(state, PollMode::Until(end))?;
+            if running.lp.core.backend.now() >= end {
                 break;
             }
         }
-        Ok(running.0.is_alive())
+        Ok(running.lp.is_alive())
     }
 
     /// Ends `run` after this turn. Called before `run`, that returns at once: without waiting, and

@@ -3,7 +3,7 @@
 use std::{any::Any, os::unix::net::UnixStream, rc::Rc};
 
 use ringback::{
-    Check, Handle, Idle, Kind, Loop, Poll, Prepare, Signal, Timer, Wake, channel, fs,
+    Check, Error, Handle, Idle, Kind, Loop, Poll, Prepare, Signal, Timer, Wake, channel, fs,
     net::{Event, TcpListener, TcpStream},
     poll::Interest,
     signal, work,
@@ -193,22 +193,22 @@ fn close_and_write_inside_the_closed_event_are_refused() {
     assert_eq!(run(&mut lp), ["closed"]);
 }
 
-/// EXPECTATION TO CHANGE: today `run` continues with the other loop. Once a swapped loop is noticed, this
-/// `run` ends with `Error::Invalid` of the operation "run", with "swapped" alone in the log, and the next
-/// `run` calls the other's timer.
 #[test]
-fn a_loop_swapped_in_a_callback_runs_on() {
+fn a_loop_exchanged_in_a_callback_ends_run_with_an_error() {
     let mut lp = new_loop();
     Timer::after(&mut lp, MS, |lp, log| {
         let mut other = new_loop();
         Timer::after(&mut other, MS, |_, log| note(log, "the other loop's timer"))?;
         std::mem::swap(lp, &mut other);
-        note(log, "swapped")
+        note(log, "exchanged")
     })
     .unwrap();
     let mut log = Log::new();
+    let error = lp.run(&mut log).unwrap_err();
+    assert!(matches!(error, Error::Invalid { op: "run", .. }), "{error}");
+    assert_eq!(log, ["exchanged"]);
     lp.run(&mut log).unwrap();
-    assert_eq!(log, ["swapped", "the other loop's timer"]);
+    assert_eq!(log, ["exchanged", "the other loop's timer"]);
     lp.verify();
     assert!(lp.handles().is_empty() && !lp.is_alive());
 }
