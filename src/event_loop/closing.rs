@@ -1,4 +1,4 @@
-//! The closing phase: handles that were closed, after everything else about them.
+//! The closing phase: delivers the last events of closed handles, and removes them.
 
 use std::panic::Location;
 
@@ -13,13 +13,13 @@ use crate::{
 };
 
 impl<S> Loop<S> {
-    /// Delivers the final events of the handles that are closed by now, in the order in which they were closed.
-    /// Handles that are closed in here wait for the next turn.
+    /// Delivers the final events of the handles that are closed by now, in closing order. Handles that are
+    /// closed meanwhile wait for the next turn.
     pub(super) fn closing(&mut self, state: &mut S) -> Result {
         for _ in 0..self.core.closing.len() {
             let Some(&handle) = self.core.closing.front() else { break };
-            // The callback is taken out before the call, and the handle only after it: if this is interrupted, the
-            // next turn finds the handle without a callback, and continues from there.
+            // The callback is taken out before the call, the handle after it. If an error interrupts this,
+            // the next turn finds the handle without a callback and continues from there.
             match self.core.body(handle).and_then(|body| body.final_event()) {
                 Some(event) => self.call_final(state, handle, event)?,
                 None => drop(self.take_callback(handle.index)),
@@ -37,7 +37,8 @@ impl<S> Loop<S> {
         Ok(())
     }
 
-    /// Calls what waits for the close of this handle: now, and before everything else if that is interrupted.
+    /// Calls what waits for the close of this handle. If an error interrupts this, the rest comes first in
+    /// the next deferred phase.
     fn complete_waiters(&mut self, state: &mut S, handle: Handle) -> Result {
         let waiters = self.core.close_waiters.remove(&handle).unwrap_or_default();
         let count = waiters.len();

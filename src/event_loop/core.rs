@@ -57,15 +57,15 @@ pub(crate) struct Core {
     /// Requests that complete when a handle is closed.
     pub(super) close_waiters: BTreeMap<Handle, Vec<Request>>,
     pub(super) ready: Vec<(Key, Readiness)>,
-    /// How many of `ready` were dispatched.
+    /// The number of entries of `ready` that were dispatched.
     pub(super) ready_done: usize,
     /// Keys that were notified, by other threads or by a handle itself.
     pub(super) notified: Vec<Key>,
-    /// How many of `notified` were dispatched.
+    /// The number of entries of `notified` that were dispatched.
     pub(super) notified_done: usize,
     /// Handles whose event comes after all others of the poll phase.
     pub(super) last: VecDeque<Handle>,
-    /// Handles with something to send, once for all that was written.
+    /// Handles with something to send. Each is listed once, however often it was written to.
     pub(super) to_flush: Vec<Handle>,
     pub(super) counters: Counters,
     pub(super) stopping: bool,
@@ -73,7 +73,7 @@ pub(crate) struct Core {
     pub(super) running: Rc<Cell<bool>>,
 }
 
-/// An open handle of one kind, and what its kind may use beside it.
+/// The state of an open handle, and what its kind may use beside it.
 pub(crate) struct Parts<'a, K> {
     pub(crate) state: &'a mut K,
     pub(crate) flags: Flags,
@@ -117,13 +117,15 @@ impl Core {
         self.now = self.backend.now();
     }
 
-    /// The loop's time.
+    /// Returns the loop's time.
     pub(crate) fn now(&self) -> Nanos {
         self.now
     }
 
-    /// When something that starts now and takes `delay` is due. Outside of `run` no turn refreshes the
-    /// time, so it is read; inside, it is that of the turn. Beyond 584 years is never.
+    /// Returns when something that starts now and takes `delay` is due.
+    ///
+    /// Inside `run` it counts from the turn's time. Outside, no turn updates the time, so the clock is read.
+    /// Beyond 584 years is never.
     pub(crate) fn deadline_after(&mut self, delay: Duration) -> Nanos {
         if !self.running.get() {
             self.read_clock();
@@ -165,23 +167,23 @@ impl Core {
         table.insert_with(started_at, |handle| state(handle, backend.notifier(handle.key())).into_body())
     }
 
-    /// The state of an open handle, if it is of this kind.
+    /// Returns the state of an open handle, if it is of this kind.
     #[inline(always)]
     pub(crate) fn get<K: HandleKind>(&mut self, handle: Handle) -> Option<&mut K> {
         K::of_mut(&mut self.table.get_open(handle)?.body)
     }
 
-    /// The state of a handle, closing or not, if it is of this kind.
+    /// Returns the state of a handle, open or closing, if it is of this kind.
     pub(crate) fn peek<K: HandleKind>(&self, handle: Handle) -> Option<&K> {
         K::of(&self.table.get(handle)?.body)
     }
 
-    /// The state of a handle, closing or not, if it is of this kind.
+    /// Returns the state of a handle, open or closing, if it is of this kind.
     pub(crate) fn peek_mut<K: HandleKind>(&mut self, handle: Handle) -> Option<&mut K> {
         K::of_mut(&mut self.table.get_mut(handle)?.body)
     }
 
-    /// The state of an open handle.
+    /// Returns the state of an open handle, or an error that names `op`.
     ///
     /// # Errors
     ///
@@ -190,7 +192,7 @@ impl Core {
         K::of_mut(&mut self.table.require(handle, op)?.body).ok_or(Error::Closed { op })
     }
 
-    /// The state of an open handle, and what its kind may use beside it.
+    /// Returns the state of an open handle, and what its kind may use beside it.
     #[inline(always)]
     pub(crate) fn parts<K: HandleKind>(&mut self, handle: Handle) -> Option<Parts<'_, K>> {
         let Core { table, shared, backend, counters, now, .. } = self;
@@ -200,7 +202,7 @@ impl Core {
         Some(Parts { state, flags, shared, backend, counters, now: *now })
     }
 
-    /// Notes where an open handle was started, for reports.
+    /// Records where an open handle was started, for reports.
     ///
     /// # Errors
     ///
@@ -219,12 +221,12 @@ impl Core {
         Some(self.table.get(handle)?.started_at)
     }
 
-    /// The flags of a handle, closing or not.
+    /// Returns the flags of a handle, open or closing.
     pub(crate) fn flags(&self, handle: Handle) -> Option<Flags> {
         Some(self.table.get(handle)?.flags())
     }
 
-    /// How many requests of the handle are not complete.
+    /// Returns the number of requests of the handle that are not complete.
     pub(crate) fn requests_of(&self, handle: Handle) -> usize {
         self.table.get(handle).map_or(0, |slot| slot.requests as usize)
     }
@@ -233,7 +235,7 @@ impl Core {
         self.table.update(handle, |flags| flags.active = active);
     }
 
-    /// Sets whether the handle keeps the loop alive by what it has to do, referenced or not.
+    /// Sets whether the handle has outstanding work, which keeps the loop alive even when unreferenced.
     pub(crate) fn set_outstanding(&mut self, handle: Handle, outstanding: bool) {
         self.table.update(handle, |flags| flags.outstanding = outstanding);
     }
@@ -253,25 +255,25 @@ impl Core {
         self.table.name(handle)
     }
 
-    /// What a slot holds, of a handle that is there, closing or not.
+    /// Returns what the slot of a handle holds, open or closing.
     #[inline(always)]
     pub(super) fn body(&self, handle: Handle) -> Option<&Body> {
         Some(&self.table.get(handle)?.body)
     }
 
-    /// The open handle that a key was made from, and what its slot holds.
+    /// Returns the open handle that a key was made from, and what its slot holds.
     #[inline(always)]
     pub(super) fn resolve(&self, key: Key) -> Option<(Handle, &Body)> {
         self.table.resolve(key).map(|(handle, slot)| (handle, &slot.body))
     }
 
-    /// The handle in a slot, closing or not, and what the slot holds.
+    /// Returns the handle in a slot, open or closing, and what the slot holds.
     #[inline(always)]
     pub(super) fn body_at(&self, index: u32) -> Option<(Handle, &Body)> {
         self.table.slot_at(index).map(|(handle, slot)| (handle, &slot.body))
     }
 
-    /// Closes a handle: what it has of the system is released now; the rest follows in the closing phase.
+    /// Closes a handle. Releases its descriptors now; the rest follows in the closing phase.
     pub(crate) fn close(&mut self, handle: Handle) {
         if self.table.get_open(handle).is_none() {
             return;
@@ -305,8 +307,8 @@ impl Core {
         self.deferred.push_back(Deferred::Handle(handle));
     }
 
-    /// Calls [`HandleKind::flush`] at the end of the poll batch, once for each call of this. The kind sees to
-    /// it that a handle is listed once.
+    /// Calls [`HandleKind::flush`] at the end of the poll batch, once for each call of this. The kind lists a
+    /// handle only once.
     pub(crate) fn flush_later(&mut self, handle: Handle) {
         self.to_flush.push(handle);
     }
@@ -316,7 +318,7 @@ impl Core {
         self.ready.push((handle.key(), readiness));
     }
 
-    /// Calls [`HandleKind::on_notify`] in the next turn: the handle has more to do, after all others.
+    /// Calls [`HandleKind::on_notify`] in the next turn, for a handle that has more to do after all others.
     pub(crate) fn notify_again(&mut self, handle: Handle) {
         self.notified.push(handle.key());
     }
@@ -326,8 +328,8 @@ impl Core {
         self.last.push_back(handle);
     }
 
-    /// How often the handle is listed for [`HandleKind::on_deferred`] and for [`HandleKind::flush`]. For
-    /// `verify`.
+    /// Returns how often the handle is listed for [`HandleKind::on_deferred`] and for
+    /// [`HandleKind::flush`]. For `verify`.
     pub(crate) fn times_listed(&self, handle: Handle) -> (usize, usize) {
         let is_it = |deferred: &&Deferred| matches!(deferred, Deferred::Handle(other) if *other == handle);
         let to_flush = self.to_flush.iter().filter(|&&other| other == handle).count();
@@ -348,7 +350,7 @@ impl Core {
         for handle in listed.drain(..) {
             kinds::flush(self, handle);
         }
-        // The memory is used again. Nothing was added: flushing calls no callback.
+        // Keeps its capacity. Nothing was added meanwhile, because flushing calls no callback.
         self.to_flush = listed;
     }
 
@@ -382,7 +384,7 @@ impl Core {
 
     // ---- callbacks
 
-    /// A callback is about to be called.
+    /// Records that a callback is about to be called.
     #[inline(always)]
     #[cfg_attr(not(feature = "sim"), expect(unused_variables, reason = "only a world keeps a trace"))]
     pub(super) fn trace_call(&mut self, callee: Callee) {
@@ -391,7 +393,7 @@ impl Core {
         self.backend.trace_call(callee);
     }
 
-    /// The callback of the handle in a slot is about to be called.
+    /// Records that the callback of the handle in a slot is about to be called.
     #[inline(always)]
     #[cfg_attr(not(feature = "sim"), expect(unused_variables, reason = "only a world keeps a trace"))]
     pub(super) fn trace_call_at(&mut self, index: u32) {
@@ -407,12 +409,12 @@ impl Core {
 
     // ---- alive
 
-    /// Whether anything keeps the loop running, except senders in other threads.
+    /// Returns whether anything keeps the loop alive, except senders in other threads.
     pub(super) fn is_alive(&self) -> bool {
         self.table.alive() > 0 || self.requests.len() > 0 || !self.deferred.is_empty()
     }
 
-    /// Whether something is to be done that needs no event.
+    /// Returns whether there is something to do without waiting for an event.
     pub(super) fn has_work(&self) -> bool {
         !self.deferred.is_empty()
             || !self.closing.is_empty()
@@ -425,7 +427,7 @@ impl Core {
 }
 
 impl Drop for Core {
-    /// Threads that wait for room, or for an answer, learn that the loop is gone.
+    /// Threads that wait for room in a channel learn that the loop is gone.
     fn drop(&mut self) {
         for (_, slot) in self.table.iter() {
             slot.body.disconnect();

@@ -23,11 +23,11 @@ use crate::{
 /// A handle's callback, behind the wrapper that its kind has put around it.
 pub(super) type Callback<S> = Box<dyn Call<S>>;
 
-/// What a call returns. The error is boxed: it is large, rare, and handed on several times. A result of one word
-/// saves a fifth of a call.
+/// What a call returns. The error is boxed, because it is large, rare, and passed through several functions.
+/// A result of one word saves a fifth of a call.
 type CallResult = Result<(), Box<Error>>;
 
-/// What can be called any number of times, and then once more.
+/// What can be called any number of times, and then a last time.
 pub(super) trait Call<S> {
     fn call(&mut self, lp: &mut Loop<S>, state: &mut S, arg: CallbackArg<'_>) -> CallResult;
 
@@ -67,8 +67,8 @@ impl<S, F: FnMut(&mut Loop<S>, &mut S) -> Result> Call<S> for NoArg<F> {
     }
 }
 
-/// A callback that can be called once. Not an `Option` in a closure that is called often: ten million timers whose
-/// callbacks capture nothing would take a block of the heap each.
+/// A callback that can be called once. Not an `Option` within an `FnMut`: ten million timers whose callbacks
+/// capture nothing would take a heap block each.
 struct CalledOnce<F>(F);
 
 impl<S, F: FnOnce(&mut Loop<S>, &mut S) -> Result> Call<S> for CalledOnce<F> {
@@ -81,19 +81,19 @@ impl<S, F: FnOnce(&mut Loop<S>, &mut S) -> Result> Call<S> for CalledOnce<F> {
     }
 }
 
-/// What is called when a request is complete. The job that was done for it, if any, holds its result.
+/// What is called when a request is complete. If a job was run for it, that holds the result.
 pub(crate) type Completion<S> = Box<dyn FnOnce(&mut Loop<S>, &mut S, Result<Option<Job>>) -> Result>;
 
-/// What [`Loop::on_failure`] was given.
+/// The handler of [`Loop::on_failure`].
 pub(super) type OnFailure<S> = Box<dyn FnMut(&mut Loop<S>, &mut S, Failure) -> Result>;
 
-/// What [`Loop::on_slow`] was given.
+/// The handler of [`Loop::on_slow`].
 pub(super) type OnSlow<S> = Box<dyn FnMut(&mut Loop<S>, &mut S, SlowCallback) -> Result>;
 
-/// Puts a callback back when the call is over, also by a panic. A panic closes a handle, as an error does.
+/// Puts a callback back after the call, also after a panic. A panic closes a handle, as an error does.
 struct CallGuard<'a, S> {
     lp: &'a mut Loop<S>,
-    /// Which loop it was: the application may exchange it for another inside the callback.
+    /// The loop's id. The application may exchange the loop for another one inside the callback.
     id: u32,
     index: u32,
     /// The slot of the handle that a panic closes.
@@ -102,8 +102,8 @@ struct CallGuard<'a, S> {
 }
 
 impl<S> CallGuard<'_, S> {
-    /// No slot is given to another handle before the closing phase, so this is still the handle's own; it is empty,
-    /// unless the handle was given another callback.
+    /// A slot is reused only after the closing phase, so it is still the handle's own. It is empty unless the
+    /// handle got another callback.
     #[inline(always)]
     fn put_back(&mut self) {
         if let Some(slot @ None) = self.lp.callbacks.get_mut(self.index as usize) {
@@ -113,7 +113,7 @@ impl<S> CallGuard<'_, S> {
     }
 }
 
-/// The callback has panicked, or the loop was exchanged.
+/// Runs if the callback has panicked, or the loop was exchanged.
 impl<S> Drop for CallGuard<'_, S> {
     #[cold]
     fn drop(&mut self) {
@@ -124,7 +124,7 @@ impl<S> Drop for CallGuard<'_, S> {
     }
 }
 
-/// The application has put another loop in the place of this one, inside a callback. What this turn still had to do
+/// The application has exchanged this loop for another one, inside a callback. What was left of this turn
 /// belongs to the loop that is gone.
 #[cold]
 fn exchanged() -> Error {
@@ -139,7 +139,7 @@ fn exchanged_boxed() -> Box<Error> {
 // ---- setting callbacks
 
 impl<S> Loop<S> {
-    /// Gives a handle its callback, in place of the one that it had.
+    /// Sets the callback of a handle, in place of the one that it had.
     pub(crate) fn set_callback(
         &mut self,
         handle: Handle,
@@ -148,7 +148,7 @@ impl<S> Loop<S> {
         self.put_callback(handle, Box::new(callback));
     }
 
-    /// Gives a handle a callback that takes no argument.
+    /// Sets a callback that takes no argument.
     pub(crate) fn set_callback_no_arg(
         &mut self,
         handle: Handle,
@@ -157,7 +157,7 @@ impl<S> Loop<S> {
         self.put_callback(handle, Box::new(NoArg(callback)));
     }
 
-    /// Gives a handle a callback for [`call_final`](Self::call_final) alone.
+    /// Sets a callback that is called once, by [`call_final`](Self::call_final).
     pub(crate) fn set_callback_once(
         &mut self,
         handle: Handle,
@@ -171,7 +171,7 @@ impl<S> Loop<S> {
         match self.callbacks.get_mut(index) {
             Some(slot) => *slot = Some(callback),
             None => {
-                // As much room as the table has, so that both grow at the same time.
+                // The capacity of the table, so that both grow at the same time.
                 self.callbacks.reserve_exact(self.core.table.capacity().saturating_sub(self.callbacks.len()));
                 self.callbacks.resize_with(index, || None);
                 self.callbacks.push(Some(callback));
@@ -206,7 +206,7 @@ impl<S> Loop<S> {
     }
 
     /// Calls the callback of the handle in a slot, without an argument. By slot, because hooks are called too
-    /// often to look them up.
+    /// often for a lookup.
     #[inline(always)]
     pub(crate) fn call_no_arg(&mut self, state: &mut S, index: u32) -> Result {
         self.call_at(state, index, index, |callback, lp, state| callback.call_no_arg(lp, state))
@@ -268,7 +268,7 @@ impl<S> Loop<S> {
         result
     }
 
-    /// A call between two readings of the clock, which are made only if [`Loop::on_slow`] is set.
+    /// Calls a callback between two readings of the clock. Only if [`Loop::on_slow`] is set.
     #[cold]
     fn call_timed(
         &mut self,
@@ -282,7 +282,7 @@ impl<S> Loop<S> {
         let (id, began) = (self.core.lp, self.core.backend.now());
         let result = self.invoke(state, index, close_on_error, callback, how);
         let reported = if self.core.lp == id { self.report_if_slow(state, callee, began) } else { Ok(()) };
-        // The callback's own error is not lost for one of the reporter's.
+        // An error of the callback takes precedence over one of the reporter.
         if let Err(error) = result {
             self.call_failed(state, id, close_on_error, error)?;
         }
@@ -297,9 +297,12 @@ impl<S> Loop<S> {
         }
     }
 
-    /// Returns an item with which a handle's wrapper calls the user's callback once more before it returns. To the
-    /// user that is one more call, without the cost of taking the callback out and putting it back. `None` if the
-    /// callback has closed the handle or exchanged the loop, or if calls are timed, for each has its own time.
+    /// Returns the next item, with which a handle's wrapper calls the user's callback again before it
+    /// returns.
+    ///
+    /// To the user that is one more call, without the cost of taking the callback out and putting it back.
+    /// Returns `None` if the callback has closed the handle or exchanged the loop. Also if calls are timed,
+    /// because each is timed by itself.
     #[inline]
     pub(crate) fn call_repeat<T>(&mut self, handle: Handle, next: impl FnOnce() -> Option<T>) -> Option<T> {
         if self.on_slow.is_some() || !self.is_open(handle) {
@@ -315,7 +318,7 @@ impl<S> Loop<S> {
         let Some(callback) = self.take_callback(handle.index) else { return Ok(()) };
         self.core.trace_call_at(handle.index);
         let (id, began) = (self.core.lp, self.begin_call());
-        // After a panic in here no handle needs to be closed.
+        // A panic in here need not close the handle: it is closing.
         let result = callback.call_final(self, state, arg).map_err(|error| *error);
         if result.is_ok() && began.is_none() && self.core.lp == id {
             return Ok(());
@@ -323,8 +326,8 @@ impl<S> Loop<S> {
         self.after_last_call(state, id, self.callee(handle), began, result)
     }
 
-    /// Calls a closure that is called once. An error that it returns closes the handle it is for, if any, and is a
-    /// failure.
+    /// Calls a closure that is called once. An error that it returns is a failure, and closes the callee's
+    /// handle, if any.
     pub(super) fn call_once(
         &mut self,
         state: &mut S,
@@ -351,7 +354,7 @@ impl<S> Loop<S> {
         self.after_last_call(state, id, callee, began, result)
     }
 
-    /// Reports a call that will not be repeated: its error, and that it was slow.
+    /// Reports the error of a last call, and whether it was slow.
     fn after_last_call(
         &mut self,
         state: &mut S,
@@ -373,7 +376,7 @@ impl<S> Loop<S> {
         reported
     }
 
-    /// Calls what waits for a request, once.
+    /// Calls the completion of a request, once.
     pub(super) fn call_completion(
         &mut self,
         state: &mut S,
@@ -391,7 +394,7 @@ impl<S> Loop<S> {
         }
         let callee = Callee { handle: finished.owner, kind: finished.kind, started_at: finished.started_at };
         let Some(completion) = completion else {
-            // No callback was asked for. An error is reported all the same, except a cancellation.
+            // It has no callback. An error is reported all the same, except a cancellation.
             return match result {
                 Err(error) if !error.is_canceled() => self.fail_as(state, callee, error),
                 _ => Ok(()),
@@ -428,7 +431,7 @@ impl<S> Loop<S> {
         self.report(state, callee, name, error)
     }
 
-    /// Whose callback this handle's is.
+    /// Returns the handle as a callee, for reports.
     pub(crate) fn callee(&self, handle: Handle) -> Callee {
         self.core.table.get(handle).map_or(Callee::UNKNOWN, |slot| Callee {
             handle: Some(handle),
@@ -441,11 +444,11 @@ impl<S> Loop<S> {
         callee.handle.and_then(|handle| self.core.name(handle)).map(str::to_owned)
     }
 
-    /// Gives a failure to `on_failure`; with none set, `run` ends with it.
+    /// Passes a failure to `on_failure`. Without a handler, `run` ends with it.
     fn report(&mut self, state: &mut S, callee: Callee, name: Option<String>, error: Error) -> Result {
         let failure = Failure { origin: callee.named(name), error };
         let Some(on_failure) = self.on_failure.take() else { return Err(failure.into()) };
-        /// Puts the handler back when the call is over, also by a panic.
+        /// Puts the handler back after the call, also after a panic.
         struct ReportGuard<'a, S>(&'a mut Loop<S>, u32, Option<OnFailure<S>>);
         impl<S> Drop for ReportGuard<'_, S> {
             fn drop(&mut self) {
@@ -465,7 +468,7 @@ impl<S> Loop<S> {
         if self.core.lp == id { result } else { Err(exchanged()) }
     }
 
-    /// The clock is read around each callback only if [`Loop::on_slow`] is set.
+    /// Returns when the call began, if [`Loop::on_slow`] is set. Otherwise the clock is not read.
     fn begin_call(&self) -> Option<Nanos> {
         self.on_slow.as_ref().map(|_| self.core.backend.now())
     }

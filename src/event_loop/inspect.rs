@@ -1,4 +1,4 @@
-//! The loop explains itself: what it holds, why it is still running, which callbacks are slow.
+//! Introspection: which handles there are, what keeps the loop alive, which callbacks are slow.
 
 use std::{fmt, time::Duration};
 
@@ -15,7 +15,7 @@ pub struct HandleInfo {
     pub keeps_alive: bool,
     /// Whether it is started.
     pub active: bool,
-    /// Whether it counts while it is active: `unref` was not called.
+    /// Whether it keeps the loop alive while it is active: `unref` was not called.
     pub referenced: bool,
     /// Whether it is being closed.
     pub closing: bool,
@@ -36,19 +36,19 @@ impl fmt::Display for HandleInfo {
     }
 }
 
-/// Everything that keeps a loop running. Its `Display` has a line for each.
+/// Everything that keeps a loop alive. Its `Display` has a line for each. From [`Loop::why_alive`].
 #[derive(Clone, Debug)]
 pub struct WhyAlive {
-    /// The handles and requests that hold the loop.
+    /// The handles and requests that keep it alive.
     pub entries: Vec<HandleInfo>,
-    /// How many [`Remote`](crate::Remote)s hold it, in whatever thread they are.
+    /// The number of [`Remote`](crate::Remote)s that keep it alive, in any thread.
     pub remotes: usize,
-    /// How many posted closures wait to be run.
+    /// The number of posted closures that have not run.
     pub posts: usize,
 }
 
 impl WhyAlive {
-    /// Whether nothing does: `run` returns.
+    /// Returns whether nothing keeps the loop alive, so that `run` returns.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.remotes == 0 && self.posts == 0
     }
@@ -78,7 +78,7 @@ impl fmt::Display for WhyAlive {
 pub struct SlowCallback {
     /// Whose callback it was.
     pub origin: Origin,
-    /// How long the callback took.
+    /// How long it took.
     pub took: Duration,
 }
 
@@ -89,9 +89,9 @@ impl fmt::Display for SlowCallback {
 }
 
 impl<S> Loop<S> {
-    /// Lists every handle and every request, whether it holds the loop or not, oldest handles first.
+    /// Lists every handle and every request, whether it keeps the loop alive or not, oldest handles first.
     ///
-    /// For people and tests: it allocates, and takes time in proportion to what there is.
+    /// For diagnosis and tests: it allocates, and takes time in proportion to the handles and requests.
     pub fn handles(&self) -> Vec<HandleInfo> {
         let core = &self.core;
         let mut handles: Vec<_> = core.table.iter().collect();
@@ -126,8 +126,9 @@ impl<S> Loop<S> {
         handles.chain(requests).collect()
     }
 
-    /// Says what keeps the loop running: what kind, its name, where it was started, and what it waits
-    /// for. Print it when a program does not end.
+    /// Returns what keeps the loop alive: its kind, its name, the line that started it, what it waits for.
+    ///
+    /// Print it when a program does not end.
     ///
     /// ```
     /// # use std::time::Duration;

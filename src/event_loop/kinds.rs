@@ -17,30 +17,29 @@ use crate::{
     poll, signal, stream, timer, wake,
 };
 
-/// What the loop asks of a kind. What is required is what every kind has; the defaults do nothing.
+/// What the loop asks of a kind. The required methods are what every kind has; the defaults do nothing.
 pub(crate) trait HandleKind: Stored {
-    /// What the slot holds: the state, or a box of it. Large states are boxed, so that ten million timers
-    /// stay small.
+    /// What the slot holds: the state or, if it is large, a box of it, so that ten million timers stay small.
     type Slot;
 
     fn kind(&self) -> Kind;
 
-    /// One line for [`Loop::handles`]: what the handle is doing or waiting for.
+    /// Returns one line for [`Loop::handles`]: what the handle is doing or waiting for.
     fn status(&self, core: &Core, handle: Handle) -> String;
 
-    /// Closes descriptors and cancels requests. The handle is open until this returns; its deadline is
-    /// cleared by the loop.
+    /// Closes descriptors and cancels requests. The handle is open until this returns. The loop clears its
+    /// deadline.
     fn release(core: &mut Core, handle: Handle);
 
     /// Panics unless the kind's own invariants hold.
     fn verify(&self, _: &Core, _: Handle) {}
 
-    /// Its source is ready.
+    /// The system reports that its source is ready.
     fn on_ready<S>(_: &mut Loop<S>, _: &mut S, _: Handle, _: Readiness) -> Result {
         Ok(())
     }
 
-    /// The system refused to watch its source.
+    /// The system refused to register its source.
     fn on_registration_error<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, error: io::Error) -> Result {
         lp.fail(state, handle, Error::system("watch", error))
     }
@@ -50,17 +49,17 @@ pub(crate) trait HandleKind: Stored {
         Ok(())
     }
 
-    /// Another thread has notified it, or it asked for another go by [`Core::notify_again`].
+    /// Another thread has notified it, or it called [`Core::notify_again`].
     fn on_notify<S>(_: &mut Loop<S>, _: &mut S, _: Handle) -> Result {
         Ok(())
     }
 
-    /// It asked to be called in the deferred phase, by [`Core::defer_to`].
+    /// The deferred phase, after it called [`Core::defer_to`].
     fn on_deferred<S>(_: &mut Loop<S>, _: &mut S, _: Handle) -> Result {
         Ok(())
     }
 
-    /// It asked to be called after everything else of the poll phase, by [`Core::deliver_last`].
+    /// The end of the poll phase, after it called [`Core::deliver_last`].
     fn on_last<S>(_: &mut Loop<S>, _: &mut S, _: Handle) -> Result {
         Ok(())
     }
@@ -68,19 +67,19 @@ pub(crate) trait HandleKind: Stored {
     /// The callback of one of its requests has returned.
     fn on_request_done(_: &mut Core, _: Handle) {}
 
-    /// It asked for this by [`Core::flush_later`].
+    /// The end of the poll batch, after it called [`Core::flush_later`]. Calls no callback.
     fn flush(_: &mut Core, _: Handle) {}
 
-    /// The loop is dropped: threads that wait for this handle must be let go.
+    /// The loop is dropped. Unblocks the threads that wait for this handle.
     fn disconnect(&self) {}
 
-    /// It is closing and has no request left. Returns whether that is all: not if a request was made that
-    /// has to complete first.
+    /// It is closing and has no request left. Returns whether it is done. If not, it has made another
+    /// request, and this is called again when that is complete.
     fn finish_close(_: &mut Core, _: Handle) -> bool {
         true
     }
 
-    /// The last event of the handle's own callback, if it gets one.
+    /// Returns the last event of the handle's own callback, if it gets one.
     fn final_event(&self) -> Option<CallbackArg<'static>> {
         None
     }
@@ -93,7 +92,7 @@ pub(crate) trait Stored: Sized {
     fn into_body(self) -> Body;
 }
 
-/// Everything that dispatches by kind, from the list of kinds.
+/// Generates everything that dispatches by kind, from the list of kinds.
 macro_rules! kinds {
     ($($name:ident: $state:ty;)*) => {
         /// What a slot holds.
@@ -144,7 +143,7 @@ macro_rules! kinds {
         pub(super) fn on_ready<S>(lp: &mut Loop<S>, state: &mut S, key: Key, readiness: Readiness) -> Result {
             match lp.core.resolve(key) {
                 $(Some((handle, Body::$name(_))) => <$state>::on_ready(lp, state, handle, readiness),)*
-                // A handle that is gone, or whose slot another has taken.
+                // The handle is gone; another may have its slot.
                 None => Ok(()),
             }
         }
@@ -235,9 +234,9 @@ kinds! {
 
 /// What a callback is called with.
 pub(crate) enum CallbackArg<'a> {
-    /// A timer is due, a hook's phase has come, a notification or a message is there.
+    /// A timer is due, a hook's phase has come, a notification or a message has arrived.
     NoArg,
-    /// The error is boxed: the argument is moved three times a call, and must be small.
+    /// The error is boxed, because the argument is moved three times a call and must be small.
     Stream(Result<stream::Event<'a>, Box<Error>>),
     Accepted(Handle),
     Ready(poll::Ready),

@@ -8,11 +8,11 @@ use crate::time::Nanos;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Iterations.
+    /// Turns of the loop.
     pub turns: u64,
     /// Readiness events that the system delivered.
     pub events: u64,
-    /// Callbacks called, of every sort.
+    /// Callbacks called, of every kind.
     pub callbacks: u64,
     /// Bytes read from streams.
     pub bytes_received: u64,
@@ -20,14 +20,14 @@ pub struct Metrics {
     pub bytes_sent: u64,
     /// Time spent waiting for the system.
     pub blocked: Duration,
-    /// Time spent otherwise: in callbacks, and in the loop itself.
+    /// Time spent in callbacks, and in the loop itself.
     pub busy: Duration,
-    /// How long turns kept the loop from polling, one entry a turn: how long an event may have had to
-    /// wait for its callback.
+    /// How long each turn kept the loop from polling, one entry a turn. An event may have waited that long
+    /// for its callback.
     pub latency: Histogram,
 }
 
-/// How often something took how long, in buckets that double: 64 counters, no allocation.
+/// A histogram of durations, in buckets that double. 64 counters, no allocation.
 #[derive(Clone)]
 pub struct Histogram {
     buckets: [u64; 64],
@@ -45,13 +45,14 @@ impl Histogram {
         self.buckets[(64 - nanos.leading_zeros()).min(63) as usize] += 1;
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// A time that the given share of all entries (0.0 to 1.0) did not exceed, rounded up to a power of
-    /// two of nanoseconds. Zero if there are no entries.
+    /// Returns a duration that the given share of all entries (0.0 to 1.0) did not exceed.
+    ///
+    /// Rounded up to a power of two, in nanoseconds. Zero if there are no entries.
     pub fn quantile(&self, share: f64) -> Duration {
         let wanted = (self.count() as f64 * share.clamp(0.0, 1.0)).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -64,7 +65,7 @@ impl Histogram {
         Duration::ZERO
     }
 
-    /// The buckets that hold entries: the time that theirs stay below, and how many they are.
+    /// Returns the buckets that hold entries: an upper bound of their durations, and their number.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         let limit = |bucket: usize| Duration::from_nanos(1 << bucket);
         self.buckets
@@ -81,14 +82,14 @@ impl fmt::Debug for Histogram {
     }
 }
 
-/// The metrics while they are counted. Times are in the unit of the loop's clock, and filled in by
+/// The counters behind [`Metrics`]. Times are in the unit of the loop's clock, and filled in by
 /// [`snapshot`](Counters::snapshot).
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) metrics: Metrics,
     pub(crate) blocked: Nanos,
     pub(crate) busy: Nanos,
-    /// When the loop last came back from waiting. `None` outside of `run`: that time is not the loop's.
+    /// When the loop last returned from waiting. `None` outside of `run`, which is not the loop's time.
     pub(crate) awake_since: Option<Nanos>,
 }
 
@@ -98,7 +99,7 @@ impl Counters {
         Metrics { blocked, busy, ..self.metrics.clone() }
     }
 
-    /// The loop stops working at this time: to wait, or because `run` returns.
+    /// The loop stops working at this time, to wait or because `run` returns.
     pub(crate) fn rest(&mut self, now: Nanos) {
         if let Some(since) = self.awake_since.take() {
             let busy = now.saturating_sub(since);

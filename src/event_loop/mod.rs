@@ -44,15 +44,15 @@ use crate::{
 
 /// A callback event loop: one thread, any number of handles, callbacks that are called one at a time.
 ///
-/// The application owns its state `S` and lends it to [`run`](Loop::run); every callback gets
-/// `(&mut Loop<S>, &mut S, …)`, so nothing needs to be shared. What happens in one turn, and in which
-/// order, is said on the [front page](crate#a-turn).
+/// The application owns its state `S` and lends it to [`run`](Loop::run). Every callback gets
+/// `(&mut Loop<S>, &mut S, …)`, so nothing needs to be shared. The [front page](crate#a-turn) lists what
+/// happens in one turn, in order.
 ///
-/// Dropping the loop closes everything. Callbacks that have not run by then never do, and are dropped;
-/// jobs that workers have begun are finished, without anybody to tell.
+/// Dropping the loop closes everything. Callbacks that have not run by then are dropped. A job already
+/// running on a worker finishes, and its result is discarded.
 pub struct Loop<S = ()> {
     pub(crate) core: Core,
-    /// By slot. `None` while a callback runs.
+    /// By slot. `None` while the callback runs.
     callbacks: Vec<Option<Callback<S>>>,
     /// By request.
     completions: Vec<Option<Completion<S>>>,
@@ -61,11 +61,11 @@ pub struct Loop<S = ()> {
     posts: Inbox<Post<S>>,
 }
 
-/// Marks the loop as running, until `run` ends, however it does.
+/// Marks the loop as running until `run` ends, also by an error or a panic.
 struct RunGuard<'a, S> {
     lp: &'a mut Loop<S>,
-    /// The mark of the loop that runs. The application may exchange that loop for another inside a callback, and
-    /// run it again elsewhere.
+    /// The mark of the loop that runs. A callback may exchange that loop for another one, and the application
+    /// may run it again elsewhere.
     running: Rc<Cell<bool>>,
 }
 
@@ -83,7 +83,7 @@ impl<S> Drop for RunGuard<'_, S> {
     fn drop(&mut self) {
         self.running.set(false);
         let core = &mut self.lp.core;
-        // Bytes written after the poll must not wait for a turn that may never come.
+        // Bytes written after the poll phase must not wait for a turn that may never come.
         core.flush_listed();
         core.stopping = false;
         core.read_clock();
@@ -93,11 +93,11 @@ impl<S> Drop for RunGuard<'_, S> {
 }
 
 impl<S> Loop<S> {
-    /// Makes a loop. See [`Options`] for what can be chosen.
+    /// Makes a loop with the default [`Options`].
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the system has no descriptors left.
+    /// [`Error::System`] if the process has no descriptors left.
     pub fn new() -> Result<Loop<S>> {
         Options::new().build()
     }
@@ -106,15 +106,19 @@ impl<S> Loop<S> {
 
     /// Runs until nothing is left to wait for, or [`stop`](Self::stop) is called.
     ///
-    /// What is left: an active handle that is referenced, a request in flight, a handle that is being
-    /// closed, a [`Remote`] that may post. The loop can be run again afterwards.
+    /// These keep the loop alive: an active handle that is referenced, a request in flight, a handle that
+    /// is being closed, a [`Remote`] that may post. The loop can be run again afterwards.
+    ///
+    /// A panic in a callback unwinds out of `run`. The handle is closed, and the loop can be run again.
     ///
     /// # Errors
     ///
-    /// The first [`Failure`], at once, if no [`on_failure`](Self::on_failure) is set; an error that
-    /// `on_failure` returned; [`Error::Reentrant`] inside a callback. What had not been dispatched by
-    /// then is, by the next `run`. A panic in a callback unwinds through here in the same way: the
-    /// handle whose callback it was is closed, and the loop can be run again.
+    /// * The first [`Failure`], at once, if no [`on_failure`](Self::on_failure) is set.
+    /// * An error that `on_failure` returned.
+    /// * [`Error::Reentrant`] inside a callback.
+    /// * [`Error::Invalid`] if a callback exchanged the loop for another one, by `mem::swap`.
+    ///
+    /// Events not dispatched yet stay queued for the next `run`.
     pub fn run(&mut self, state: &mut S) -> Result {
         let running = RunGuard::begin(self, "run")?;
         while !running.lp.core.stopping && running.lp.is_alive() {
@@ -123,8 +127,8 @@ impl<S> Loop<S> {
         Ok(())
     }
 
-    /// Runs one turn: waits for something to happen, unless a callback has run before it would wait.
-    /// Says whether anything is left to wait for.
+    /// Runs one turn, and waits for an event unless a callback has run before. Returns
+    /// [`is_alive`](Self::is_alive).
     ///
     /// # Errors
     ///
@@ -133,7 +137,7 @@ impl<S> Loop<S> {
         self.run_turn(state, PollMode::Once, "run_once")
     }
 
-    /// Runs one turn without waiting. Says whether anything is left to wait for.
+    /// Runs one turn without waiting. Returns [`is_alive`](Self::is_alive).
     ///
     /// # Errors
     ///
@@ -142,7 +146,7 @@ impl<S> Loop<S> {
         self.run_turn(state, PollMode::NoWait, "poll_once")
     }
 
-    /// Runs one turn of a program in a simulated world. Returns whether it has called [`stop`](Self::stop).
+    /// Runs one turn of a simulated program. Returns whether it has called [`stop`](Self::stop).
     #[cfg(feature = "sim")]
     pub(crate) fn step(&mut self, state: &mut S) -> Result<bool> {
         let running = RunGuard::begin(self, "step")?;
@@ -160,8 +164,8 @@ impl<S> Loop<S> {
         if self.core.stopping { Ok(()) } else { self.turn(state, mode) }
     }
 
-    /// Runs for this long, or until nothing is left to wait for, or [`stop`](Self::stop) is called. Says
-    /// whether anything is left.
+    /// Runs for `duration`, or until nothing is left to wait for, or [`stop`](Self::stop) is called. Returns
+    /// [`is_alive`](Self::is_alive).
     ///
     /// # Errors
     ///
@@ -178,41 +182,44 @@ impl<S> Loop<S> {
         Ok(running.lp.is_alive())
     }
 
-    /// Ends `run` after this turn. Called before `run`, that returns at once: without waiting, and
-    /// without calling anything. The wish is forgotten when `run` returns.
+    /// Ends `run` after this turn. Called before `run`, it makes that return at once, without waiting or
+    /// calling anything.
+    ///
+    /// The flag is cleared when `run` returns.
     pub fn stop(&mut self) {
         self.core.stopping = true;
     }
 
-    /// Whether anything is left to wait for: whether `run` would go on.
+    /// Returns whether anything is left to wait for, so that [`run`](Self::run) would continue.
     pub fn is_alive(&self) -> bool {
         self.core.is_alive() || self.posts.senders() > 0 || self.posts.len() > 0
     }
 
     // ---- time
 
-    /// The loop's time, counted from when it was made.
+    /// Returns the loop's time, counted from when it was made.
     ///
-    /// It stands still during a callback: it is read at the start of a turn and after waiting. Timers
-    /// count from it, so one that is started after long work in a callback is due that much sooner,
-    /// unless [`update_time`](Self::update_time) is called. Outside of `run`, starting a timer refreshes
-    /// it.
+    /// It stands still during a callback: the clock is read at the start of a turn and after waiting.
+    /// Timers count from it. So a timer that a callback starts after long work is due that much sooner,
+    /// unless [`update_time`](Self::update_time) is called. Outside of `run`, starting a timer updates it.
     pub fn now(&self) -> Duration {
         Duration::from_nanos(self.core.now)
     }
 
-    /// Reads the clock now, for timers to be started after long work in a callback.
+    /// Reads the clock. For timers that a callback starts after long work.
     pub fn update_time(&mut self) {
         self.core.read_clock();
     }
 
     // ---- embedding
 
-    /// How long whoever drives this loop may wait on its descriptor before it must be run again: zero
-    /// if it has something to do already, `None` if only an event can bring it something.
+    /// Returns how long another loop that drives this one may wait before it must run a turn of this one.
     ///
-    /// Tells the system about every change since the last turn, so ask just before waiting: on the
-    /// descriptor that [`AsFd`] gives, for it to be readable. Then call [`poll_once`](Self::poll_once).
+    /// Zero if there is something to do already, `None` if only an event can bring something.
+    ///
+    /// Also applies to the system every registration that changed since the last turn. So call this just
+    /// before waiting until the descriptor that [`AsFd`] returns is readable. Then call
+    /// [`poll_once`](Self::poll_once).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -233,11 +240,11 @@ impl<S> Loop<S> {
 
     // ---- callbacks of the loop itself
 
-    /// Calls `callback` in the next deferred phase: after the timers, or after polling, whichever comes
-    /// first. Never before this returns. In the order of asking; one that is deferred by a deferred
-    /// one comes after those that wait already.
+    /// Calls `callback` in the next deferred phase: after the timers or after polling, whichever comes first.
     ///
-    /// It holds the loop until it has run. An error that it returns is a [`Failure`].
+    /// Deferred callbacks run in the order of these calls, also if a deferred callback defers another. Each
+    /// keeps the loop alive until it has run. An error that it returns becomes a [`Failure`] without a
+    /// handle. [`Request::cancel`] drops the callback instead.
     #[track_caller]
     pub fn defer(&mut self, callback: impl FnOnce(&mut Loop<S>, &mut S) -> Result + 'static) -> Request {
         let request = self.core.request(None, Kind::Deferred, "defer", Location::caller());
@@ -246,12 +253,12 @@ impl<S> Loop<S> {
         request
     }
 
-    /// What to do about errors that callbacks return or that nobody was there to take. Called between
-    /// callbacks; replaces what was set before.
+    /// Sets the handler for errors that a callback returned, and for errors with no callback to receive
+    /// them.
     ///
-    /// The handle in question is being closed already (but for a listener that could not accept). An
-    /// error that `callback` itself returns ends `run` with it. With nothing set, the first failure ends
-    /// `run`.
+    /// The handle is already closing, except a listener whose accept failed. `callback` is called between
+    /// other callbacks. An error that it returns ends `run`. Without a handler, the first failure ends `run`.
+    /// Replaces the previous handler.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -271,10 +278,10 @@ impl<S> Loop<S> {
         self.on_failure = Some(Box::new(callback));
     }
 
-    /// Calls `callback` after every callback that took `limit` or longer. Replaces what was set before.
+    /// Calls `callback` after every callback that took `limit` or longer.
     ///
-    /// Costs two readings of the clock a callback while it is set, nothing otherwise. An error that
-    /// `callback` returns ends `run` with it.
+    /// While it is set, each callback costs two readings of the clock; otherwise nothing. An error that
+    /// `callback` returns ends `run`. Replaces the previous handler.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -293,30 +300,32 @@ impl<S> Loop<S> {
         self.on_slow = Some((nanos(limit), Box::new(callback)));
     }
 
-    /// What the loop has done so far.
+    /// Returns what the loop has done so far.
     pub fn metrics(&self) -> Metrics {
         self.core.counters.snapshot()
     }
 
-    /// How many worker threads this loop may have from now on, at least one. Threads that there are stay.
+    /// Sets the maximum number of worker threads, at least one. Threads above a lower maximum keep running.
     pub fn set_workers(&mut self, most: usize) {
         self.core.backend.set_workers(most.max(1));
     }
 
-    /// A sender of closures, for any thread. It holds the loop, and so do its clones, until they are
-    /// dropped or [`unref`](Remote::unref)ed.
+    /// Returns a sender of closures, for any thread.
+    ///
+    /// It and its clones keep the loop alive until they are dropped, unless they are
+    /// [`unref`](Remote::unref)ed.
     pub fn remote(&self) -> Remote<S> {
         Remote::new(self.posts.mailbox().clone())
     }
 
     // ---- what every handle can do; the typed handles have these as methods
 
-    /// Closes any handle. The same as its own `close`.
+    /// Closes any handle, as its own `close` does.
     pub fn close(&mut self, handle: impl Into<Handle>) {
         self.core.close(handle.into());
     }
 
-    /// Closes any handle, and calls `callback` when that is done. The same as its own `close_then`.
+    /// Closes any handle and calls `callback` when it is closed, as its own `close_then` does.
     #[track_caller]
     pub fn close_then(
         &mut self,
@@ -326,12 +335,12 @@ impl<S> Loop<S> {
         self.close_with(handle.into(), Location::caller(), Box::new(move |lp, state, _| callback(lp, state)));
     }
 
-    /// Whether the handle exists in this loop and is not being closed.
+    /// Returns whether the handle exists in this loop and is not being closed.
     pub fn is_open(&self, handle: impl Into<Handle>) -> bool {
         self.core.table.get(handle.into()).is_some_and(|slot| !slot.flags().closing)
     }
 
-    /// Whether the handle is started.
+    /// Returns whether the handle is started.
     pub fn is_active(&self, handle: impl Into<Handle>) -> bool {
         self.core.table.get(handle.into()).is_some_and(|slot| slot.flags().active)
     }
@@ -360,7 +369,7 @@ impl<S> Loop<S> {
 
     fn collect_posts(&mut self) {
         self.posts.claim(usize::MAX);
-        // At once, not when they have run: one of them may break the turn off.
+        // Before they run: one of them may interrupt the turn.
         if !self.posts.go_idle() {
             self.core.notified.push(Key::POSTS);
         }

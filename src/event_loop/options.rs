@@ -1,4 +1,4 @@
-//! How a loop is made.
+//! Options of making a loop.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl Options {
         Options { workers: 4, read_buffer: 64 << 10, busy_poll: Duration::ZERO }
     }
 
-    /// Sets how many worker threads this loop may have, at least one. They are started when they are needed.
+    /// Sets the maximum number of worker threads, at least one. They are spawned on demand.
     pub fn workers(mut self, max: usize) -> Options {
         self.workers = max.max(1);
         self
@@ -48,11 +48,11 @@ impl Options {
         self
     }
 
-    /// Polls for up to `limit` before blocking, so that an event that arrives meanwhile is seen without a context
+    /// Polls for up to `limit` before blocking. An event that arrives meanwhile is seen without a context
     /// switch, at the cost of CPU time.
     ///
-    /// After a poll that found nothing the loop blocks at once until waits are short again; an idle loop still
-    /// sleeps. Zero (the default) turns it off; a few tens of microseconds cover a wake-up.
+    /// After a poll that found nothing the loop blocks at once until waits are short again; an idle loop
+    /// still sleeps. Zero (the default) turns it off; a few tens of microseconds cover a wake-up.
     pub fn busy_poll(mut self, limit: Duration) -> Options {
         self.busy_poll = limit;
         self

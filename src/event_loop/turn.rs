@@ -3,8 +3,8 @@
 //! 1. timers that are due  2. deferred  3. idle  4. prepare  5. poll: wait, then ready sources, then
 //!    notifications and posts, then what comes last  6. deferred  7. check  8. closing
 //!
-//! Each phase takes what is listed when it begins, one by one, from a list in the loop. What is added
-//! meanwhile waits for the next time; what an error or a panic interrupts resumes then.
+//! Each phase takes the entries that were listed when it began, one by one, from a list in the loop. Entries
+//! added meanwhile wait for the next time. If an error or a panic interrupts a phase, it resumes then.
 
 use super::{
     Loop,
@@ -17,8 +17,8 @@ use crate::{
     time::Nanos,
 };
 
-/// How many times the deferred phase after poll looks again: a write, its callback, the next write, …
-/// may go this far within one turn. Eight, as in libuv.
+/// Rounds of the deferred phase after poll: a write, its callback, the next write, … may go this far within
+/// one turn. Eight, as in libuv.
 const DEFERRED_ROUNDS: usize = 8;
 
 /// A phase of the turn that calls hooks.
@@ -38,7 +38,7 @@ pub(super) enum PollMode {
     Forever,
     /// Until something happens, unless a callback has run already in this turn.
     Once,
-    /// Until something happens, or this time has come.
+    /// Until something happens, or until this time.
     Until(Nanos),
 }
 
@@ -57,7 +57,7 @@ impl<S> Loop<S> {
             self.closing(state)?;
         }
         if mode == PollMode::Once && self.core.counters.metrics.callbacks == before {
-            // It waited for a timer, and must not return without having called it.
+            // It waited for a timer, and must not return before it has called it.
             self.timers(state)?;
             self.deferred(state, 1)?;
         }
@@ -141,7 +141,7 @@ impl<S> Loop<S> {
         if self.core.backend.has_notifications() {
             self.core.backend.drain_notifications(&mut self.core.notified);
         }
-        // Handles that notify themselves again meanwhile have their turn in the next one.
+        // Handles that notify themselves again wait for the next turn.
         for _ in self.core.notified_done..self.core.notified.len() {
             let key = self.core.notified[self.core.notified_done];
             match key {
@@ -149,7 +149,7 @@ impl<S> Loop<S> {
                 Key::POSTS => self.collect_posts(),
                 _ => kinds::on_notify(self, state, key)?,
             }
-            // After the call: an interrupted one is looked at again.
+            // After the call: if it was interrupted, the next turn calls it again.
             self.core.notified_done += 1;
         }
         if self.core.notified_done > 0 {
@@ -168,7 +168,7 @@ impl<S> Loop<S> {
         Ok(())
     }
 
-    /// How long a turn waits for the system, at most. Reads the loop; changes nothing.
+    /// Returns how long a turn waits for the system, at most. Pure: reads the loop and the clock.
     pub(super) fn poll_timeout_for(&self, mode: PollMode, ran_callbacks: bool) -> Option<Nanos> {
         let core = &self.core;
         let nothing_to_wait_for = core.stopping || !self.is_alive();
@@ -202,7 +202,7 @@ impl Core {
     }
 
     fn wait(&mut self, timeout: Option<Nanos>) -> Result {
-        // What an interrupted batch left is still ready, and comes again.
+        // What an interrupted batch left is still ready, and is reported again.
         self.ready.clear();
         self.ready_done = 0;
         if timeout != Some(0) {
@@ -224,7 +224,8 @@ impl Core {
         waited.map_err(|error| Error::system("wait for events", error))
     }
 
-    /// Whether the wait ended with no event and no deadline: the deadline it was for was moved or cleared.
+    /// Returns whether the wait ended without an event or a due deadline: the one that it waited for was
+    /// postponed or cancelled.
     fn woke_early(&mut self, mode: PollMode) -> bool {
         let limit_has_come = matches!(mode, PollMode::Until(limit) if self.now >= limit);
         let nothing_came = self.ready.is_empty() && !self.backend.has_notifications();

@@ -1,4 +1,4 @@
-//! Typed ids, and what the ids can do with a loop.
+//! Typed ids, and what they can do with a loop.
 
 use super::Loop;
 use crate::{error::Result, handle::Request};

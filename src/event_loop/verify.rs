@@ -1,12 +1,13 @@
-//! The loop checks itself: every structure is walked, every invariant asserted.
+//! Self-checks: walks every structure and asserts every invariant.
 
 use std::collections::BTreeMap;
 
 use super::Loop;
 
 impl<S> Loop<S> {
-    /// Panics if anything inside the loop contradicts itself. For tests and for those who suspect a
-    /// bug here; takes time in proportion to everything that the loop holds.
+    /// Panics if an invariant of the loop does not hold. For tests, and to find a bug in the loop.
+    ///
+    /// Takes time in proportion to the handles and requests. May be called inside a callback.
     pub fn verify(&self) {
         let core = &self.core;
         core.table.verify();
