@@ -1,8 +1,8 @@
-//! Timers: "call me when this much time has passed".
+//! Timers: callbacks after a delay, once or repeatedly.
 //!
-//! Never early, to the nanosecond of the loop's clock. Equal deadlines fire in the order in which
-//! they were started. A timer that is started by a timer's callback waits for the next turn, even
-//! with no delay. The queue that orders them knows nothing of callbacks: see `queue/deadlines.rs`.
+//! Never early, to the nanosecond of the loop's clock. Timers with equal deadlines fire in starting order. A
+//! timer that a timer's callback starts waits for the next turn, even without a delay. The queue that orders
+//! deadlines knows nothing of callbacks: see `queue/deadlines.rs`.
 
 use std::{panic::Location, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 typed_handle! {
-    /// Calls back once, or again and again, when time has passed.
+    /// Calls back after a delay, once or repeatedly.
     ///
     /// ```
     /// use std::time::Duration;
@@ -40,8 +40,15 @@ typed_handle! {
     /// # Ok::<(), ringback::Error>(())
     /// ```
     ///
-    /// Delays count from the loop's time: see [`Loop::now`]. One that is too long to be counted (584
-    /// years) never passes.
+    /// Delays count from the loop's time: see [`Loop::now`]. A timer never fires early. A delay beyond
+    /// 584 years never passes.
+    ///
+    /// An error that the callback returns closes the timer.
+    ///
+    /// # Errors
+    ///
+    /// Every method that returns a `Result` returns [`Error::Closed`] if the timer is closed or closing, and
+    /// [`Error::WrongLoop`] if it belongs to another loop.
     Timer
 }
 
@@ -50,11 +57,11 @@ typed_handle! {
 /// 1. A timer is active if and only if it has a deadline.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// From the last start.
+    /// The delay of the last start.
     delay: Nanos,
     /// Zero if it does not repeat.
     period: Nanos,
-    /// It was made to fire once, and closes itself when it does.
+    /// Made by [`Timer::after`]: it closes itself when it fires.
     once: bool,
     was_started: bool,
 }

@@ -155,7 +155,9 @@ macro_rules! kinds {
             error: io::Error,
         ) -> Result {
             match lp.core.resolve(key) {
-                $(Some((handle, Body::$name(_))) => <$state>::on_registration_error(lp, state, handle, error),)*
+                $(Some((handle, Body::$name(_))) => {
+                    <$state>::on_registration_error(lp, state, handle, error)
+                })*
                 None => Ok(()),
             }
         }

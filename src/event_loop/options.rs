@@ -30,7 +30,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Four worker threads at most, a read buffer of 64 KiB, no busy polling.
+    /// Returns the defaults: at most four worker threads, a read buffer of 64 KiB, no busy polling.
     pub fn new() -> Options {
         Options { workers: 4, read_buffer: 64 << 10, busy_poll: Duration::ZERO }
     }
