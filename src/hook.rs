@@ -1,4 +1,4 @@
-//! Hooks: something to do every turn, in one of three phases. One list, three times.
+//! Hooks: callbacks every turn, in one of three phases. One implementation for all three.
 
 use std::panic::Location;
 
@@ -11,7 +11,7 @@ use crate::{
 
 /// What a hook keeps in its slot: the phase that calls it.
 ///
-/// 1. A hook is active if and only if it is among the hooks of its phase.
+/// 1. A hook is active if and only if its phase lists it.
 #[derive(Debug)]
 pub(crate) struct State(Phase);
 
@@ -19,17 +19,25 @@ macro_rules! hook {
     ($(#[$attribute:meta])* $name:ident) => {
         typed_handle! {
             $(#[$attribute])*
+            ///
+            /// An error that the callback returns closes the hook.
+            ///
+            /// # Errors
+            ///
+            /// Every method that returns a `Result` returns [`Error::Closed`](crate::Error::Closed) if the
+            /// hook is closed or closing, and [`Error::WrongLoop`](crate::Error::WrongLoop) if it belongs to
+            /// another loop.
             $name
         }
 
         impl $name {
-            /// A hook that is not started yet.
+            /// Makes a hook that is not started.
             #[track_caller]
             pub fn new<S>(lp: &mut Loop<S>) -> Result<$name> {
                 Ok($name(lp.core.insert(State(Phase::$name), Location::caller())))
             }
 
-            /// A hook that is started. An error that the callback returns closes it.
+            /// Makes a hook and starts it.
             #[track_caller]
             pub fn every_turn<S>(
                 lp: &mut Loop<S>,
@@ -40,13 +48,10 @@ macro_rules! hook {
                 Ok(hook)
             }
 
-            /// Calls `callback` once every turn from now on. Started from within its own phase, it is
-            /// called in the next turn; hooks of one phase are called in the order in which they were
-            /// started. If it is started already, it gets this callback and keeps its place.
+            /// Calls `callback` once every turn from now on.
             ///
-            /// # Errors
-            ///
-            /// [`Error::Closed`](crate::Error::Closed).
+            /// Hooks of one phase run in starting order. A hook that is started during its own phase first
+            /// runs in the next turn. If it is started already, it gets this callback and keeps its position.
             #[track_caller]
             pub fn start<S>(
                 self,
@@ -60,11 +65,7 @@ macro_rules! hook {
                 Ok(())
             }
 
-            /// Stops calling, at once: also in this very phase. Idempotent.
-            ///
-            /// # Errors
-            ///
-            /// [`Error::Closed`](crate::Error::Closed).
+            /// Stops the hook. It is not called any more, not even in the current phase. Idempotent.
             pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
                 lp.core.require::<State>(self.0, "stop a hook")?;
                 lp.core.leave_phase(Phase::$name, self.0);
@@ -76,8 +77,9 @@ macro_rules! hook {
 }
 
 hook! {
-    /// Calls back every turn, and keeps the loop from waiting: for work to be done in small pieces while
-    /// nothing else happens.
+    /// Called once per turn. While one is started, the loop does not block.
+    ///
+    /// Use it to do long work in small steps.
     ///
     /// ```
     /// use ringback::{Idle, Loop};
@@ -98,14 +100,16 @@ hook! {
 }
 
 hook! {
-    /// Calls back every turn just before the loop waits: for getting something ready, such as another
-    /// library's queue of output.
+    /// Called once per turn, just before the loop waits.
+    ///
+    /// Use it to prepare something for the wait, such as flushing the output of another library.
     Prepare
 }
 
 hook! {
-    /// Calls back every turn after the events that came were dispatched: for what is done once for all of
-    /// them.
+    /// Called once per turn, after all events of the turn were dispatched.
+    ///
+    /// Use it for what is done once for all of them.
     Check
 }
 

@@ -1,4 +1,4 @@
-//! Byte streams, whatever carries them, and what can be written to them.
+//! Byte streams, whatever carries them: [`Stream`] stands for any of them.
 
 pub use crate::{
     payload::Payload,

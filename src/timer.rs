@@ -67,9 +67,9 @@ pub(crate) struct State {
 }
 
 impl Timer {
-    /// Calls `callback` once, after `delay`, and closes the timer when it does.
+    /// Calls `callback` once after `delay`, and closes the timer.
     ///
-    /// Zero means the next turn. An error that the callback returns is a failure of this timer.
+    /// With a delay of zero it fires in the next turn. The timer is closing when `callback` runs.
     #[track_caller]
     pub fn after<S>(
         lp: &mut Loop<S>,
@@ -83,14 +83,14 @@ impl Timer {
         Ok(timer)
     }
 
-    /// Calls `callback` again and again, the first time after one `period`.
+    /// Calls `callback` repeatedly, the first time after one `period`.
     ///
-    /// Each time, the next one is due a period after the loop's time, so a loop that was held up does
-    /// not catch up in a burst. An error that the callback returns closes the timer.
+    /// Each expiry sets the next one a period after the loop's time. So a delayed loop does not catch up in a
+    /// burst. The callback may stop or close the timer.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if the period is zero: for something every turn there is [`Idle`](crate::Idle).
+    /// [`Error::Invalid`] if the period is zero. For a callback every turn, use [`Idle`](crate::Idle).
     #[track_caller]
     pub fn every<S>(
         lp: &mut Loop<S>,
@@ -105,7 +105,7 @@ impl Timer {
         Ok(timer)
     }
 
-    /// A timer that is not started yet, to be started and stopped any number of times.
+    /// Makes a timer that is not started. It can be started and stopped any number of times.
     ///
     /// ```
     /// use std::time::Duration;
@@ -125,14 +125,10 @@ impl Timer {
         Ok(make(lp, state, Location::caller()))
     }
 
-    /// Starts the timer, or starts it anew: `callback` is called after `delay`, and then again each
-    /// [`period`](Self::set_period), if one is set.
+    /// Starts or restarts the timer. `callback` runs after `delay`, and then every
+    /// [`period`](Self::set_period) if one is set.
     ///
-    /// From within its own callback this replaces the callback once it has returned.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`].
+    /// Inside its own callback, this replaces the callback when that returns.
     #[track_caller]
     pub fn start<S>(
         self,
@@ -146,12 +142,9 @@ impl Timer {
         Ok(())
     }
 
-    /// Stops the timer: it does not fire, not even if it is due in this very turn. It keeps its callback,
-    /// for [`again`](Self::again). Idempotent.
+    /// Stops the timer: it does not fire, not even if it is due in this turn. Idempotent.
     ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`].
+    /// It keeps its callback, for [`again`](Self::again).
     pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
         lp.core.require::<State>(self.0, "stop a timer")?;
         lp.core.clear_deadline(self.0);
@@ -159,13 +152,14 @@ impl Timer {
         Ok(())
     }
 
-    /// Starts the timer anew from now, with the callback it has: after its period if it repeats,
-    /// otherwise after the delay of the last start. For putting off a time limit each time something
-    /// happens.
+    /// Restarts the timer from now, with the callback that it has.
+    ///
+    /// It fires after its period if it repeats, otherwise after the delay of the last start. Use it to
+    /// postpone a timeout whenever something happens.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`]; [`Error::Invalid`] if it was never started.
+    /// [`Error::Invalid`] if it was never started.
     pub fn again<S>(self, lp: &mut Loop<S>) -> Result {
         let op = "start a timer again";
         let state = started_before(&mut lp.core, self.0, op)?;
@@ -174,7 +168,9 @@ impl Timer {
         Ok(())
     }
 
-    /// The same after a delay of its own, which is that of the last start from now on.
+    /// Restarts the timer from now, with the callback that it has and a new delay.
+    ///
+    /// [`again`](Self::again) uses this delay from now on, unless the timer repeats.
     ///
     /// ```
     /// use std::time::Duration;
@@ -182,14 +178,14 @@ impl Timer {
     ///
     /// let mut lp = Loop::<()>::new()?;
     /// let limit = Timer::after(&mut lp, Duration::from_secs(60), |_, _| Ok(()))?;
-    /// limit.restart_in(&mut lp, Duration::from_millis(1))?; // it will not take that long
+    /// limit.restart_in(&mut lp, Duration::from_millis(1))?; // instead of 60 s
     /// lp.run(&mut ())?;
     /// # Ok::<(), ringback::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`]; [`Error::Invalid`] if it was never started.
+    /// [`Error::Invalid`] if it was never started.
     pub fn restart_in<S>(self, lp: &mut Loop<S>, delay: Duration) -> Result {
         let op = "start a timer again";
         started_before(&mut lp.core, self.0, op)?;
@@ -197,12 +193,14 @@ impl Timer {
         Ok(())
     }
 
-    /// Makes the timer repeat, or not. Takes effect when it next fires or is started; inside its own
-    /// callback, the next time is settled already.
+    /// Sets the period of the timer. With `None` it does not repeat.
+    ///
+    /// Takes effect when it next fires or is started. Inside its own callback, the next expiry is set
+    /// already.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`]; [`Error::Invalid`] if the period is zero.
+    /// [`Error::Invalid`] if the period is zero.
     pub fn set_period<S>(self, lp: &mut Loop<S>, period: Option<Duration>) -> Result {
         let op = "set a timer's period";
         let period = period.map_or(Ok(0), |period| checked_period(op, period))?;
@@ -210,18 +208,14 @@ impl Timer {
         Ok(())
     }
 
-    /// How often the timer repeats, if it does.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`].
+    /// Returns the period of the timer, if it repeats.
     pub fn period<S>(self, lp: &mut Loop<S>) -> Result<Option<Duration>> {
         let period = lp.core.require::<State>(self.0, "read a timer's period")?.period;
         Ok((period > 0).then_some(Duration::from_nanos(period)))
     }
 
-    /// How long until the timer is due, by the loop's time; zero if it is overdue, `None` if it is not
-    /// started or closed.
+    /// Returns how long until the timer is due, by the loop's time. Zero if it is overdue, `None` if it is
+    /// not started, or is closed.
     pub fn due_in<S>(self, lp: &Loop<S>) -> Option<Duration> {
         let due = lp.core.deadline_of(self.0)?;
         Some(Duration::from_nanos(due.saturating_sub(lp.core.now())))
@@ -273,7 +267,7 @@ impl HandleKind for State {
         due.map_or_else(|| "stopped".into(), |due| format!("due in {due:?}")) + &repeats
     }
 
-    /// Its deadline goes with the handle.
+    /// It holds nothing but its deadline, which the loop clears.
     fn release(_: &mut Core, _: Handle) {}
 
     fn verify(&self, core: &Core, handle: Handle) {
@@ -289,7 +283,7 @@ impl HandleKind for State {
             return lp.call_final(state, handle, CallbackArg::NoArg);
         }
         if period > 0 {
-            // Before the callback, which may then stop it, or close it.
+            // Before the callback, which may stop or close it.
             core.set_deadline(handle, core.now().saturating_add(period));
         } else {
             core.set_active(handle, false);

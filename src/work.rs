@@ -12,9 +12,10 @@ use crate::{
 /// Runs `job` on a worker thread, and then `callback` with its result on the loop's thread.
 ///
 /// The callback runs in the deferred phase that follows the poll phase. It gets what the job returned,
-/// [`Error::Panicked`] if the job panicked, or [`Error::Canceled`] if it was [cancelled](Request::cancel)
-/// before a worker started it. A job that runs already cannot be cancelled. An error that the callback
-/// returns becomes a [`Failure`](crate::Failure) without a handle.
+/// [`Error::Panicked`](crate::Error::Panicked) if the job panicked, or
+/// [`Error::Canceled`](crate::Error::Canceled) if it was [cancelled](Request::cancel) before a worker started
+/// it. A running job cannot be cancelled. An error that the callback returns becomes a
+/// [`Failure`](crate::Failure) without a handle.
 ///
 /// Jobs start in the order in which they were submitted, as many at a time as the loop has
 /// [workers](crate::Options::workers). A job in flight keeps the loop alive. If the loop is dropped, jobs
@@ -36,7 +37,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`Error::System`] if there is no worker thread and none can be spawned. Neither closure is called then.
+/// [`Error::System`](crate::Error::System) if there is no worker thread and none can be spawned. Neither
+/// closure is called then.
 #[track_caller]
 pub fn run<S, T: Send + 'static>(
     lp: &mut Loop<S>,
