@@ -1,4 +1,4 @@
-//! Addresses as programs write them.
+//! Socket addresses, as programs write them.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 /// An internet address with a port: a [`SocketAddr`], an `(ip, port)` pair, or text such as
 /// `"127.0.0.1:7000"` or `"[::1]:7000"`.
 ///
-/// Names such as `localhost` are refused: to look one up may take seconds, and a loop waits for
-/// nothing. Look it up on a worker first ([`work::run`](crate::work::run)).
+/// Names such as `localhost` are refused, because a lookup may block for seconds. Look a name up on a worker
+/// first, with [`work::run`](crate::work::run).
 pub trait ToAddr {
-    /// The address, or why it is none.
+    /// Returns the address, or an [`Error::Invalid`] that says why it is none.
     fn to_addr(&self) -> Result<SocketAddr>;
 }
 
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_refused_and_told_so() {
+    fn a_name_is_refused_with_a_hint() {
         let error = "localhost:80".to_addr().unwrap_err().to_string();
         assert!(error.contains("\"localhost:80\"") && error.contains("names are not looked up"), "{error}");
         assert!("127.0.0.1".to_addr().is_err());

@@ -1,7 +1,7 @@
-//! Listeners, whatever they listen on: accept in bounded batches, and what follows when accepting fails.
+//! Listeners, whatever they listen on: accept in bounded batches, and back off when accepting fails.
 //!
-//! Running out of descriptors is survived: it is reported, and accepting pauses for a while. The connections wait
-//! meanwhile in the system's own queue.
+//! When the process is out of descriptors, that is reported and accepting pauses for a while. Connections
+//! wait in the system's queue meanwhile.
 
 use std::panic::Location;
 
@@ -15,13 +15,13 @@ use crate::{
     time::Nanos,
 };
 
-/// Connections accepted per readiness, so that a burst of them does not starve those that are there.
+/// Connections accepted for each readiness, so that a burst does not starve the connections that are there.
 const ACCEPTS_MAX: usize = 64;
 /// How long accepting pauses when it failed: at first, and at most.
 const BACKOFF_MIN: Nanos = 10_000_000;
 const BACKOFF_MAX: Nanos = 1_000_000_000;
 
-/// What a listener keeps.
+/// The state of a listener.
 ///
 /// 1. `open` is the number of open streams that name this listener.
 /// 2. Watched: started, below its limit, not backing off.
@@ -32,7 +32,7 @@ pub(crate) struct State {
     /// The file that names a Unix socket: removed when it is dropped.
     file: Option<SocketFile>,
     kind: Kind,
-    /// The kind of the streams that it accepts.
+    /// The kind of the accepted streams.
     stream_kind: Kind,
     has_callback: bool,
     started: bool,
@@ -155,13 +155,14 @@ fn accepted<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, socket: Socket) 
     listener.backoff = 0;
     let kind = listener.stream_kind;
     let stream = stream::insert(core, socket, kind, Some(handle), started_at);
-    // What a listener's callback does wrong closes the new stream, not the listener.
+    // An error of a listener's callback closes the new stream, not the listener.
     let called = lp.call_for(state, handle, stream, CallbackArg::Accepted(stream));
-    // At its limit now? Also after an error, or the system would report the next connection without end.
+    // It may be at its limit now. Also after an error: otherwise the system would report the next connection
+    // without end.
     update(&mut lp.core, handle);
     called?;
-    // The side that connects usually sends first, and has sent by now. A connection that is answered and closed
-    // within this turn is never watched at all.
+    // The peer usually sends first, and has sent by now. A connection that is served and closed within this
+    // turn is never registered at all.
     lp.core.mark_ready(stream, Readiness::READ);
     Ok(())
 }

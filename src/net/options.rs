@@ -1,10 +1,13 @@
-//! Options: of sockets, as methods of typed handles, and of listeners that are to be made.
+//! Options: of sockets, as methods of typed handles, and of making listeners.
 
 use crate::backend::ListenConfig;
 
-/// Declares methods that ask or set an option of a stream's socket, at once, whatever it is doing.
+/// Declares methods that read or set an option of a stream's socket at once, whatever the stream is doing.
 macro_rules! socket_options {
-    ($($(#[$attribute:meta])* $method:ident as $name:ident ($op:literal) ($($argument:ident: $type:ty),*) -> $value:ty;)*) => {$(
+    ($(
+        $(#[$attribute:meta])*
+        $method:ident as $name:ident ($op:literal) ($($argument:ident: $type:ty),*) -> $value:ty;
+    )*) => {$(
         $(#[$attribute])*
         ///
         /// # Errors
@@ -43,20 +46,21 @@ impl Default for ListenOptions {
 }
 
 impl ListenOptions {
-    /// A backlog of 1024, one listener an address, any number of connections.
+    /// Returns the defaults: a backlog of 1024, one listener for each address, any number of connections.
     pub fn new() -> ListenOptions {
         let config = ListenConfig { backlog: 1024, reuse_port: false, only_v6: false };
         ListenOptions { config, max_connections: None }
     }
 
-    /// Sets how many connections the system may hold that are not accepted yet. The system has its own limit, too.
+    /// Sets how many connections the system may hold that are not accepted yet. The system has its own limit,
+    /// too.
     pub fn backlog(mut self, connections: u32) -> ListenOptions {
         self.config.backlog = i32::try_from(connections).unwrap_or(i32::MAX);
         self
     }
 
-    /// Sets whether several listeners may share the address (SO_REUSEPORT), in several threads or processes. The
-    /// system distributes the connections.
+    /// Sets whether several listeners may share the address (SO_REUSEPORT), in several threads or processes.
+    /// The system distributes the connections.
     pub fn reuse_port(mut self, on: bool) -> ListenOptions {
         self.config.reuse_port = on;
         self
@@ -68,7 +72,8 @@ impl ListenOptions {
         self
     }
 
-    /// Limits the number of accepted streams that are open at the same time. With that many open, none is accepted.
+    /// Limits the number of accepted streams that are open at the same time. With that many open, none is
+    /// accepted.
     pub fn max_connections(mut self, max: usize) -> ListenOptions {
         self.max_connections = Some(max);
         self

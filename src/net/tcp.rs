@@ -37,8 +37,8 @@ typed_handle! {
     ///
     /// # Errors
     ///
-    /// Every method that returns a `Result` returns [`Error::Closed`] if the listener is closed or closing, and
-    /// [`Error::WrongLoop`] if it belongs to another loop.
+    /// Every method that returns a `Result` returns [`Error::Closed`] if the listener is closed or closing,
+    /// and [`Error::WrongLoop`] if it belongs to another loop.
     TcpListener
 }
 
@@ -56,9 +56,9 @@ into_stream!(TcpStream);
 pub struct Keepalive {
     /// How long the connection must be silent before the first probe.
     pub idle: Duration,
-    /// How long to wait for an answer before the next probe.
+    /// How long to wait for a response before the next probe.
     pub interval: Duration,
-    /// The number of probes without an answer after which the connection is given up.
+    /// The number of probes without a response after which the connection times out.
     pub count: u32,
 }
 
@@ -70,8 +70,8 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `addr` is no address; [`Error::System`] if the system refuses it, for example because it
-    /// is in use.
+    /// [`Error::Invalid`] if `addr` is no address; [`Error::System`] if the system refuses it, for example
+    /// because it is in use.
     #[track_caller]
     pub fn bind<S>(lp: &mut Loop<S>, addr: impl ToAddr) -> Result<TcpListener> {
         ListenOptions::new().bind(lp, addr)
@@ -79,9 +79,10 @@ impl TcpListener {
 
     /// Accepts connections: `callback` gets each, as a stream that is not started yet.
     ///
-    /// If it returns an error, that stream is closed; the listener goes on. Called again, it replaces the callback.
+    /// If it returns an error, that stream is closed; the listener continues. Called again, it replaces the
+    /// callback.
     ///
-    /// Up to 64 connections are accepted before other handles have their turn. A failed accept is a
+    /// Up to 64 connections are accepted before other handles are served. A failed accept is a
     /// [`Failure`](crate::Failure) of the listener, which stays open. When the process is out of descriptors,
     /// accepting pauses for 10 ms, doubling up to 1 s.
     #[track_caller]
@@ -94,7 +95,7 @@ impl TcpListener {
         listener::start(lp, self.0, callback, Location::caller())
     }
 
-    /// Accepts no more. Connections wait in the system's queue. Idempotent.
+    /// Stops accepting. Connections wait in the system's queue. Idempotent.
     pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
         listener::stop(&mut lp.core, self.0)
     }
@@ -108,7 +109,8 @@ impl TcpListener {
         listener::resume(&mut lp.core, self.0)
     }
 
-    /// Limits the number of accepted streams that are open at the same time. With that many open, none is accepted.
+    /// Limits the number of accepted streams that are open at the same time. With that many open, none is
+    /// accepted.
     pub fn set_max_connections<S>(self, lp: &mut Loop<S>, max: Option<usize>) -> Result {
         listener::set_max_connections(&mut lp.core, self.0, max)
     }
@@ -142,14 +144,14 @@ impl ListenOptions {
 impl TcpStream {
     /// Connects. `callback` gets the stream once it is connected, or the error, in a deferred phase.
     ///
-    /// Until then the stream may be written to and started: what is written is sent once it is connected. To give up,
-    /// [`close`](Self::close) it: `callback` gets [`Error::Canceled`]. If connecting fails, or `callback` returns an
-    /// error, the stream is closed.
+    /// Until then the stream may be written to and started: what is written is sent once it is connected. To
+    /// give up, [`close`](Self::close) it: `callback` gets [`Error::Canceled`]. If connecting fails, or
+    /// `callback` returns an error, the stream is closed.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `addr` is no address; [`Error::System`] if no socket can be made. Everything else, such
-    /// as a refused connection, goes to the callback.
+    /// [`Error::Invalid`] if `addr` is no address; [`Error::System`] if no socket can be made. Everything
+    /// else, such as a refused connection, goes to the callback.
     #[track_caller]
     pub fn connect<S>(
         lp: &mut Loop<S>,
@@ -174,7 +176,7 @@ impl TcpStream {
         connect(lp, addr.to_addr()?, Some(limit), callback, Location::caller())
     }
 
-    /// Closes the stream so that the peer gets a reset. What was not delivered is thrown away.
+    /// Closes the stream with a reset (RST). What was not delivered is discarded.
     ///
     /// # Errors
     ///
@@ -194,19 +196,22 @@ impl TcpStream {
         nodelay as nodelay("nodelay")() -> bool;
         /// Sets how many bytes the system may hold that were received and not read (SO_RCVBUF). It may round.
         set_receive_buffer as set_receive_buffer("set receive buffer")(bytes: usize) -> ();
-        /// Returns how many bytes the system may hold that were received and not read (SO_RCVBUF). Linux returns twice
-        /// what was set.
+        /// Returns how many bytes the system may hold that were received and not read (SO_RCVBUF). Linux
+        /// returns twice what was set.
         receive_buffer as receive_buffer("receive buffer")() -> usize;
-        /// Sets how many bytes the system may hold that were written and not delivered (SO_SNDBUF). It may round.
+        /// Sets how many bytes the system may hold that were written and not delivered (SO_SNDBUF). It may
+        /// round.
         set_send_buffer as set_send_buffer("set send buffer")(bytes: usize) -> ();
-        /// Returns how many bytes the system may hold that were written and not delivered (SO_SNDBUF). Linux returns
-        /// twice what was set.
+        /// Returns how many bytes the system may hold that were written and not delivered (SO_SNDBUF). Linux
+        /// returns twice what was set.
         send_buffer as send_buffer("send buffer")() -> usize;
-        /// Sets how long the system goes on delivering after the stream is closed, in whole seconds (SO_LINGER).
+        /// Sets how long the system continues to deliver after the stream is closed, in whole seconds
+        /// (SO_LINGER).
         ///
-        /// Zero throws away what is left, and resets. `None` (the default): as long as it takes.
+        /// Zero discards what is left and resets the connection. `None` (the default) means as long as it
+        /// takes.
         set_linger as set_linger("set linger")(limit: Option<Duration>) -> ();
-        /// Returns how long the system goes on delivering after the stream is closed (SO_LINGER).
+        /// Returns how long the system continues to deliver after the stream is closed (SO_LINGER).
         linger as linger("linger")() -> Option<Duration>;
         /// Sets how many hops a packet may take (IP_TTL; hop limit for IPv6).
         set_ttl as set_ttl("set ttl")(hops: u32) -> ();
@@ -238,7 +243,7 @@ impl TcpStream {
         Ok(settings.map(|(idle, interval, count)| Keepalive { idle, interval, count }))
     }
 
-    /// Takes over a connection of the standard library's.
+    /// Takes over a connection of the standard library.
     ///
     /// # Errors
     ///
@@ -251,12 +256,13 @@ impl TcpStream {
         Ok(TcpStream(handle))
     }
 
-    /// Gives the connection back, as a blocking one, and closes the handle: its callback gets
-    /// [`Closed`](crate::io::Event::Closed), the peer notices nothing.
+    /// Returns the connection as a blocking one of the standard library, and closes the handle.
+    ///
+    /// The callback gets [`Closed`](crate::io::Event::Closed); the peer notices nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::InUse`] while it is connecting or has bytes queued: it is unchanged then.
+    /// [`Error::InUse`] while it is connecting or has bytes queued. It is unchanged then.
     pub fn into_std<S>(self, lp: &mut Loop<S>) -> Result<std::net::TcpStream> {
         let op = "give a stream back";
         let socket = stream::take_socket(&mut lp.core, self.0, op)?;

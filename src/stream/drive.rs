@@ -1,11 +1,11 @@
-//! What moves a stream on: sending what is queued, half-close, and what follows from a failure.
+//! Sends what is queued, shuts down, completes writes, and handles failures.
 //!
 //! # The way of a failed write
 //!
-//! [`io_failed`] is where every failed operation arrives. A connect that failed completes its request. Otherwise the
-//! first write that waits for completion gets the error, and the stream is closed. If no write waits,
-//! [`queue_error`] keeps the error and lists the stream, and in the next deferred phase [`on_deferred`] gives it to
-//! the callback and closes the stream. Closing cancels the requests that are left ([`release`]).
+//! [`io_failed`] is where every failed operation arrives. A failed connect completes its request. Otherwise
+//! the first write that waits for completion gets the error, and the stream is closed. If no write waits,
+//! [`queue_error`] keeps the error and lists the stream. In the next deferred phase [`on_deferred`] passes
+//! the error to the callback and closes the stream. Closing cancels the requests that are left ([`release`]).
 
 use std::{
     io::{self, IoSlice},
@@ -40,7 +40,7 @@ pub(super) fn update(core: &mut Core, handle: Handle) {
     }
 }
 
-/// Lists the stream to be flushed with the others.
+/// Lists the stream to be flushed at the end of the poll batch.
 pub(super) fn list_for_flush(core: &mut Core, handle: Handle) {
     if let Some(state) = core.get::<State>(handle) {
         if !mem::replace(&mut state.flush_queued, true) {
@@ -73,13 +73,13 @@ pub(super) fn flush(core: &mut Core, handle: Handle) {
         counters.metrics.bytes_sent += sent as u64;
         state.queue.advance(sent, &mut shared.streams.buffers);
         if sent < len {
-            // It took less than it was offered: it is full, no need to ask.
+            // It took less than it was offered, so it is full: another call would only return "not now".
             state.blocked = true;
             state.queue.compact(&mut shared.streams.buffers);
             break;
         }
     }
-    // The usual case: what is watched stays as it is. To find that out below would cost three times as much.
+    // The common case: what is watched stays as it is. To find that out below would cost three times as much.
     if !state.is_settled() {
         after_sending(core, handle);
     } else if flags.outstanding {
@@ -87,7 +87,7 @@ pub(super) fn flush(core: &mut Core, handle: Handle) {
     }
 }
 
-/// Out of line, because clearing its kilobyte of slices costs more than a usual flush.
+/// Out of line, because clearing its kilobyte of slices costs more than a common flush.
 #[cold]
 #[inline(never)]
 fn send_pieces(queue: &SendQueue<Request>, socket: &Socket) -> (usize, io::Result<Option<usize>>) {
@@ -96,7 +96,7 @@ fn send_pieces(queue: &SendQueue<Request>, socket: &Socket) -> (usize, io::Resul
     (len, socket.send(&pieces[..count]))
 }
 
-/// The queue has become shorter: completes writes, and does what follows.
+/// Completes writes after the queue has become shorter, and does what follows.
 pub(super) fn after_sending(core: &mut Core, handle: Handle) {
     complete_sent(core, handle);
     loop {
@@ -119,7 +119,7 @@ fn shut_down_now(core: &mut Core, handle: Handle) {
     let Some(state) = core.get::<State>(handle) else { return };
     state.write = WriteSide::ShutDown;
     if let Some(Err(error)) = state.socket.as_ref().map(Socket::shut_down) {
-        // The peer was faster. Reading reports it.
+        // The peer has reset the connection. Reading reports it.
         if error.kind() != io::ErrorKind::NotConnected {
             io_failed(core, handle, "shut down", error);
         }
@@ -144,7 +144,7 @@ pub(super) fn cancel_writes(core: &mut Core, handle: Handle) {
 
 // ---- connecting
 
-/// Connecting has ended, well or not.
+/// Completes the connect, with success or an error.
 pub(super) fn finish_connect(core: &mut Core, handle: Handle, result: Result) {
     let Some(request) = core.get::<State>(handle).and_then(State::take_connecting) else { return };
     core.clear_deadline(handle);
@@ -153,7 +153,8 @@ pub(super) fn finish_connect(core: &mut Core, handle: Handle, result: Result) {
             core.complete(request, Ok(()));
             touch(core, handle);
             arm_idle(core, handle);
-            // What was written meanwhile. Its completions follow that of the connect: they are listed later.
+            // Sends what was written meanwhile. Its completions follow that of the connect, which is listed
+            // first.
             flush(core, handle);
             update(core, handle);
         }
@@ -167,7 +168,7 @@ pub(super) fn finish_connect(core: &mut Core, handle: Handle, result: Result) {
 
 // ---- failures
 
-/// An operation on the socket has failed.
+/// Handles the failure of an operation on the socket.
 pub(super) fn io_failed(core: &mut Core, handle: Handle, op: &'static str, error: io::Error) {
     let error = Error::system(op, error);
     let Some(state) = core.get::<State>(handle) else { return };
@@ -184,7 +185,7 @@ pub(super) fn io_failed(core: &mut Core, handle: Handle, op: &'static str, error
     }
 }
 
-/// Keeps an error for the callback, which did not cause it just now.
+/// Keeps an error for the callback, which gets it in the next deferred phase.
 pub(super) fn queue_error(core: &mut Core, handle: Handle, error: Error) {
     let Some(state) = core.get::<State>(handle).filter(|state| !state.failed) else { return };
     state.failed = true;
@@ -202,7 +203,7 @@ fn notify(core: &mut Core, handle: Handle) {
     }
 }
 
-/// Gives the callback what was kept for it: an error, or that the queue has drained.
+/// Delivers what was kept for the callback: an error, or `Drained`.
 pub(super) fn on_deferred<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
     let Some(stream) = lp.core.get::<State>(handle) else { return Ok(()) };
     stream.notify_queued = false;
@@ -216,7 +217,7 @@ pub(super) fn on_deferred<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) ->
     Ok(())
 }
 
-/// Gives an error to the callback and closes the stream. Without a callback, it is a failure.
+/// Passes an error to the callback and closes the stream. Without a callback, it is a failure.
 pub(super) fn report_error<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, error: Box<Error>) -> Result {
     if !lp.has_callback(handle) {
         return lp.fail(state, handle, *error);
@@ -226,7 +227,7 @@ pub(super) fn report_error<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, e
     result
 }
 
-/// Closes the socket, and cancels the requests.
+/// Closes the socket and cancels the requests.
 pub(super) fn release(core: &mut Core, handle: Handle) {
     // Writes whose bytes were sent are complete, though their callbacks have not run yet.
     complete_sent(core, handle);

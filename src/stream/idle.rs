@@ -1,4 +1,4 @@
-//! Time limits: of connecting, and of a connection on which no byte is moved.
+//! Timeouts: of connecting, and of a connection on which no byte is moved.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ pub(super) fn touch(core: &mut Core, handle: Handle) {
     }
 }
 
-/// Sets the deadline. Bytes do not move it, which would cost more than moving them: when it passes, it is set to where
-/// it should be by then.
+/// Sets the deadline of the idle timeout. Bytes that are moved do not postpone it, which would cost more than
+/// moving them. Instead, when it passes, it is set to where it should be by then.
 pub(super) fn arm_idle(core: &mut Core, handle: Handle) {
     let Some(cold) = core.get::<State>(handle).and_then(|state| state.existing_cold()) else { return };
     if cold.connecting.is_some() {

@@ -1,7 +1,7 @@
 //! Byte streams, whatever carries them: read, write, shut down, close.
 //!
-//! One callback owns a stream. `state.rs` has what a stream keeps and the rules about it; `drive.rs` moves it on.
-//! What is particular to a carrier, and how a stream of it is made, is with the carrier (`net/tcp.rs`).
+//! One callback owns a stream. `state.rs` has the state and its rules; `drive.rs` sends, shuts down and
+//! fails. What is particular to a carrier, and how to make its socket, is with the carrier (`net/tcp.rs`).
 
 mod drive;
 mod idle;
@@ -33,15 +33,17 @@ use crate::{
 
 /// An event of a stream. A callback gets it as `Result<Event>`.
 ///
-/// `Err` ends the connection: whatever the callback returns, the only event left is [`Closed`](Event::Closed).
-/// Exception: after an idle [`Error::TimedOut`], returning `Ok` keeps the connection for another period.
+/// `Err` ends the connection: whatever the callback returns, the only event left is
+/// [`Closed`](Event::Closed). Exception: after an idle [`Error::TimedOut`], returning `Ok` keeps the
+/// connection for another period.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// Bytes have arrived. They are lent from the loop's buffer while the callback runs, and may be changed in place.
+    /// Bytes have arrived. They are lent from the loop's buffer while the callback runs, and may be changed
+    /// in place.
     Data(&'a mut [u8]),
-    /// The peer has sent EOF: no more data will arrive. Comes once, after all data. The stream can still be written
-    /// to.
+    /// The peer has sent EOF: no more data will arrive. Comes once, after all data. The stream can still be
+    /// written to.
     End,
     /// The write queue had reached the high watermark and is down to the low one.
     Drained,
@@ -55,7 +57,7 @@ pub(crate) struct Shared {
     /// The stream whose callback is running: it is flushed when that returns.
     delivering: Option<Handle>,
     buffers: BufferPool,
-    /// What is received goes in here, and is lent to the callback. Empty while it is lent.
+    /// Received bytes, lent to the callback. Empty while they are lent.
     read_buffer: Vec<u8>,
     read_buffer_len: usize,
 }
@@ -114,7 +116,8 @@ pub(crate) fn insert(
     core.insert(State::new(socket, kind, listener), started_at)
 }
 
-/// Makes a stream of a socket that is connecting. `connected` is what the system returned: `Ok(false)` for not yet.
+/// Makes a stream of a socket that is connecting. `connected` is what the system returned; `Ok(false)` means
+/// not yet.
 pub(crate) fn connect(
     core: &mut Core,
     socket: Socket,
@@ -167,7 +170,7 @@ pub(crate) fn stop(core: &mut Core, handle: Handle) -> Result {
     if state.read == ReadSide::Reading {
         state.read = ReadSide::Stopped;
     }
-    // `finish` may have waited for the peer alone: the flush closes the stream.
+    // `finish` may be waiting for the peer's EOF only. Then the flush closes the stream.
     if state.finishing {
         list_for_flush(core, handle);
     }
@@ -191,12 +194,12 @@ pub(crate) fn resume(core: &mut Core, handle: Handle) -> Result {
 
 // ---- the socket
 
-/// A stream's socket, for its options.
+/// Returns the socket of a stream, for its options.
 pub(crate) fn socket<'a>(core: &'a mut Core, handle: Handle, op: &'static str) -> Result<&'a Socket> {
     core.require::<State>(handle, op)?.socket.as_ref().ok_or(Error::Closed { op })
 }
 
-/// Takes the socket out of a stream that is to be given away, and closes the stream.
+/// Closes a stream and returns its socket, for `into_std`.
 pub(crate) fn take_socket(core: &mut Core, handle: Handle, op: &'static str) -> Result<Socket> {
     flush(core, handle);
     let state = core.require::<State>(handle, op)?;

@@ -1,4 +1,4 @@
-//! Reading: what is received goes to the callback at once, from one buffer of the loop's.
+//! Reading: received bytes go to the callback at once, from one buffer that all streams share.
 
 use std::mem;
 
@@ -15,7 +15,7 @@ use crate::{
     handle::Handle,
 };
 
-/// Reads per readiness. More would only save a wait, and let one busy peer starve the others.
+/// Reads for each readiness. More would save a wait, and let one busy peer starve the others.
 const READS_MAX: usize = 8;
 
 pub(super) fn on_ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readiness: Readiness) -> Result {
@@ -25,7 +25,7 @@ pub(super) fn on_ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readi
     if readiness.readable() { read(lp, state, handle) } else { Ok(()) }
 }
 
-/// The socket takes bytes now, or has failed. Returns whether connecting has ended with that.
+/// Handles that the socket is writable or has failed. Returns whether that completed a connect.
 #[cold]
 fn writable(core: &mut Core, handle: Handle) -> bool {
     let Some(stream) = core.get::<State>(handle) else { return false };
@@ -57,15 +57,16 @@ fn read<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
             Ok(Some(count)) => {
                 stream.touch(now);
                 counters.metrics.bytes_received += count as u64;
-                // Lent to the callback, which has the loop as well. A panic loses it, and the next read makes
-                // another.
+                // Taken out, because the callback gets the loop as well. A panic drops it, and the next read
+                // allocates another.
                 let mut buffer = shared.streams.take_read_buffer();
                 let result = deliver(lp, state, handle, Ok(Event::Data(&mut buffer[..count])));
                 let full = count == buffer.len();
                 lp.core.shared().streams.put_read_buffer(buffer);
                 result?;
                 if !full {
-                    // It gave less than there was room for: it is empty, no need to ask.
+                    // It returned less than there was room for, so it is empty: another call would only
+                    // return "not now".
                     return Ok(());
                 }
             }
@@ -77,7 +78,7 @@ fn read<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) -> Result {
     Ok(())
 }
 
-/// Calls the stream's callback and sends what it wrote.
+/// Calls the stream's callback, and sends what it wrote to the stream.
 pub(super) fn deliver<S>(
     lp: &mut Loop<S>,
     state: &mut S,

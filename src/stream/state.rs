@@ -1,7 +1,7 @@
-//! What a stream keeps, and the rules about it. Nothing in here calls the system or a callback.
+//! The state of a stream, and its rules. Pure: nothing in here calls the system or a callback.
 //!
-//! The read side is one enum and one rule about the queue: a stream reads if its callback wants data, the peer has
-//! not sent EOF, and its own queue is not too long. The write side is another enum, and the queue of
+//! The read side is one enum and one rule about the queue: a stream reads if its callback wants data, the
+//! peer has not sent EOF, and its own queue is not too long. The write side is another enum, and the queue of
 //! `queue/send_queue.rs`. [`State::next_step`] says what follows when the queue has become shorter.
 
 use crate::{
@@ -29,9 +29,9 @@ pub(super) enum ReadSide {
     NotStarted,
     /// The callback does not want data for now.
     Stopped,
-    /// The callback wants data. Whether it gets any is up to the queue, too: see [`State::wants_to_read`].
+    /// The callback wants data. A long write queue may pause the reading: see [`State::wants_to_read`].
     Reading,
-    /// The peer has sent EOF, and the callback has been told.
+    /// The peer has sent EOF, and the callback gets no more data.
     Ended,
 }
 
@@ -44,15 +44,15 @@ pub(super) enum WriteSide {
     ShutDown,
 }
 
-/// What a stream keeps. Boxed, so that slots stay small; small itself, because most connections are idle.
+/// The state of a stream. Boxed, so that slots stay small. Small itself, because most connections are idle.
 ///
-/// 1. `outstanding` in the slot means: connecting, or bytes queued, or a shutdown to be sent, or an error to be
-///    reported, or the close due that `finish` asked for.
+/// 1. `outstanding` in the slot means: connecting, or bytes queued, or a shutdown to be sent, or an error to
+///    be reported, or the close due that `finish` asked for.
 /// 2. Watched for reading: [`wants_to_read`](State::wants_to_read). For writing: connecting or blocked.
 /// 3. `above_high` implies that bytes are queued.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// `None` once it is closed or given away.
+    /// `None` once it is closed, or returned by `into_std`.
     pub(super) socket: Option<Socket>,
     pub(super) kind: Kind,
     pub(super) read: ReadSide,
@@ -61,7 +61,7 @@ pub(crate) struct State {
     pub(super) auto_pause: bool,
     /// The queue has reached the high watermark and has not come down to the low one since.
     pub(super) above_high: bool,
-    /// It has come down, and the callback has not been told yet.
+    /// It has come down, and `Drained` has not been delivered.
     pub(super) drained: bool,
     /// The system takes no bytes now, and reports when it does.
     pub(super) blocked: bool,
@@ -71,8 +71,8 @@ pub(crate) struct State {
     pub(super) notify_queued: bool,
     /// `finish` was called: close when both sides have ended.
     pub(super) finishing: bool,
-    /// An operation failed: nothing is read or sent any more, and the stream is closed when its callback has been
-    /// told. What is written meanwhile is lost, because what was written before it may be.
+    /// An operation failed: nothing is read or sent any more, and the stream is closed after its callback has
+    /// the error. Bytes written meanwhile are discarded, because bytes written before them may be lost.
     pub(super) failed: bool,
     pub(super) queue: SendQueue<Request>,
     cold: Option<Box<Cold>>,
@@ -80,11 +80,11 @@ pub(crate) struct State {
     pub(super) listener: Option<Handle>,
 }
 
-/// What an accepted stream with default settings never needs.
+/// The part that an accepted stream with default settings never needs.
 #[derive(Debug)]
 pub(super) struct Cold {
     pub(super) connecting: Option<Request>,
-    /// Why the stream failed, until its callback is told.
+    /// Why the stream failed, until its callback gets it.
     pub(super) error: Option<Box<Error>>,
     pub(super) low: u32,
     pub(super) high: u32,
@@ -178,7 +178,7 @@ impl State {
         self.cold.as_ref().map_or(QUEUE_LIMIT, |cold| cold.limit)
     }
 
-    /// Bytes were moved.
+    /// Notes that bytes were moved.
     pub(super) fn touch(&mut self, now: Nanos) {
         if let Some(cold) = &mut self.cold {
             cold.last_activity = now;
@@ -188,11 +188,11 @@ impl State {
     // ---- reading
 
     pub(super) fn wants_to_read(&self) -> bool {
-        // Bits, not conditions: asked before each read, and almost always true.
+        // Bits, not conditions: evaluated before each read, and almost always true.
         (self.read == ReadSide::Reading) & !(self.is_paused() | self.failed) && !self.connecting()
     }
 
-    /// Whether the stream's own queue keeps it from reading.
+    /// Returns whether the stream's own queue keeps it from reading.
     pub(super) fn is_paused(&self) -> bool {
         self.above_high & self.auto_pause
     }
@@ -207,8 +207,8 @@ impl State {
         self.connecting() || (self.blocked && !self.failed)
     }
 
-    /// Whether these bytes need only be appended: they reach no limit and no watermark, and nothing has to be sent
-    /// first.
+    /// Returns whether these bytes need only be appended: they reach no limit and no watermark, and nothing
+    /// must be sent first.
     pub(super) fn fits(&self, len: usize) -> bool {
         let queued = self.queue.queued();
         let max = self.cold.as_ref().map_or(HIGH_WATERMARK, |cold| cold.limit.min(cold.high as usize));
@@ -216,26 +216,26 @@ impl State {
         fits && (len < SEND_NOW_MIN) & !self.failed & (self.write == WriteSide::Open)
     }
 
-    /// Whether nothing follows from the queue being empty.
+    /// Returns whether nothing follows from the queue being empty.
     pub(super) fn is_settled(&self) -> bool {
         let nothing_else =
             !(self.blocked | self.above_high | self.finishing) & (self.write != WriteSide::ShuttingDown);
         nothing_else && !self.queue.has_marks()
     }
 
-    /// Whether much is queued that was not offered to the system yet: a write would be refused, or reading stop, only
-    /// because the poll batch is long.
+    /// Returns whether much is queued that the system was not offered yet. Without a flush, a write would be
+    /// refused, or reading would pause, only because the poll batch is long.
     pub(super) fn should_flush_first(&self) -> bool {
         let queued = self.queue.queued();
         (queued >= self.high() || queued > self.limit()) && !self.blocked && !self.connecting()
     }
 
-    /// Notes that the queue has reached the high watermark, if it has.
+    /// Notes whether the queue has reached the high watermark.
     pub(super) fn note_high(&mut self) {
         self.above_high |= self.queue.queued() >= self.high();
     }
 
-    /// Whether `finish` was called and nothing more is expected from the peer.
+    /// Returns whether `finish` was called and nothing more is expected from the peer.
     fn is_over(&self) -> bool {
         self.finishing && self.read != ReadSide::Reading
     }
@@ -247,7 +247,7 @@ impl State {
             || self.cold.as_ref().is_some_and(|cold| cold.connecting.is_some() || cold.error.is_some())
     }
 
-    /// What follows now that the queue has become shorter, and notes that it is being done.
+    /// Returns what follows now that the queue has become shorter, and notes that it is done.
     pub(super) fn next_step(&mut self) -> Step {
         if self.above_high && self.queue.queued() <= self.low() {
             self.above_high = false;
@@ -258,7 +258,7 @@ impl State {
             return Step::Settle;
         }
         if self.is_over() {
-            // Closing sends EOF by itself, unless the peer still sends.
+            // A close sends EOF by itself. But if the peer still sends, it would get a reset.
             let eof_first = self.read != ReadSide::Ended && self.write != WriteSide::ShutDown;
             return Step::Close(eof_first);
         }
@@ -269,7 +269,7 @@ impl State {
         Step::Settle
     }
 
-    /// What the socket is to be watched for.
+    /// Returns what the socket is to be watched for.
     pub(super) fn interest(&self) -> Interest {
         Interest::NONE.with(Interest::READ, self.wants_to_read()).with(Interest::WRITE, self.wants_to_write())
     }
@@ -321,14 +321,14 @@ impl State {
     }
 }
 
-// With the feature a socket is one of two.
+// With the feature a socket is an enum, and larger.
 #[cfg(all(test, not(feature = "sim")))]
 mod tests {
     use super::*;
 
     #[test]
     fn an_idle_stream_takes_at_most_two_cache_lines() {
-        // With the allocator's header, a block of 112 bytes. What is rare goes elsewhere.
+        // With the allocator's header, a block of 112 bytes. What is rarely used is in `Cold`.
         assert!(size_of::<State>() <= 104, "{} bytes", size_of::<State>());
     }
 }

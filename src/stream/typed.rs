@@ -1,4 +1,4 @@
-//! The typed ids of streams, with what every stream can do, documented once and complete on each type's page.
+//! The typed ids of streams, with the methods of every stream. Documented once, complete on each type's page.
 
 /// Declares the typed id of a stream.
 macro_rules! stream_handle {
@@ -11,26 +11,30 @@ macro_rules! stream_handle {
             /// One callback owns the stream. It gets each [`Event`](crate::io::Event); the last one is always
             /// [`Closed`](crate::io::Event::Closed).
             ///
-            /// Writes never block. They are queued and coalesced: what a callback writes to its own stream is sent
-            /// in one system call when it returns; writes to other streams are sent at the end of the poll phase.
+            /// Writes never block. They are queued and coalesced: what a callback writes to its own stream is
+            /// sent in one system call when it returns; writes to other streams are sent at the end of the
+            /// poll phase.
             ///
-            /// Memory is bounded. With the high watermark (256 KiB) queued, the stream stops reading until the queue
-            /// is down to the low one (64 KiB). With more than the limit (16 MiB) queued, writes are refused.
-            /// [`set_watermarks`](Self::set_watermarks), [`set_auto_pause`](Self::set_auto_pause) and
-            /// [`set_queue_limit`](Self::set_queue_limit) change that.
+            /// Memory is bounded. With the high watermark (256 KiB) queued, the stream stops reading until
+            /// the queue is down to the low one (64 KiB). With more than the limit (16 MiB) queued, writes
+            /// are refused. [`set_watermarks`](Self::set_watermarks),
+            /// [`set_auto_pause`](Self::set_auto_pause) and [`set_queue_limit`](Self::set_queue_limit) change
+            /// that.
             ///
             /// # Errors
             ///
-            /// Every method that returns a `Result` returns [`Error::Closed`](crate::Error::Closed) if the stream is
-            /// closed or closing, and [`Error::WrongLoop`](crate::Error::WrongLoop) if it belongs to another loop.
+            /// Every method that returns a `Result` returns [`Error::Closed`](crate::Error::Closed) if the
+            /// stream is closed or closing, and [`Error::WrongLoop`](crate::Error::WrongLoop) if it belongs
+            /// to another loop.
             $name
         }
 
         impl $name {
-            /// Calls `callback` with each event of the stream, and reads. See [`Event`](crate::io::Event).
+            /// Starts reading, and calls `callback` with each event of the stream: see
+            /// [`Event`](crate::io::Event).
             ///
-            /// Called again, it replaces the callback; also from within the old one, which is dropped without a
-            /// `Closed`. An error that the callback returns closes the stream.
+            /// Called again, also inside the callback, it replaces the callback; the old one is dropped
+            /// without a `Closed`. An error that the callback returns closes the stream.
             #[track_caller]
             pub fn start<S>(
                 self,
@@ -45,8 +49,8 @@ macro_rules! stream_handle {
                 $crate::stream::verbs::start(lp, self.0, callback, std::panic::Location::caller())
             }
 
-            /// Stops reading: no `Data` or `End` after this, not even in the same turn. What the system has received
-            /// stays there. Other events continue. Idempotent.
+            /// Stops reading: no `Data` or `End` after this, not even in the same turn. What the system has
+            /// received stays there. Other events continue. Idempotent.
             pub fn stop<S>(self, lp: &mut $crate::Loop<S>) -> $crate::Result {
                 $crate::stream::verbs::stop(&mut lp.core, self.0)
             }
@@ -60,16 +64,17 @@ macro_rules! stream_handle {
                 $crate::stream::verbs::resume(&mut lp.core, self.0)
             }
 
-            /// Queues bytes to be sent in order. For a completion callback use [`write_then`](Self::write_then).
+            /// Queues bytes to be sent in order. For a completion callback use
+            /// [`write_then`](Self::write_then).
             ///
-            /// Small payloads are copied; owned ones above 2 KiB are not; borrowed ones of 16 KiB or more are sent at
-            /// once if possible. Errors of the connection go to the stream's callback.
+            /// Small payloads are copied; owned ones above 2 KiB are not; borrowed ones of 16 KiB or more are
+            /// sent at once if possible. Errors of the connection go to the stream's callback.
             ///
             /// # Errors
             ///
-            /// [`Error::QueueFull`](crate::Error::QueueFull) if more than the limit is queued already (this write
-            /// alone may pass it); [`Error::Invalid`](crate::Error::Invalid) after [`shutdown`](Self::shutdown).
-            /// Nothing is queued then.
+            /// [`Error::QueueFull`](crate::Error::QueueFull) if more than the limit is queued already (this
+            /// write alone may pass it); [`Error::Invalid`](crate::Error::Invalid) after
+            /// [`shutdown`](Self::shutdown). Nothing is queued then.
             pub fn write<'a, S>(
                 self,
                 lp: &mut $crate::Loop<S>,
@@ -81,9 +86,9 @@ macro_rules! stream_handle {
             /// Queues bytes, and calls `callback` when everything up to here was handed to the system.
             ///
             /// The callback runs in a deferred phase, in the order of writing, before
-            /// [`Closed`](crate::io::Event::Closed). If the bytes are never handed over, it gets the error of the
-            /// connection, or [`Error::Canceled`](crate::Error::Canceled). An error that it returns closes the
-            /// stream.
+            /// [`Closed`](crate::io::Event::Closed). If the bytes are never handed over, it gets the error of
+            /// the connection, or [`Error::Canceled`](crate::Error::Canceled). An error that it returns
+            /// closes the stream.
             ///
             /// # Errors
             ///
@@ -93,42 +98,48 @@ macro_rules! stream_handle {
                 self,
                 lp: &mut $crate::Loop<S>,
                 payload: impl Into<$crate::Payload<'a>>,
-                callback: impl FnOnce(&mut $crate::Loop<S>, &mut S, $crate::Result) -> $crate::Result + 'static,
+                callback: impl FnOnce(&mut $crate::Loop<S>, &mut S, $crate::Result) -> $crate::Result
+                + 'static,
             ) -> $crate::Result {
                 let caller = std::panic::Location::caller();
-                let request = $crate::stream::verbs::write_then(&mut lp.core, self.0, payload.into(), caller)?;
-                lp.set_completion(request, Box::new(|lp, state, result| callback(lp, state, result.map(drop))));
+                let payload = payload.into();
+                let request = $crate::stream::verbs::write_then(&mut lp.core, self.0, payload, caller)?;
+                lp.set_completion(
+                    request,
+                    Box::new(|lp, state, result| callback(lp, state, result.map(drop))),
+                );
                 Ok(())
             }
 
-            /// Hands to the system what it takes at once, and queues nothing. Returns the number of bytes.
+            /// Sends what the system takes at once, and queues nothing. Returns the number of bytes sent.
             ///
             /// Zero if the system takes none, if something is queued already, or while connecting.
             ///
             /// # Errors
             ///
             /// [`Error::Invalid`](crate::Error::Invalid) after [`shutdown`](Self::shutdown);
-            /// [`Error::System`](crate::Error::System) if the connection failed. Then the stream is closed, and its
-            /// callback gets only [`Closed`](crate::io::Event::Closed).
+            /// [`Error::System`](crate::Error::System) if the connection failed. Then the stream is closed,
+            /// and its callback gets only [`Closed`](crate::io::Event::Closed).
             pub fn try_write<S>(self, lp: &mut $crate::Loop<S>, bytes: &[u8]) -> $crate::Result<usize> {
                 $crate::stream::verbs::try_write(&mut lp.core, self.0, bytes)
             }
 
-            /// Hands what is queued to the system now, as far as it takes it, instead of at the end of the callback or
+            /// Sends the queue now, as far as the system takes it, instead of at the end of the callback or
             /// of the poll phase. Errors of the connection go to the stream's callback.
             pub fn flush<S>(self, lp: &mut $crate::Loop<S>) -> $crate::Result {
                 $crate::stream::verbs::flush(&mut lp.core, self.0)
             }
 
-            /// Returns the number of bytes that are queued: written, and not yet handed to the system. Zero if the
-            /// stream is closed.
+            /// Returns the number of bytes that are queued: written, and not yet handed to the system. Zero
+            /// if the stream is closed.
             pub fn queued<S>(self, lp: &$crate::Loop<S>) -> usize {
                 $crate::stream::verbs::queued(&lp.core, self.0)
             }
 
             /// Shuts down the write side once the queue has been sent; the peer then reads EOF.
             ///
-            /// Reading continues; further writes fail. If the stream is closed first, the shutdown is dropped.
+            /// Reading continues; further writes fail. If the stream is closed first, the shutdown is
+            /// dropped.
             ///
             /// # Errors
             ///
@@ -137,12 +148,12 @@ macro_rules! stream_handle {
                 $crate::stream::verbs::shut_down(&mut lp.core, self.0, false, "shutdown")
             }
 
-            /// Ends the connection in good order: sends what is queued, shuts down the write side, and closes the
+            /// Closes the connection gracefully: sends the queue, shuts down the write side, and closes the
             /// stream when the peer has sent EOF, too.
             ///
-            /// A stream that is not reading is closed as soon as everything was sent. Data continues to arrive until
-            /// the peer's EOF; for a peer that never sends it, set an [idle timeout](Self::set_idle_timeout).
-            /// Idempotent.
+            /// A stream that is not reading is closed as soon as everything was sent. Data continues to
+            /// arrive until the peer's EOF; for a peer that never sends it, set an [idle
+            /// timeout](Self::set_idle_timeout). Idempotent.
             pub fn finish<S>(self, lp: &mut $crate::Loop<S>) -> $crate::Result {
                 $crate::stream::verbs::shut_down(&mut lp.core, self.0, true, "finish")
             }
@@ -150,7 +161,8 @@ macro_rules! stream_handle {
             /// Limits the time during which no byte is moved in either direction: the callback then gets
             /// [`Error::TimedOut`](crate::Error::TimedOut).
             ///
-            /// If it returns `Ok`, the time begins again; with `?` the stream is closed. `None` for no limit.
+            /// If the callback returns `Ok`, the time starts again; if it returns the error, the stream is
+            /// closed. `None` (the default) means no limit.
             ///
             /// # Errors
             ///
@@ -171,17 +183,23 @@ macro_rules! stream_handle {
             /// # Errors
             ///
             /// [`Error::Invalid`](crate::Error::Invalid) unless `low < high < 4 GiB`.
-            pub fn set_watermarks<S>(self, lp: &mut $crate::Loop<S>, low: usize, high: usize) -> $crate::Result {
+            pub fn set_watermarks<S>(
+                self,
+                lp: &mut $crate::Loop<S>,
+                low: usize,
+                high: usize,
+            ) -> $crate::Result {
                 $crate::stream::verbs::set_watermarks(&mut lp.core, self.0, low, high)
             }
 
-            /// Sets whether the stream stops reading while its queue is above the high watermark. On by default.
+            /// Sets whether the stream stops reading while its queue is above the high watermark. On by
+            /// default.
             pub fn set_auto_pause<S>(self, lp: &mut $crate::Loop<S>, on: bool) -> $crate::Result {
                 $crate::stream::verbs::set_auto_pause(&mut lp.core, self.0, on)
             }
 
-            /// Sets the limit of the write queue, in bytes: with more than that queued, [`write`](Self::write) is
-            /// refused.
+            /// Sets the limit of the write queue, in bytes: with more than that queued,
+            /// [`write`](Self::write) is refused.
             pub fn set_queue_limit<S>(self, lp: &mut $crate::Loop<S>, bytes: usize) -> $crate::Result {
                 $crate::stream::verbs::set_limit(&mut lp.core, self.0, bytes)
             }
@@ -211,8 +229,9 @@ pub(crate) use {into_stream, stream_handle};
 stream_handle! {
     /// Any byte stream, whatever carries it: a TCP connection, a Unix one, …
     ///
-    /// An untyped id above the typed ones, as [`Handle`](crate::Handle) is above all: every typed stream converts into
-    /// it. For code that does not care what carries the bytes, and for collections of streams of several types.
+    /// An untyped id above the typed ones, as [`Handle`](crate::Handle) is above all ids. Every typed stream
+    /// converts into it. Use it where the carrier does not matter, and for collections of streams of several
+    /// types.
     ///
     /// ```
     /// use ringback::{Loop, Result, io::Stream, net::TcpStream};

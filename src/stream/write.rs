@@ -1,5 +1,8 @@
-//! Writing. When bytes are sent: what the stream's own callback wrote, when it returns; what others wrote, at the end
-//! of the poll batch, once a stream. What the system does not take waits until it reports that it does.
+//! Writing.
+//!
+//! What a stream's own callback writes is sent when it returns. What other callbacks write is sent at the end
+//! of the poll batch, in one call for each stream. What the system does not take waits until it reports that
+//! it does.
 
 use std::{
     io::{self, IoSlice},
@@ -26,8 +29,8 @@ pub(crate) fn write(core: &mut Core, handle: Handle, payload: Payload<'_>, op: &
         Some(Parts { state, flags, shared, .. }) if state.fits(payload.as_bytes().len()) => {
             let shared = &mut shared.streams;
             state.queue.push(payload, &mut shared.buffers);
-            // Flushed when its own callback returns, which also brings the slot in line. Listing it here would visit
-            // it again, cold, at the end of the batch: a tenth of the cost of an echo.
+            // Flushed when its own callback returns, which also updates the slot. Listing it here would visit
+            // it again at the end of the batch, when it is out of the cache: a tenth of the cost of an echo.
             let known = state.flush_queued & flags.outstanding || shared.delivering == Some(handle);
             if !known {
                 flush_with_others(core, handle);
@@ -49,7 +52,7 @@ fn write_slow(core: &mut Core, handle: Handle, payload: Payload<'_>, op: &'stati
         return Err(Error::QueueFull { op, queued, limit: state.limit() });
     }
     if state.failed {
-        // The callback will be told. What is written now is lost with what was written before.
+        // The callback will get the error. These bytes are lost with those written before.
         return Ok(());
     }
     let payload = match payload {
@@ -73,7 +76,7 @@ fn write_slow(core: &mut Core, handle: Handle, payload: Payload<'_>, op: &'stati
     Ok(())
 }
 
-/// The state of an open stream that was not shut down.
+/// Returns the state of an open stream whose write side was not shut down.
 fn writable<'a>(core: &'a mut Core, handle: Handle, op: &'static str) -> Result<&'a mut State> {
     let state = core.require::<State>(handle, op)?;
     match state.write {
@@ -86,7 +89,7 @@ fn writable<'a>(core: &'a mut Core, handle: Handle, op: &'static str) -> Result<
 fn flush_with_others(core: &mut Core, handle: Handle) {
     list_for_flush(core, handle);
     let Some(Parts { state, flags, .. }) = core.parts::<State>(handle) else { return };
-    // The flush, which always follows, brings the slot in line; but the loop must know until then that it has work.
+    // The flush, which always follows, updates the slot. Until then the loop must know that there is work.
     if !flags.outstanding && (state.blocked || state.queue.queued() > 0) {
         core.set_outstanding(handle, true);
     }
@@ -130,10 +133,10 @@ pub(crate) fn write_then(
     match core.get::<State>(handle) {
         Some(state) if !state.failed => {
             state.queue.mark(request);
-            // With nothing to send, or everything sent, only the flush notices.
+            // If nothing is left to send, only the flush completes the request.
             list_for_flush(core, handle);
         }
-        // The connection failed, now or before. These bytes are lost, with all that wait.
+        // The connection failed, now or before. These bytes are lost, with all that are queued.
         _ => {
             complete_sent(core, handle);
             cancel_writes(core, handle);
@@ -143,7 +146,8 @@ pub(crate) fn write_then(
     Ok(request)
 }
 
-/// Sends what the system takes now, and queues nothing. Returns the number of bytes: zero if something is queued.
+/// Sends what the system takes now, and queues nothing. Returns the number of bytes: zero if something is
+/// queued.
 pub(crate) fn try_write(core: &mut Core, handle: Handle, bytes: &[u8]) -> Result<usize> {
     let op = "try_write";
     writable(core, handle, op)?;
@@ -155,7 +159,7 @@ pub(crate) fn try_write(core: &mut Core, handle: Handle, bytes: &[u8]) -> Result
     let sent = match socket.send(&[IoSlice::new(bytes)]) {
         Ok(sent) => sent.unwrap_or(0),
         Err(error) => {
-            // The system reports it once: a read after it would see EOF, as if the peer had ended in good order.
+            // The system reports it once: a read after it would see EOF, as if the peer had closed normally.
             core.close(handle);
             return Err(Error::system(op, error));
         }
@@ -166,7 +170,8 @@ pub(crate) fn try_write(core: &mut Core, handle: Handle, bytes: &[u8]) -> Result
     Ok(sent)
 }
 
-/// Shuts down the write side once the queue was sent; with `finish`, then closes when the peer has ended, too.
+/// Shuts down the write side once the queue was sent. With `finish`, then closes when the peer has sent EOF,
+/// too.
 pub(crate) fn shut_down(core: &mut Core, handle: Handle, finish: bool, op: &'static str) -> Result {
     let state = core.require::<State>(handle, op)?;
     if state.write == WriteSide::Open {
@@ -180,11 +185,12 @@ pub(crate) fn shut_down(core: &mut Core, handle: Handle, finish: bool, op: &'sta
     Ok(())
 }
 
-/// Writes the same bytes to many streams: shared, not copied, unless they are few.
+/// Writes the same bytes to many streams. Returns the number of streams that took them.
 ///
-/// What it does to each stream is what [`Stream::write`] does; the bytes are sent at the end of the poll batch. A
-/// closed stream is skipped. A stream whose queue is over its limit gets [`Error::QueueFull`] at its own callback,
-/// which ends its connection; the others do not wait for it. Returns how many streams took the bytes.
+/// More than 512 bytes are shared between the streams, not copied. Each stream queues them as
+/// [`Stream::write`] does, and sends them at the end of the poll batch. A closed stream is skipped. The
+/// callback of a stream whose queue is above its limit gets [`Error::QueueFull`], which ends its connection;
+/// the other streams do not wait for it.
 ///
 /// ```
 /// use ringback::{Loop, net::{self, TcpStream}};
@@ -201,7 +207,7 @@ pub fn broadcast<'a, S>(
 ) -> usize {
     let payload = match payload.into() {
         Payload::Owned(bytes) => Payload::Rc(bytes.into()),
-        // Fewer are copied into each queue, which costs less than sharing them.
+        // Fewer are copied into each queue: that costs less than sharing them.
         Payload::Borrowed(bytes) if bytes.len() > 512 => Payload::Rc(bytes.into()),
         payload => payload,
     };
