@@ -24,12 +24,15 @@ use crate::{
 };
 
 typed_handle! {
-    /// An open file. Its name, until it is given another, is its path.
+    /// An open file. Its name is its path, until [`set_name`](Self::set_name) sets another.
     ///
-    /// It does not hold the loop by being open; the operations in flight do. Several may be in flight at
-    /// a time, and they may be carried out in any order: start one in the callback of another where the
-    /// order matters. [`close`](Self::close) cancels those that no worker has begun, and waits for the
-    /// others before the file is closed.
+    /// An open file does not keep the loop alive; operations in flight do. They may run in any order: to
+    /// order two, start the second in the callback of the first. [`close`](Self::close) cancels the
+    /// operations that no worker has started, and the file is closed when the others are complete.
+    ///
+    /// Callbacks run in a deferred phase. A callback gets [`Error::Canceled`] if its operation was cancelled,
+    /// and [`Error::System`] with the file's name if it failed. An error that a callback returns closes the
+    /// file.
     ///
     /// ```
     /// use ringback::{Loop, fs::File};
@@ -55,11 +58,17 @@ typed_handle! {
     /// assert_eq!(text, "2345");
     /// # Ok::<(), ringback::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Every method that returns a `Result` returns [`Error::Closed`] if the file is closed or closing, and
+    /// [`Error::WrongLoop`] if it belongs to another loop. Methods that take a callback return
+    /// [`Error::System`] if a worker is needed and none can be spawned. `callback` is not called then.
     File
 }
 
 impl OpenOptions {
-    /// Opens the file. See [`File::open`].
+    /// Opens a file with these options. See [`File::open`].
     #[track_caller]
     pub fn open<S>(
         self,
@@ -81,7 +90,7 @@ impl OpenOptions {
                 Err(error) => return callback(lp, state, Err(error)),
             };
             let file = File(lp.core.insert(State::new(descriptor, writes, append), started_at));
-            // So that later errors say which file it was.
+            // So that later errors name the file.
             let name = path.into_os_string().into_string();
             lp.core.set_name(file.0, name.unwrap_or_else(|name| name.to_string_lossy().into_owned()));
             // As with an accepted connection: if the callback fails, the file has no owner.
@@ -91,14 +100,15 @@ impl OpenOptions {
     }
 }
 
-/// What a file keeps in its slot.
+/// The state of a file.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// Shared with the jobs in flight. `None` once it is given to the job that closes it.
+    /// Shared with the jobs in flight. `None` once the job that closes it has it.
     descriptor: Option<Arc<Descriptor>>,
     writes: bool,
     append: bool,
-    /// Requests that a worker may not have started, in the order of submission; and some that are complete by now.
+    /// Requests that a worker may not have started, in the order of submission, and some that are complete by
+    /// now.
     queued: Vec<Request>,
 }
 
@@ -108,7 +118,7 @@ impl State {
     }
 }
 
-/// A request of this file was submitted: it is to be cancelled if the file is closed.
+/// Notes a request of this file, which is to be cancelled if the file is closed.
 pub(super) fn note_queued(core: &mut Core, handle: Handle, request: Request) {
     if !core.is_queued(request) {
         return;
@@ -116,8 +126,8 @@ pub(super) fn note_queued(core: &mut Core, handle: Handle, request: Request) {
     let in_flight = core.requests_of(handle);
     let Some(state) = core.peek_mut::<State>(handle) else { return };
     let mut queued = mem::take(&mut state.queued);
-    // Those that are complete go when they are as many as the others: O(1) a request in the long run, and nothing has
-    // to be struck out when one completes.
+    // Complete requests are removed when they are as many as the others. That is amortized O(1) a request,
+    // and nothing needs to be removed when one completes.
     if queued.len() >= 2 * in_flight {
         queued.retain(|&request| core.is_pending(request));
     }
@@ -128,12 +138,9 @@ pub(super) fn note_queued(core: &mut Core, handle: Handle, request: Request) {
 }
 
 impl File {
-    /// Opens a file for reading. `callback` gets it in a deferred phase. If the callback returns an error,
-    /// the file is closed.
+    /// Opens a file for reading, and passes it to `callback`.
     ///
-    /// # Errors
-    ///
-    /// As [`read`](super::read).
+    /// If `callback` returns an error, the file is closed.
     #[track_caller]
     pub fn open<S>(
         lp: &mut Loop<S>,
@@ -143,11 +150,7 @@ impl File {
         OpenOptions::new().read(true).open(lp, path, callback)
     }
 
-    /// Makes a file, or empties the one that is there, for writing and reading. See [`File::open`].
-    ///
-    /// # Errors
-    ///
-    /// As [`read`](super::read).
+    /// Creates a file, or truncates the one that exists, for reading and writing. See [`File::open`].
     #[track_caller]
     pub fn create<S>(
         lp: &mut Loop<S>,
@@ -157,14 +160,14 @@ impl File {
         OpenOptions::new().read(true).write(true).create(true).truncate(true).open(lp, path, callback)
     }
 
-    /// Reads at an offset, until the buffer's capacity is filled or the file ends. `callback` gets the
-    /// buffer, holding what was read and nothing else: shorter than its capacity only at the end of the
-    /// file, empty beyond it.
+    /// Reads at an offset, until the buffer's capacity is filled or the file ends.
+    ///
+    /// `callback` gets the buffer with the bytes read and nothing else. It is shorter than its capacity only
+    /// at the end of the file, and empty beyond it.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`]; [`Error::Invalid`] for a buffer without capacity; otherwise as
-    /// [`read`](super::read).
+    /// [`Error::Invalid`] for a buffer without capacity.
     #[track_caller]
     pub fn read_at<S>(
         self,
@@ -178,7 +181,7 @@ impl File {
         if buffer.capacity() == 0 {
             return Err(Error::invalid(
                 "read",
-                "the buffer has no capacity: give one made by Vec::with_capacity",
+                "the buffer has no capacity: pass one made by Vec::with_capacity",
             ));
         }
         buffer.clear();
@@ -189,12 +192,9 @@ impl File {
         submit(lp, op, run, callback, Location::caller())
     }
 
-    /// Writes everything at an offset. `callback` gets the number of bytes. If the disk is full, it gets
-    /// an error, and part may have been written.
+    /// Writes all bytes at an offset. `callback` gets their number.
     ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`]; otherwise as [`read`](super::read).
+    /// If the disk is full, it gets the error, and some bytes may have been written.
     #[track_caller]
     pub fn write_at<'a, S>(
         self,
@@ -211,12 +211,11 @@ impl File {
         submit(lp, Op::write("write").of(self.0), run, callback, Location::caller())
     }
 
-    /// Writes everything at the end of a file that was opened with [`OpenOptions::append`] (for another,
-    /// where it was last written). `callback` gets the number of bytes.
+    /// Writes all bytes at the end of the file. `callback` gets their number.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`]; otherwise as [`read`](super::read).
+    /// [`Error::Invalid`] if the file was not opened with [`OpenOptions::append`].
     #[track_caller]
     pub fn append<'a, S>(
         self,
@@ -235,11 +234,7 @@ impl File {
         submit(lp, Op::write("append").of(self.0), run, callback, Location::caller())
     }
 
-    /// Waits until everything written is on the disk, with what is needed to find it again.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`]; otherwise as [`read`](super::read).
+    /// Calls `callback` when everything written is on the disk, data and metadata (`fsync`).
     #[track_caller]
     pub fn sync<S>(
         self,
@@ -251,11 +246,9 @@ impl File {
         submit(lp, Op::write("sync").of(self.0), run, callback, Location::caller())
     }
 
-    /// The same without what is only about the file, such as its times.
+    /// Calls `callback` when the data is on the disk, with what is needed to read it back (`fdatasync`).
     ///
-    /// # Errors
-    ///
-    /// As [`sync`](Self::sync).
+    /// Other metadata, such as times, may be missing.
     #[track_caller]
     pub fn sync_data<S>(
         self,
@@ -267,11 +260,7 @@ impl File {
         submit(lp, Op::write("sync").of(self.0), run, callback, Location::caller())
     }
 
-    /// Cuts the file, or extends it with zeroes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`]; otherwise as [`read`](super::read).
+    /// Truncates the file to `len` bytes, or extends it with zeroes.
     #[track_caller]
     pub fn set_len<S>(
         self,
@@ -284,11 +273,7 @@ impl File {
         submit(lp, Op::write("set length").of(self.0), run, callback, Location::caller())
     }
 
-    /// What the system knows about the file.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`]; otherwise as [`read`](super::read).
+    /// Passes the file's metadata to `callback`.
     #[track_caller]
     pub fn metadata<S>(
         self,
@@ -300,7 +285,7 @@ impl File {
         submit(lp, Op::read("metadata").of(self.0), run, callback, Location::caller())
     }
 
-    /// Takes over a file of the standard library's.
+    /// Takes over a file of the standard library.
     ///
     /// # Errors
     ///
@@ -312,11 +297,11 @@ impl File {
         Ok(File(lp.core.insert(State::new(descriptor, true, append), Location::caller())))
     }
 
-    /// Gives the file back, and closes the handle.
+    /// Returns the file as one of the standard library, and closes the handle.
     ///
     /// # Errors
     ///
-    /// [`Error::InUse`] while operations are in flight: the file then stays here.
+    /// [`Error::InUse`] while operations are in flight. The handle is unchanged then.
     pub fn into_std<S>(self, lp: &mut Loop<S>) -> Result<std::fs::File> {
         let op = "give a file back";
         let state = lp.core.require::<State>(self.0, op)?;
@@ -349,7 +334,7 @@ impl HandleKind for State {
         "open".into()
     }
 
-    /// Cancels what no worker has started. The file itself is closed when the rest is done.
+    /// Cancels the requests that no worker has started. The file is closed when the others are complete.
     fn release(core: &mut Core, handle: Handle) {
         let Some(state) = core.peek_mut::<State>(handle) else { return };
         for request in mem::take(&mut state.queued) {
@@ -358,9 +343,10 @@ impl HandleKind for State {
         }
     }
 
-    /// No operation is in flight: closes the file. One that was written to may take time to close (a slow network, a
-    /// full disk), and closing it may fail. So a worker does it, and an error is a failure, because the application
-    /// believes that its data is safe.
+    /// Closes the file: no operation is in flight.
+    ///
+    /// Closing a file that was written to may take time and may fail (a slow network, a full disk). So a
+    /// worker closes it, and an error is a failure, because the application assumes that its data is safe.
     fn finish_close(core: &mut Core, handle: Handle) -> bool {
         let Some(started_at) = core.started_at(handle) else { return true };
         let Some(state) = core.peek_mut::<State>(handle) else { return true };
@@ -370,13 +356,13 @@ impl HandleKind for State {
         let mut descriptor = Arc::into_inner(descriptor);
         let close = move |fs: &mut dyn FileSystem| match descriptor.take() {
             Some(descriptor) => Ok(fs.close(descriptor)?),
-            // Never so: the close of a file waits for its other jobs.
+            // Unreachable: the close of a file waits for its other jobs.
             None => Ok(()),
         };
         let request = core.request(Some(handle), Kind::FileOperation, "close a file", started_at);
         core.set_internal(request);
-        // Without a worker it is closed here, when the job is dropped, and the request is gone: in both cases the loop
-        // looks at this handle again.
+        // Without a worker the file is closed here, when the job is dropped, and the request is finished. In
+        // both cases the loop calls this again.
         let _ = core.submit(request, job(&op, close));
         false
     }

@@ -1,11 +1,11 @@
-//! What the system knows about a file, as plain data.
+//! Metadata of files, as plain data.
 
 use std::{
     os::unix::fs::MetadataExt,
     time::{Duration, SystemTime},
 };
 
-/// What sort of thing a path leads to.
+/// The type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileType {
@@ -19,42 +19,43 @@ pub enum FileType {
     Other,
 }
 
-/// What the system knows about a file. From [`metadata`](super::metadata) and
-/// [`File::metadata`](super::File::metadata).
+/// What the system knows about a file.
+///
+/// From [`metadata`](super::metadata) and [`File::metadata`](super::File::metadata).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// What it is.
+    /// Its type.
     pub file_type: FileType,
     /// Its length in bytes.
     pub len: u64,
     /// The permission bits, such as `0o644`.
     pub mode: u32,
-    /// The device that it is on.
+    /// The number of the device that it is on.
     pub device: u64,
-    /// Its number on that device.
+    /// Its inode number on that device.
     pub inode: u64,
-    /// How many names it has.
+    /// The number of its hard links.
     pub links: u64,
-    /// The user that owns it.
+    /// The id of the user that owns it.
     pub uid: u32,
-    /// The group that owns it.
+    /// The id of the group that owns it.
     pub gid: u32,
     /// When its contents last changed.
     pub modified: SystemTime,
-    /// When it was last read, as far as the system keeps count.
+    /// When it was last read, as far as the system records that.
     pub accessed: SystemTime,
-    /// When it was made, if the file system knows.
+    /// When it was created, if the file system records that.
     pub created: Option<SystemTime>,
 }
 
 impl Metadata {
-    /// Whether it is a regular file.
+    /// Returns whether it is a regular file.
     pub fn is_file(&self) -> bool {
         self.file_type == FileType::File
     }
 
-    /// Whether it is a directory.
+    /// Returns whether it is a directory.
     pub fn is_dir(&self) -> bool {
         self.file_type == FileType::Directory
     }
@@ -85,7 +86,7 @@ impl From<std::fs::Metadata> for Metadata {
     }
 }
 
-/// A time that the system's clock cannot hold becomes the epoch, rather than a panic.
+/// Converts a timestamp. One that `SystemTime` cannot hold becomes the epoch, rather than a panic.
 pub(crate) fn time(seconds: i64, nanos: i64) -> SystemTime {
     let whole = Duration::from_secs(seconds.unsigned_abs());
     let base = if seconds < 0 {

@@ -1,16 +1,19 @@
-//! Files, by callback, never blocking the loop.
+//! Files, without blocking the loop.
 //!
-//! Operations run on the loop's worker threads. On Linux, what the kernel has in memory is looked up and read without
-//! them: a few system calls instead of a thread's round trip. The callback runs in a deferred phase either way.
-//! Buffers belong to the loop while they are in flight. Every operation can be [cancelled](crate::Request::cancel)
-//! until a worker has started it; dropping the loop drops its callback.
+//! Operations run on the loop's worker threads. On Linux, the loop itself opens and reads what the kernel has
+//! in memory: a few system calls instead of a thread's round trip. The callback runs in a deferred phase
+//! either way.
+//!
+//! The loop owns buffers while they are in flight. An operation keeps the loop alive. It can be
+//! [cancelled](crate::Request::cancel) until a worker has started it; its callback then gets
+//! [`Error::Canceled`](crate::Error::Canceled). Dropping the loop drops the callback. An error that the
+//! callback of an operation on a path returns becomes a [`Failure`](crate::Failure) without a handle.
 //!
 //! # Errors
 //!
-//! The functions here fail only if a worker thread is needed and none can be started ([`Error::System`]). Everything
-//! else (no such file, a directory, a full disk) goes to the callback, and names the operation and the path.
-//!
-//! [`Error::System`]: crate::Error::System
+//! The functions here return [`Error::System`](crate::Error::System) if a worker is needed and none can be
+//! spawned. `callback` is not called then. Everything else (no such file, a directory, a full disk) goes to
+//! the callback, as an error that names the operation and the path.
 //!
 //! ```
 //! use ringback::{Loop, fs};

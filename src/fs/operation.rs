@@ -1,4 +1,4 @@
-//! How an operation on files becomes a job and a request.
+//! Turns an operation on files into a job and a request.
 
 use std::{any::Any, ops::Deref, panic::Location, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     payload::Payload,
 };
 
-/// An operation: its name, and how it is to be done.
+/// The name of an operation, its file, and whether it only reads.
 pub(super) struct Op {
     name: &'static str,
     owner: Option<Handle>,
@@ -21,17 +21,17 @@ pub(super) struct Op {
 }
 
 impl Op {
-    /// An operation that changes something: always done by a worker.
+    /// An operation that changes something: it always runs on a worker.
     pub(super) fn write(name: &'static str) -> Op {
         Op { name, owner: None, only_reads: false }
     }
 
-    /// An operation that only reads: tried first on what is in memory, and may be run again after that.
+    /// An operation that only reads. It is tried first with what is in memory, and may run again on a worker.
     pub(super) fn read(name: &'static str) -> Op {
         Op { name, owner: None, only_reads: true }
     }
 
-    /// The open file that it is on.
+    /// Sets the open file that it is on.
     pub(super) fn of(self, owner: Handle) -> Op {
         Op { owner: Some(owner), ..self }
     }
@@ -40,7 +40,7 @@ impl Op {
 struct Operation<F, T> {
     name: &'static str,
     only_reads: bool,
-    /// `None` once it has succeeded: what it holds, such as an open file, is released by then.
+    /// `None` once it has succeeded, so that what it owns, such as an open file, is released.
     run: Option<F>,
     result: Option<T>,
 }
@@ -81,7 +81,8 @@ pub(super) fn job<T: Send + 'static>(
     Job::Files(Box::new(Operation { name: op.name, only_reads: op.only_reads, run: Some(run), result: None }))
 }
 
-/// Submits an operation. `run` does it, on a worker or here; `callback` gets what it returns, in a deferred phase.
+/// Submits an operation. `run` carries it out, on a worker or here; `callback` gets its result, in a deferred
+/// phase.
 pub(super) fn submit<S, T: Send + 'static>(
     lp: &mut Loop<S>,
     op: Op,
@@ -110,14 +111,14 @@ fn done<T: 'static>(job: Option<Job>) -> T {
     job.expect("a file operation completes with its job").into_result()
 }
 
-/// Bytes to write that may go to another thread.
+/// Bytes to write that can be sent to another thread.
 pub(super) enum Content {
     Owned(Vec<u8>),
     Shared(Arc<[u8]>),
 }
 
 impl From<Payload<'_>> for Content {
-    /// Copies only what cannot go to another thread as it is.
+    /// Copies the bytes only if they cannot be sent to another thread as they are.
     fn from(payload: Payload<'_>) -> Content {
         match payload {
             Payload::Owned(bytes) => Content::Owned(bytes),

@@ -1,4 +1,4 @@
-//! How a file is opened, as plain data.
+//! Options of opening a file, as plain data.
 
 /// Options of opening a file, as [`std::fs::OpenOptions`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ macro_rules! switches {
 }
 
 impl OpenOptions {
-    /// Neither for reading nor for writing: set at least one.
+    /// Returns options that neither read nor write: set at least one.
     pub fn new() -> OpenOptions {
         OpenOptions {
             read: false,
@@ -63,7 +63,7 @@ impl OpenOptions {
         self
     }
 
-    /// Whether opening changes nothing. Then it may be tried without a worker.
+    /// Returns whether opening changes nothing. Then it may be tried without a worker.
     pub(crate) fn only_reads(&self) -> bool {
         let OpenOptions { read, write, append, truncate, create, create_new, mode: _ } = *self;
         read && !(write || append || truncate || create || create_new)

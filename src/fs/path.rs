@@ -14,7 +14,7 @@ use crate::{
     payload::Payload,
 };
 
-/// Reads a whole file. `callback` gets its bytes.
+/// Reads a whole file, and passes its bytes to `callback`.
 #[track_caller]
 pub fn read<S>(
     lp: &mut Loop<S>,
@@ -25,10 +25,11 @@ pub fn read<S>(
     submit(lp, Op::read("read"), move |fs| fs.read(&path).on(&path), callback, Location::caller())
 }
 
-/// Writes a whole file: creates it, or replaces what it held.
+/// Writes a whole file: creates it, or replaces its contents.
 ///
-/// `callback` is called when the system has everything; for the disk to have it, see [`File::sync`](super::File::sync).
-/// If the disk is full, `callback` gets the error, and a part may have been written.
+/// `callback` runs when the system has all bytes. For the disk to have them, see
+/// [`File::sync`](super::File::sync). If the disk is full, `callback` gets the error, and some bytes may have
+/// been written.
 #[track_caller]
 pub fn write<'a, S>(
     lp: &mut Loop<S>,
@@ -46,7 +47,7 @@ pub fn write<'a, S>(
     submit(lp, Op::write("write"), run, callback, Location::caller())
 }
 
-/// Returns what the system knows about a path to `callback`. Follows symbolic links.
+/// Passes the metadata of a path to `callback`. Follows symbolic links.
 #[track_caller]
 pub fn metadata<S>(
     lp: &mut Loop<S>,
@@ -58,7 +59,7 @@ pub fn metadata<S>(
     submit(lp, Op::read("metadata"), run, callback, Location::caller())
 }
 
-/// Returns what the system knows about a path to `callback`. Of a symbolic link, about the link itself.
+/// Passes the metadata of a path to `callback`. Does not follow a symbolic link at the end of the path.
 #[track_caller]
 pub fn symlink_metadata<S>(
     lp: &mut Loop<S>,
