@@ -1,9 +1,9 @@
-//! What a file system can do: the contract of file operations, a method a system call.
+//! The contract of file operations, one method for each system call.
 //!
-//! Three answer it: workers, which may block (`native/fs/blocking.rs`); the loop itself with what the kernel has in
-//! memory (`native/fs/cached.rs`), where [`WouldBlock`](io::ErrorKind::WouldBlock) means "ask a worker"; and a
-//! simulated world. Operations are closures over this trait, so whatever is composed of several calls is written
-//! once.
+//! Three types implement it: for workers, which may block (`native/fs/blocking.rs`); for the loop itself,
+//! with what the kernel has in memory (`native/fs/cached.rs`), where
+//! [`WouldBlock`](io::ErrorKind::WouldBlock) means "run it on a worker"; and for a simulated world.
+//! Operations are closures over this trait, so one that takes several calls is written once.
 
 use std::{io, path::Path};
 
@@ -13,21 +13,22 @@ use crate::{
     fs::{Metadata, OpenOptions},
 };
 
-/// A file system, in the words of `std::fs`. Every method may block, unless the implementation says otherwise.
+/// A file system, in the words of `std::fs`. Every method may block, unless the implementation says
+/// otherwise.
 ///
 /// Methods with a default body are those that a world need not have: what it lacks is refused as
 /// [`Unsupported`](io::ErrorKind::Unsupported).
 pub(crate) trait FileSystem {
     fn open(&mut self, path: &Path, options: &OpenOptions) -> io::Result<Descriptor>;
 
-    /// Closes a file and returns what the system said: a disk that was full, a server that went away.
+    /// Closes a file, and returns the system's error: a full disk, a server that is gone.
     fn close(&mut self, file: Descriptor) -> io::Result<()>;
 
     /// Reads a whole file.
     fn read(&mut self, path: &Path) -> io::Result<Vec<u8>>;
 
-    /// Reads from `offset + buffer.len()` until the buffer's capacity is filled or the file ends. The buffer keeps
-    /// what was read, also if an error ends it.
+    /// Reads from `offset + buffer.len()` until the buffer's capacity is filled or the file ends. After an
+    /// error the buffer has what was read before.
     fn read_at(&mut self, file: &Descriptor, buffer: &mut Vec<u8>, offset: u64) -> io::Result<()>;
 
     /// Writes all bytes at an offset.
@@ -50,7 +51,7 @@ pub(crate) trait FileSystem {
 /// Why an operation on files failed.
 #[derive(Debug)]
 pub(crate) struct FileError {
-    /// On what: a path, two paths; empty if the operation was on an open file.
+    /// The path or paths. Empty if the operation was on an open file.
     subject: String,
     source: io::Error,
 }
@@ -60,7 +61,7 @@ impl FileError {
         self.source.kind() == io::ErrorKind::WouldBlock
     }
 
-    /// The error of an operation of this name.
+    /// Returns the error of an operation of this name.
     pub(crate) fn named(self, op: &'static str) -> Error {
         Error::System { op, subject: self.subject, source: self.source }
     }
@@ -72,7 +73,7 @@ impl From<io::Error> for FileError {
     }
 }
 
-/// Adds to an error what the operation was on. Nothing is formatted unless it failed.
+/// Adds the subject of an operation to its error. Formats nothing unless the operation failed.
 pub(crate) trait OnPath<T> {
     fn on(self, path: &Path) -> Result<T, FileError>;
 }
@@ -80,7 +81,7 @@ pub(crate) trait OnPath<T> {
 impl<T> OnPath<T> for io::Result<T> {
     fn on(self, path: &Path) -> Result<T, FileError> {
         self.map_err(|source| {
-            // Not for a refusal that only means "ask a worker".
+            // Not for a refusal that only means "run it on a worker".
             let is_final = source.kind() != io::ErrorKind::WouldBlock;
             let subject = if is_final { path.display().to_string() } else { String::new() };
             FileError { subject, source }

@@ -1,7 +1,6 @@
-//! Jobs: what may block, and is done by a worker, by the loop itself if it cannot block, or by a world.
+//! Jobs: what may block. A worker runs them; the loop itself, if they need not block; or a world.
 //!
-//! A job is a closure. Its result stays where the closure was, so that one block of memory goes to the worker and
-//! back.
+//! A job is a closure. Its result stays where the closure was, so one allocation goes to the worker and back.
 
 use std::{
     any::Any,
@@ -12,7 +11,7 @@ use std::{
 use super::files::{FileError, FileSystem};
 use crate::error::Error;
 
-/// Something that may block.
+/// What may block.
 pub(crate) enum Job {
     /// A closure of the application.
     Call(Box<dyn Task>),
@@ -20,9 +19,9 @@ pub(crate) enum Job {
     Files(Box<dyn FileTask>),
 }
 
-/// A closure of the application, then what it returned.
+/// A closure of the application, then its result.
 pub(crate) trait Task: Send {
-    /// Calls the closure and keeps what it returns. Once.
+    /// Calls the closure and keeps its result. Called once.
     fn run(&mut self);
 
     /// Moves the result into `place`, an `Option` of its type.
@@ -31,10 +30,10 @@ pub(crate) trait Task: Send {
 
 /// An operation on files, then its result.
 pub(crate) trait FileTask: Send {
-    /// The name of the operation, for errors and timelines.
+    /// Returns the name of the operation, for errors and timelines.
     fn op(&self) -> &'static str;
 
-    /// Whether it only reads. Then it may be tried on what is in memory first, and run again.
+    /// Returns whether it only reads. Then it may be tried with what is in memory first, and run again.
     fn only_reads(&self) -> bool;
 
     /// Runs the operation and keeps its result.
@@ -45,7 +44,7 @@ pub(crate) trait FileTask: Send {
 }
 
 impl Job {
-    /// The name of the operation.
+    /// Returns the name of the operation.
     pub(crate) fn op(&self) -> &'static str {
         match self {
             Job::Call(_) => "work",
@@ -53,13 +52,15 @@ impl Job {
         }
     }
 
-    /// Whether it is a closure of the application, which may take any time.
+    /// Returns whether it is a closure of the application, which may take any time.
     pub(crate) fn is_call(&self) -> bool {
         matches!(self, Job::Call(_))
     }
 
-    /// Does the job, blocking as long as it takes. A panic of the application's is caught: it cannot see anything
-    /// of the loop's, so nothing can be left half done.
+    /// Runs the job, blocking as long as it takes.
+    ///
+    /// Catches a panic of the application's closure. That cannot reach anything of the loop, so it leaves
+    /// nothing of the loop half done.
     pub(crate) fn run(&mut self, fs: &mut dyn FileSystem) -> Result<(), Error> {
         match self {
             Job::Call(task) => catch_unwind(AssertUnwindSafe(|| task.run()))
@@ -68,8 +69,8 @@ impl Job {
         }
     }
 
-    /// Does the job on what `cached` has in memory. `None` if that would block: then the job is as it was, or
-    /// further on.
+    /// Runs the job with what `cached` has in memory. Returns `None` if that would block; then another run
+    /// continues from there.
     #[cfg_attr(ringback_portable, allow(dead_code))]
     pub(crate) fn try_run(&mut self, cached: &mut dyn FileSystem) -> Option<Result<(), Error>> {
         let Job::Files(task) = self else { return None };
@@ -82,8 +83,8 @@ impl Job {
         }
     }
 
-    /// Returns the result of a job that is done. The caller knows its type: the job and its callback are made
-    /// together.
+    /// Returns the result of a job that has run. The caller knows its type, because it makes the job and its
+    /// callback together.
     pub(crate) fn into_result<T: 'static>(mut self) -> T {
         let mut place: Option<T> = None;
         match &mut self {
@@ -109,18 +110,18 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a value that is not a string".to_owned())
 }
 
-/// A finished job, on its way to the loop.
+/// A job that has run, on its way to the loop.
 #[derive(Debug)]
 pub(crate) struct Done {
-    /// What the job was submitted as.
+    /// The token that it was submitted with.
     pub(crate) token: u64,
     /// The job, which holds its result.
     pub(crate) result: Result<Job, Error>,
 }
 
-/// What became of a job that was submitted.
+/// What `submit` did with a job.
 pub(crate) enum Submitted {
-    /// It could be done without blocking, and was.
+    /// It ran without blocking.
     Finished(Result<Job, Error>),
     /// It waits for a worker. The ticket cancels it until a worker starts it.
     Queued(u64),

@@ -1,24 +1,25 @@
-//! The system, as the rest of the crate may see it.
+//! The contract between the crate and the system.
 //!
-//! The contract is operations, not readiness. A kind asks for something (accept, receive, send, open,
-//! run a job) and gets it now, or is told "not now" and then asks to hear, by its key, when to try
-//! again. Nothing above this folder names a system call, a descriptor's number, a thread or a clock:
-//! so that a world in memory can stand in for the system, or completions for readiness, without
-//! touching a kind.
+//! The contract is operations, not readiness. A kind asks for an operation (accept, receive, send, open, run
+//! a job) and gets its result now, or "not now". In that case it registers its key, and is notified when to
+//! try again. Nothing above this folder names a system call, a descriptor's number, a thread or a clock. So a
+//! simulated world can take the system's place, and no kind is changed for it.
 //!
-//! * `now`: the only reading of the clock, in nanoseconds since the loop began.
-//! * `wait`: installs the changes of interest, blocks, and lists who is ready. May say so too often
-//!   (but not that a socket has connected), never too late; every level-triggered source says it again while it is true.
-//! * `listen`, `connect`, `adopt`: sockets.
-//! * `watch`, `forget`: whom to tell about a socket or descriptor, and about what. Cheap to change any
-//!   number of times a turn: only the difference reaches the system, at the next `wait`.
-//! * [`Socket`]: `accept`, `receive`, `send`, `shut_down`. `Ok(None)` is "not now".
-//! * `submit`, `withdraw`: jobs for worker threads, or done at once when the system can do them without
-//!   blocking. The bell of [`Key::JOBS`](crate::handle::Key) says that some are `Done`.
-//! * `bell`, [`Mailbox`]: how other threads reach the loop. What they bring comes through its [`Inbox`].
-//! * `watch_signal`, `forget_signal`: which signals this loop wants to hear of.
+//! * `now`: the only reading of the clock, in nanoseconds since the loop was made.
+//! * `wait`: applies changed registrations, blocks, and lists ready sources. It may list one too often,
+//!   except a socket that is connecting; never too late. Level-triggered: a source is listed again while it
+//!   is ready.
+//! * `listen`, `connect`, `adopt`, and their like for Unix sockets: make sockets.
+//! * `watch`, `forget`: set what a socket or descriptor is watched for, and under which key. Cheap to call
+//!   any number of times a turn, because the next `wait` applies only the difference.
+//! * [`Socket`]: `accept`, `receive`, `send`, `shut_down`. `Ok(None)` means "not now".
+//! * `submit`, `cancel`: jobs, for workers or done at once if that cannot block. The notifier of
+//!   [`Key::JOBS`](crate::handle::Key) reports completions; `drain_completions` takes them.
+//! * `notifier`, [`Mailbox`]: how other threads reach the loop. Items of a mailbox arrive in its [`Inbox`].
+//! * `watch_signal`, `forget_signal`, `take_signals`: the signals that this loop watches.
+//! * [`SocketOptions`] and [`FileSystem`](files::FileSystem): the cold part, a trait for each concern.
 //!
-//! A backend does not know what a handle is: it keeps keys, and gives them back.
+//! A backend does not know what a handle is: it stores keys, and returns them.
 
 pub(crate) mod files;
 pub(crate) mod job;
@@ -29,8 +30,7 @@ mod unsupported;
 #[allow(unsafe_code)]
 mod native;
 
-// Either of two, only where there are two: without the feature the system's own types are used, and nothing is
-// chosen at run time.
+// Without the feature the system's own types are used, and nothing is chosen at run time.
 #[cfg(feature = "sim")]
 mod either;
 #[cfg(feature = "sim")]

@@ -1,12 +1,13 @@
-//! The options of sockets: the cold part of their contract, a method an option.
+//! The contract of socket options, one method for each.
 //!
-//! Cold operations go through a trait, so that a kind, or a world, need not forward each of them.
+//! They are cold, so they go through a trait: `either/` need not forward each of them, and a world need not
+//! have all.
 
 use std::{io, net::SocketAddr, os::unix::net::SocketAddr as UnixAddr, time::Duration};
 
 use super::unsupported::unsupported;
 
-/// What can be asked of a socket, and set. A socket that lacks an option refuses it as
+/// What can be read and set of a socket. A socket that lacks an option refuses it as
 /// [`Unsupported`](io::ErrorKind::Unsupported).
 pub(crate) trait SocketOptions {
     fn local_addr(&self) -> io::Result<SocketAddr>;
@@ -20,7 +21,8 @@ pub(crate) trait SocketOptions {
         Err(unsupported("a Unix address"))
     }
 
-    /// User, group and process of the peer, as they were when it connected. Some systems do not know the process.
+    /// Returns user, group and process of the peer, as they were when it connected. Some systems do not know
+    /// the process.
     fn peer_credentials(&self) -> io::Result<(u32, u32, Option<u32>)> {
         Err(unsupported("credentials of a peer"))
     }
@@ -33,7 +35,7 @@ pub(crate) trait SocketOptions {
         Err(unsupported("TCP_NODELAY"))
     }
 
-    /// Idle time, interval and count; `None` turns it off.
+    /// Sets idle time, interval and count. `None` turns it off.
     fn set_keepalive(&self, _: Option<(Duration, Duration, u32)>) -> io::Result<()> {
         Err(unsupported("SO_KEEPALIVE"))
     }

@@ -1,4 +1,4 @@
-//! An open file of the system's, or of a world's.
+//! An open file, of the system or of a world.
 
 use std::{fs, io};
 
@@ -32,24 +32,24 @@ impl Descriptor {
         }
     }
 
-    /// A worker of the system does jobs on files of the system.
+    /// Returns the system's file, for a worker of the system.
     pub(crate) fn of_system(&self) -> &SystemFile {
         match self {
             Descriptor::System(file) => file,
-            Descriptor::World(_) => unreachable!("a world does the jobs on its files itself"),
+            Descriptor::World(_) => unreachable!("a world runs the jobs on its files itself"),
         }
     }
 
     pub(crate) fn into_system(self) -> SystemFile {
         match self {
             Descriptor::System(file) => file,
-            Descriptor::World(_) => unreachable!("a world does the jobs on its files itself"),
+            Descriptor::World(_) => unreachable!("a world runs the jobs on its files itself"),
         }
     }
 }
 
 impl SystemFile {
-    /// What jobs name files by.
+    /// Returns the type by which jobs name files.
     pub(crate) fn for_jobs(self) -> Descriptor {
         Descriptor::System(self)
     }

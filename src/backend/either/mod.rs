@@ -1,6 +1,6 @@
-//! The system, or a world in memory: each call goes to the one that it is meant for.
+//! The system or a simulated world, chosen at run time: each call goes to the one that the loop was made on.
 //!
-//! Only where the feature `sim` is on. Nothing is decided here, and nothing above knows which of the two it has.
+//! Compiled only with the feature `sim`. Nothing else is decided here, and nothing above knows which it has.
 
 mod descriptor;
 mod forward;
@@ -69,7 +69,7 @@ impl Backend {
         matches!(self, Backend::World(_))
     }
 
-    /// A callback is about to be called: a world keeps a trace.
+    /// Records that a callback is about to be called, for a world's trace.
     pub(crate) fn trace_call(&self, callee: Callee) {
         if let Backend::World(host) = self {
             let Callee { handle, kind, started_at } = callee;
@@ -158,7 +158,7 @@ impl Backend {
     pub(crate) fn close(&mut self, socket: Socket) {
         match (self, socket) {
             (Backend::System(system), Socket::System(socket)) => system.close(socket),
-            // It closes itself when it is dropped.
+            // A world's socket closes itself when it is dropped.
             (_, socket) => drop(socket),
         }
     }

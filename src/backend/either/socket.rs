@@ -1,4 +1,4 @@
-//! A socket of the system's, or of a world's.
+//! A socket, of the system or of a world.
 
 use std::{io, os::fd::OwnedFd};
 

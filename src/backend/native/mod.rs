@@ -56,22 +56,23 @@ use super::{
 };
 use crate::{handle::Key, time::Nanos};
 
-/// The system, to one loop.
+/// The system, as one loop uses it.
 pub(crate) struct Backend {
-    // Before `selector`, whose drop ends every registration: a pool's threads and bells touch none.
+    // Dropped before `selector`, whose drop ends all registrations: the threads and notifiers of a pool use
+    // none.
     /// Made for the first job that needs a worker.
     pool: Option<Pool>,
     workers: usize,
     clock: Clock,
     selector: Selector,
-    interests: Registrations,
+    registrations: Registrations,
     notify_queue: Arc<NotifyQueue>,
     signals: Option<Signals>,
     busy: BusyPoll,
-    /// A bell rang since the last wait.
-    just_rang: bool,
-    /// Registrations that the system refused, until the loop has told them.
-    refused: Vec<(Key, io::Error)>,
+    /// Notifications were drained since the last wait.
+    just_notified: bool,
+    /// Registrations that the system refused, until the loop has reported them.
+    failed_registrations: Vec<(Key, io::Error)>,
 }
 
 impl Backend {
@@ -84,12 +85,12 @@ impl Backend {
             workers,
             clock: Clock::start(),
             selector,
-            interests: Registrations::default(),
+            registrations: Registrations::default(),
             notify_queue,
             signals: None,
             busy: BusyPoll::new(busy_poll),
-            just_rang: false,
-            refused: Vec::new(),
+            just_notified: false,
+            failed_registrations: Vec::new(),
         })
     }
 
@@ -99,17 +100,17 @@ impl Backend {
 
     // ---- sockets
 
-    /// A socket that listens.
+    /// Makes a socket that listens.
     pub(crate) fn listen(&mut self, addr: SocketAddr, config: ListenConfig) -> io::Result<Socket> {
         Socket::listen(addr, config)
     }
 
-    /// A socket that is connecting, or connected already.
+    /// Makes a socket that connects. Returns whether it is connected already.
     pub(crate) fn connect(&mut self, addr: SocketAddr) -> io::Result<(Socket, io::Result<bool>)> {
         Socket::connect(addr)
     }
 
-    /// A Unix socket that listens, and its file if it has one.
+    /// Makes a Unix socket that listens. Also returns its file, if it has one.
     pub(crate) fn listen_unix(
         &mut self,
         addr: &UnixAddr,
@@ -118,51 +119,47 @@ impl Backend {
         Socket::listen_unix(addr, backlog)
     }
 
-    /// A Unix socket that is connected, or why it is not.
+    /// Makes a Unix socket that connects. Returns whether it is connected already.
     pub(crate) fn connect_unix(&mut self, addr: &UnixAddr) -> io::Result<(Socket, io::Result<bool>)> {
         Socket::connect_unix(addr)
     }
 
-    /// Two Unix sockets that are connected to each other.
+    /// Makes two Unix sockets that are connected to each other.
     pub(crate) fn pair(&mut self) -> io::Result<(Socket, Socket)> {
         Socket::pair()
     }
 
-    /// Takes a socket of the application's.
+    /// Takes over a socket of the application.
     pub(crate) fn adopt(&mut self, fd: OwnedFd) -> io::Result<Socket> {
         Socket::adopt(fd)
     }
 
     // ---- waiting
 
-    /// Installs what changed and waits: until something is ready, or `timeout` has passed, or for ever.
+    /// Applies changed registrations and waits until a source is ready or `timeout` has passed.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Nanos>,
         mut ready: impl FnMut(Key, Readiness),
     ) -> io::Result<()> {
         self.apply_registrations();
-        // Those whose registration was refused must hear of it now, and so must those who rang.
-        let timeout = if self.refused.is_empty() { timeout } else { Some(0) };
+        // Failed registrations must be reported now.
+        let timeout = if self.failed_registrations.is_empty() { timeout } else { Some(0) };
         if !self.busy.is_off() && timeout != Some(0) {
-            return self.poll_and_wait(timeout, ready);
+            return self.busy_poll(timeout, ready);
         }
-        self.sleep(timeout, &mut ready)
+        self.block(timeout, &mut ready)
     }
 
-    /// Polls for as long as may pay, and then waits for the rest of the time.
-    fn poll_and_wait(
-        &mut self,
-        timeout: Option<Nanos>,
-        mut ready: impl FnMut(Key, Readiness),
-    ) -> io::Result<()> {
+    /// Polls for as long as is likely to pay, then blocks for the rest of the time.
+    fn busy_poll(&mut self, timeout: Option<Nanos>, mut ready: impl FnMut(Key, Readiness)) -> io::Result<()> {
         self.notify_queue.unblock();
         let begun = self.clock.now();
         let limit = self.busy.limit(timeout);
         let mut spent = 0;
         let mut came = false;
         while spent < limit && !came && !self.notify_queue.has_pending() {
-            self.wait_for_the_system(Some(0), &mut |key, readiness| {
+            self.select(Some(0), &mut |key, readiness| {
                 came = true;
                 ready(key, readiness);
             })?;
@@ -170,46 +167,44 @@ impl Backend {
             spent = self.clock.now() - begun;
         }
         let rest = timeout.map(|timeout| timeout.saturating_sub(spent));
-        let waited = if came { Ok(()) } else { self.sleep(rest, &mut ready) };
+        let waited = if came { Ok(()) } else { self.block(rest, &mut ready) };
         self.busy.record_wait(self.clock.now() - begun);
         waited
     }
 
-    fn sleep(&mut self, timeout: Option<Nanos>, ready: &mut impl FnMut(Key, Readiness)) -> io::Result<()> {
-        if timeout == Some(0) || self.rings_again() || !self.notify_queue.prepare_to_block() {
+    fn block(&mut self, timeout: Option<Nanos>, ready: &mut impl FnMut(Key, Readiness)) -> io::Result<()> {
+        if timeout == Some(0) || self.spin_for_notification() || !self.notify_queue.prepare_to_block() {
             self.notify_queue.unblock();
-            // Nothing is watched, so there is nothing that the system could say.
-            if self.interests.is_empty() && self.notify_queue.is_awake() {
+            // No descriptor is registered, so the system has nothing to report.
+            if self.registrations.is_empty() && self.notify_queue.is_awake() {
                 return Ok(());
             }
-            return self.wait_for_the_system(Some(0), ready);
+            return self.select(Some(0), ready);
         }
-        let waited = self.wait_for_the_system(timeout, ready);
+        let waited = self.select(timeout, ready);
         self.notify_queue.unblock();
         waited
     }
 
-    /// Whoever has just rung may be about to ring again: to wait for that for a microsecond costs less than to be
-    /// woken, by a system call there and one here, and perhaps behind others that want this processor.
-    fn rings_again(&mut self) -> bool {
-        mem::take(&mut self.just_rang)
+    /// Spins for about a microsecond if the loop was just notified. Returns whether it was notified again.
+    ///
+    /// A wake-up costs more: a system call on either side, and the wait for a processor that other threads
+    /// want.
+    fn spin_for_notification(&mut self) -> bool {
+        mem::take(&mut self.just_notified)
             && (0..NOTIFICATION_SPINS).any(|_| {
                 std::hint::spin_loop();
                 self.notify_queue.has_pending()
             })
     }
 
-    fn wait_for_the_system(
-        &mut self,
-        timeout: Option<Nanos>,
-        ready: &mut impl FnMut(Key, Readiness),
-    ) -> io::Result<()> {
+    fn select(&mut self, timeout: Option<Nanos>, ready: &mut impl FnMut(Key, Readiness)) -> io::Result<()> {
         let mut woken = false;
         let waited = self.selector.select(timeout, |key, readiness| match key {
             Key::WAKE_FD => woken = true,
             _ => ready(key, readiness),
         });
-        // At once, not in its turn: the system says it once, and a batch may be broken off.
+        // At once, not in its turn of the batch: the edge is reported once, and a batch may be interrupted.
         if woken {
             self.selector.drain_wake(self.notify_queue.wake_fd());
             self.notify_queue.acknowledge_wake();
@@ -217,96 +212,97 @@ impl Backend {
         waited
     }
 
-    /// The loop has stopped running: whoever waits on its descriptor shall hear of what comes meanwhile.
+    /// The loop has stopped running. Notifications now write to the wake fd, for whatever polls the loop's
+    /// descriptor.
     pub(crate) fn detach(&mut self) {
         self.notify_queue.detach();
     }
 
-    /// Installs what changed, so that the loop's descriptor is readable when something is ready.
+    /// Applies changed registrations, so that the loop's descriptor is readable when a source is ready.
     pub(crate) fn apply_registrations(&mut self) {
-        while let Some((fd, change)) = self.interests.next_change() {
+        while let Some((fd, change)) = self.registrations.next_change() {
             if let Err(error) = self.selector.apply(fd, change) {
-                let key = self.interests.registration_failed(fd);
-                self.refused.push((Key(key), error));
+                let key = self.registrations.registration_failed(fd);
+                self.failed_registrations.push((Key(key), error));
             }
         }
     }
 
     /// Takes one registration that the system refused.
     pub(crate) fn pop_failed_registration(&mut self) -> Option<(Key, io::Error)> {
-        self.refused.pop()
+        self.failed_registrations.pop()
     }
 
-    /// Whom to tell about a source, and about what. Reaches the system with the next `wait`.
+    /// Sets what a socket is watched for, and its key. Applied by the next `wait`.
     pub(crate) fn watch(&mut self, socket: &Socket, key: Key, interest: Interest) {
-        self.interests.set(socket.as_fd().as_raw_fd(), key.0, interest);
+        self.registrations.set(socket.as_fd().as_raw_fd(), key.0, interest);
     }
 
-    /// The same for a descriptor of the application's.
+    /// Sets what a descriptor of the application is watched for, and its key. Applied by the next `wait`.
     pub(crate) fn watch_descriptor(&mut self, source: BorrowedFd<'_>, key: Key, interest: Interest) {
-        self.interests.set(source.as_raw_fd(), key.0, interest);
+        self.registrations.set(source.as_raw_fd(), key.0, interest);
     }
 
-    /// Whether the system refused one.
+    /// Returns whether there are failed registrations.
     pub(crate) fn has_failed_registrations(&self) -> bool {
-        !self.refused.is_empty()
+        !self.failed_registrations.is_empty()
     }
 
-    /// The same at once, for sources that the system may refuse.
+    /// Registers a descriptor at once. For sources that the system may refuse.
     pub(crate) fn watch_descriptor_now(
         &mut self,
         source: BorrowedFd<'_>,
         key: Key,
         interest: Interest,
     ) -> io::Result<()> {
-        let waiting = self.refused.len();
-        self.interests.set(source.as_raw_fd(), key.0, interest);
+        let waiting = self.failed_registrations.len();
+        self.registrations.set(source.as_raw_fd(), key.0, interest);
         self.apply_registrations();
-        match self.refused.iter().skip(waiting).position(|(refused, _)| *refused == key) {
-            Some(place) => Err(self.refused.remove(waiting + place).1),
+        match self.failed_registrations.iter().skip(waiting).position(|(failed, _)| *failed == key) {
+            Some(place) => Err(self.failed_registrations.remove(waiting + place).1),
             None => Ok(()),
         }
     }
 
-    /// The source is about to be closed or given away.
+    /// Removes the registration of a socket that is about to be closed or released.
     pub(crate) fn forget(&mut self, socket: &Socket) {
         self.forget_descriptor(socket.as_fd());
     }
 
-    /// The same for a descriptor of the application's.
+    /// Removes the registration of a descriptor of the application.
     pub(crate) fn forget_descriptor(&mut self, fd: BorrowedFd<'_>) {
-        if self.interests.forget(fd.as_raw_fd()) {
-            // It was watched a moment ago, so the system can only agree.
+        if self.registrations.forget(fd.as_raw_fd()) {
+            // It is registered and open, so this cannot fail.
             let _ = self.selector.apply(fd.as_raw_fd(), Change::Delete);
         }
     }
 
-    /// Closes a socket.
+    /// Removes a socket's registration, and closes it by dropping it.
     pub(crate) fn close(&mut self, socket: Socket) {
         self.forget(&socket);
     }
 
     // ---- other threads
 
-    /// A bell that tells this key.
+    /// Makes a notifier of this key.
     pub(crate) fn notifier(&self, key: Key) -> Notifier {
         Notifier::new(self.notify_queue.clone(), key)
     }
 
-    /// Whether a bell has rung.
+    /// Returns whether there are notifications to drain.
     pub(crate) fn has_notifications(&self) -> bool {
         self.notify_queue.has_pending()
     }
 
-    /// Takes the keys of the bells that rang.
+    /// Takes the keys that were notified.
     pub(crate) fn drain_notifications(&mut self, keys: &mut Vec<Key>) {
-        self.just_rang = true;
+        self.just_notified = true;
         self.notify_queue.drain(keys);
     }
 
     // ---- jobs
 
-    /// How many worker threads there may be. Those that are there stay.
+    /// Sets the maximum number of workers. Workers above a lower maximum keep running.
     pub(crate) fn set_workers(&mut self, limit: usize) {
         self.workers = limit;
         if let Some(pool) = &mut self.pool {
@@ -314,11 +310,13 @@ impl Backend {
         }
     }
 
-    /// Does a job now if that cannot block, or gives it to a worker: also if there are many, of which `waiting` are done
-    /// and not told yet.
+    /// Runs a job now if it need not block, or queues it for a worker.
+    ///
+    /// `waiting` completions have not been delivered. If there are many, workers share the jobs that the loop
+    /// could run.
     pub(crate) fn submit(&mut self, token: u64, mut job: Job, waiting: usize) -> io::Result<Submitted> {
         let with_workers = self.pool.as_ref().map_or(0, Pool::files);
-        // Behind a closure of the application's, which may take any time, nothing waits that need not.
+        // Not behind a closure of the application, which may take any time.
         let may_share = self.pool.as_ref().is_none_or(Pool::has_only_files);
         let shared =
             may_share && waiting >= COMPLETIONS_BUSY_MIN && with_workers + waiting >= FILE_JOBS_SHARED_MIN;
@@ -333,12 +331,12 @@ impl Backend {
         pool.submit(token, job).map(Submitted::Queued)
     }
 
-    /// Takes back a job that no worker has begun.
+    /// Cancels a job that no worker has started. Returns whether it did.
     pub(crate) fn cancel(&mut self, ticket: u64) -> bool {
         self.pool.as_mut().is_some_and(|pool| pool.cancel(ticket))
     }
 
-    /// Takes the jobs that are done.
+    /// Takes the jobs that have run.
     pub(crate) fn drain_completions(&mut self, each: impl FnMut(Done)) {
         if let Some(pool) = &mut self.pool {
             pool.drain_completions(each);
@@ -347,7 +345,7 @@ impl Backend {
 
     // ---- signals
 
-    /// Wants to hear of a signal, under the key for signals.
+    /// Watches a signal, under [`Key::SIGNALS`].
     pub(crate) fn watch_signal(&mut self, signum: i32) -> io::Result<()> {
         if self.signals.is_none() {
             let signals = Signals::new()?;
@@ -357,14 +355,14 @@ impl Backend {
         self.signals.as_ref().map_or(Ok(()), |signals| signals.watch(signum))
     }
 
-    /// Wants to hear no more of it.
+    /// Stops watching a signal.
     pub(crate) fn forget_signal(&mut self, signum: i32) {
         if let Some(signals) = &self.signals {
             signals.forget(signum);
         }
     }
 
-    /// Takes the signals that came.
+    /// Takes the signals that arrived.
     pub(crate) fn take_signals(&mut self, delivered: impl FnMut(i32)) {
         if let Some(signals) = &self.signals {
             signals.take(delivered);
@@ -373,14 +371,14 @@ impl Backend {
 
     // ---- files
 
-    /// Duplicates a descriptor of the application's, so that it may close its own at any time.
+    /// Duplicates a descriptor of the application, which may then close its own at any time.
     pub(crate) fn duplicate(&self, source: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         source.try_clone_to_owned()
     }
 
     /// Panics unless the invariants below the loop hold.
     pub(crate) fn verify(&self) {
-        self.interests.verify();
+        self.registrations.verify();
     }
 }
 
@@ -393,7 +391,7 @@ impl AsFd for Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.notify_queue.close();
-        // The alarm of the signals outlives this loop; its registration must not.
+        // The wake fd of the signals outlives this loop; its registration must not.
         if let Some(signals) = self.signals.take() {
             self.forget_descriptor(signals.as_fd());
         }

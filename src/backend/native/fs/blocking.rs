@@ -1,4 +1,5 @@
-//! Files: what a worker does, which may block. What the kernel has in memory is done by the loop, in `cached`.
+//! The system's files, for workers, which may block. What the kernel has in memory, the loop does: see
+//! `cached`.
 
 use std::{
     fs::{self, OpenOptions as StdOptions},

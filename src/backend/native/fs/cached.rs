@@ -1,11 +1,13 @@
-//! Files, as far as the kernel has them in memory: done by the loop, without a worker. Never blocks.
+//! The system's files as far as the kernel has them in memory: done by the loop, without a worker. Never
+//! blocks.
 //!
-//! `openat2(RESOLVE_CACHED)` opens only what the path cache holds, `statx(AT_STATX_DONT_SYNC)` asks no server, and
-//! `preadv2(RWF_NOWAIT)` reads only what the page cache holds. A thread's round trip costs 6 µs and more, a
-//! cached read a quarter of one. What they refuse goes to a worker.
+//! `openat2(RESOLVE_CACHED)` opens only what the path cache holds, `statx(AT_STATX_DONT_SYNC)` asks no
+//! server, and `preadv2(RWF_NOWAIT)` reads only what the page cache holds. A thread's round trip costs 6 µs
+//! and more, a cached read a quarter of one. What they refuse, a worker does.
 //!
-//! A path is first opened as a mere location (`O_PATH`), which no file system notices: opening a pipe or a device is
-//! an act that its other side may notice, and what is on another machine is opened by asking it.
+//! A path is first opened as a location only (`O_PATH`), which no file system notices. The other side of a
+//! pipe or a device may notice that it is opened, and to open a file on another machine means to ask that
+//! machine.
 
 use std::{
     ffi::{CStr, CString},
@@ -56,7 +58,7 @@ impl FileSystem for Cached {
         if buffer.capacity() > CACHED_READ_MAX {
             return or_ask_a_worker(None);
         }
-        // What was read stays in the buffer, and the worker continues from there.
+        // What was read stays in the buffer; the worker continues from there.
         let read = read_full(buffer, offset, |room, offset| pread(file.of_system(), room, offset));
         or_ask_a_worker(read.ok())
     }
@@ -118,21 +120,21 @@ fn open_regular(path: &Path) -> Option<(NativeDescriptor, u64)> {
         if u32::from(found.stx_mode) & libc::S_IFMT != libc::S_IFREG {
             return None;
         }
-        // Non-blocking, should the path mean something else by now. There is no way to open what `place` is
-        // that is not one more lookup, in /proc.
+        // Non-blocking, because the path may lead elsewhere by now. To open `location` itself would need one
+        // more lookup, in /proc.
         let file = openat2(path, libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK)?;
         Some((file, found.stx_size))
     })
 }
 
-/// Lends a path to a system call: on the stack, unless it is long.
+/// Calls `call` with the path as a C string, on the stack unless it is long.
 fn with_c_str<T>(path: &Path, call: impl FnOnce(&CStr) -> Option<T>) -> Option<T> {
     let bytes = path.as_os_str().as_bytes();
     let mut buffer = [0_u8; 256];
     match buffer.get_mut(..bytes.len() + 1) {
         Some(place) => {
             place[..bytes.len()].copy_from_slice(bytes);
-            // An error is a zero within the path: a worker says so.
+            // The only error is a zero within the path. A worker reports it.
             call(CStr::from_bytes_with_nul(place).ok()?)
         }
         None => call(&CString::new(bytes).ok()?),
@@ -175,8 +177,8 @@ fn openat2(path: &CStr, flags: i32) -> Option<NativeDescriptor> {
 
 fn pread(file: &NativeDescriptor, room: &mut [MaybeUninit<u8>], offset: u64) -> io::Result<usize> {
     let piece = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
-    // By number, because not every C library has it. The offset goes in two halves, of which the
-    // kernel takes the lower alone where a register holds all of it.
+    // By number, because not every C library has it. The offset is passed in two halves; where a register
+    // holds all of it, the kernel takes the lower half alone.
     let (low, high) = (offset as libc::c_ulong, (offset >> 32) as libc::c_ulong);
     // SAFETY: `piece` is `room`, whose bytes may be written; the descriptor is open, being borrowed.
     let count = unsafe {
@@ -193,9 +195,9 @@ fn pread(file: &NativeDescriptor, room: &mut [MaybeUninit<u8>], offset: u64) -> 
     Ok(cvt(count)? as usize)
 }
 
-// ---- metadata, and which file systems answer from memory
+// ---- metadata, and which file systems are local
 
-/// What the kernel knows about an open file or place, unless it is of a file system that may know better.
+/// Returns what the kernel knows about an open file or location, unless its file system must be asked.
 fn stat(location: &NativeDescriptor) -> Option<libc::statx> {
     let found = statx(location.raw(), c"", libc::AT_EMPTY_PATH)?;
     is_local(device_of(&found)).then_some(found)
@@ -243,22 +245,25 @@ fn metadata(found: &libc::statx) -> Metadata {
     }
 }
 
-/// The number of a device, in two halves.
+/// Returns the number of a device: major in the upper half, minor in the lower.
 fn device_of(found: &libc::statx) -> u64 {
     u64::from(found.stx_dev_major) << 32 | u64::from(found.stx_dev_minor)
 }
 
-/// File systems without a device of their own that workers have looked into: the number, twice, and one if they
-/// answer from memory. Zero is a free place. When all are taken the others go to workers.
+/// File systems without a device of their own that workers have classified: the device number, shifted left
+/// by one, and the lowest bit set if it is local. Zero is a free slot. When all are taken, workers do the
+/// others.
 static FS_CLASSES: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 
-/// Whether the kernel alone knows all about a file system. One on a disk is such; of those without a device some
-/// are (in memory, in layers), others are on other machines or in other processes, and must be asked.
+/// Returns whether the kernel alone knows all about a file system.
+///
+/// It does if that is on a disk. Of those without a device, some are in memory or layered on others. The rest
+/// are on other machines or in other processes, which must be asked.
 fn is_local(device: u64) -> bool {
     device >> 32 != 0 || FS_CLASSES.iter().any(|known| known.load(Ordering::Relaxed) == device << 1 | 1)
 }
 
-/// Looks into the file system of a path, for later: may block, as only a worker may.
+/// Classifies the file system of a path, for later. May block, so only workers call it.
 pub(super) fn classify_fs(path: &Path) {
     with_c_str(path, |path| {
         let device = device_of(&statx(libc::AT_FDCWD, path, 0)?);

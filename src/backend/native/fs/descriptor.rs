@@ -15,8 +15,9 @@ pub(crate) struct Descriptor {
     fd: OwnedFd,
     /// Opened with `O_NONBLOCK`, and with no other flag that can be changed.
     ///
-    /// Regular files ignore it, so it is left on: taking it off would cost two calls for each file. It is taken off
-    /// when the file is given away, because its new owner may look at it, and should a file system heed it after all.
+    /// Regular files ignore it, so it is left set: to clear it would cost two calls for each file. It is
+    /// cleared when the file is released, because its new owner may read the flags, and if a file system
+    /// heeds it after all.
     nonblocking: bool,
 }
 
@@ -37,30 +38,30 @@ impl Descriptor {
 
     pub(crate) fn into_file(self) -> io::Result<File> {
         if self.nonblocking {
-            // An open descriptor cannot refuse.
+            // Cannot fail for an open descriptor.
             let _ = set_nonblocking(self.fd.as_fd(), false);
         }
         Ok(File::from(self.fd))
     }
 
-    /// Whether the file was opened for appending.
+    /// Returns whether the file was opened for appending.
     pub(crate) fn is_append(&self) -> io::Result<bool> {
         // SAFETY: takes no pointer; the descriptor is open, being borrowed.
         let flags = cvt(unsafe { libc::fcntl(self.fd.as_raw_fd(), libc::F_GETFL) })?;
         Ok(flags & libc::O_APPEND != 0)
     }
 
-    /// The standard library's methods, on a duplicate.
+    /// Calls methods of the standard library, on a duplicate.
     pub(super) fn with_file<T>(&self, call: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
         call(&File::from(self.fd.try_clone()?))
     }
 
-    /// Closes, and returns what `close` said: a disk that was full, a server that went away.
+    /// Closes the file, and returns the error of `close`: a full disk, a server that is gone.
     pub(super) fn close(self) -> io::Result<()> {
         // SAFETY: the descriptor was owned here and is given up, whatever `close` returns.
         let result = unsafe { libc::close(self.fd.into_raw_fd()) };
         match cvt(result) {
-            // Closed all the same. A second close would close somebody else's descriptor.
+            // Closed all the same: a second close would close another descriptor.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             other => other.map(drop),
         }
@@ -96,7 +97,7 @@ impl Descriptor {
     }
 }
 
-/// What jobs name files by, where there are no others.
+/// Without worlds, jobs name files by this type.
 #[cfg(not(feature = "sim"))]
 impl Descriptor {
     pub(super) fn for_jobs(self) -> Descriptor {
@@ -116,8 +117,8 @@ fn file_offset(offset: u64) -> io::Result<libc::off_t> {
     libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
-/// Reads from `offset + buffer.len()` until the buffer's capacity is filled or the file ends. The buffer keeps what
-/// was read, also if an error ends it.
+/// Reads from `offset + buffer.len()` until the buffer's capacity is filled or the file ends. After an error
+/// the buffer has what was read before.
 pub(super) fn read_full(
     buffer: &mut Vec<u8>,
     offset: u64,
@@ -135,8 +136,9 @@ pub(super) fn read_full(
         if count == 0 {
             return Ok(());
         }
-        // SAFETY: `count` is within the capacity, by the assertion. `read` is one of the two in this folder, and
-        // both return what `pread` or `preadv2` returned, which is how many bytes the kernel wrote at the start.
+        // SAFETY: `count` is within the capacity, by the assertion. `read` is one of the two in this folder,
+        // and both return what `pread` or `preadv2` returned, which is how many bytes the kernel wrote at the
+        // start.
         unsafe { buffer.set_len(buffer.len() + count) };
     }
     Ok(())

@@ -1,9 +1,9 @@
-//! Files: what workers do, and what the loop does itself because the kernel has it in memory.
+//! Files: for workers, which may block, and for the loop, with what the kernel has in memory.
 
 mod blocking;
 mod descriptor;
 
-// Elsewhere it cannot be told what would block.
+// Other systems do not report what would block.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod cached;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

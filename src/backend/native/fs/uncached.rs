@@ -1,4 +1,4 @@
-//! Where the system cannot be asked what would block, every operation goes to a worker.
+//! Stands in for `cached.rs` where the system does not report what would block: workers do every operation.
 
 use std::{io, path::Path};
 
@@ -14,7 +14,7 @@ fn ask_a_worker<T>() -> io::Result<T> {
     Err(io::ErrorKind::WouldBlock.into())
 }
 
-/// Nothing is learned about file systems.
+/// File systems need no classification here.
 pub(super) fn classify_fs(_: &Path) {}
 
 impl FileSystem for Cached {
