@@ -89,7 +89,7 @@
 //! | `uv_signal_t` | [`Signal`] |
 //! | `uv_stream_t` | [`io::Stream`], for any of the streams |
 //! | `uv_tcp_t`, `uv_listen`, `uv_accept` | [`net::TcpStream`], [`net::TcpListener`] |
-//! | `uv_pipe_t` | `net::UnixStream`, `net::UnixListener` |
+//! | `uv_pipe_t` | [`net::UnixStream`], [`net::UnixListener`] |
 //! | `uv_read_start`, `uv_read_stop` | `start`, `stop` and `resume` of a stream |
 //! | `uv_write`, `uv_try_write` | `write` and `write_then`, `try_write` of a stream |
 //! | `uv_shutdown` | `shutdown` or `finish` of a stream |

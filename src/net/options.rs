@@ -52,15 +52,17 @@ impl ListenOptions {
         ListenOptions { config, max_connections: None }
     }
 
-    /// Sets how many connections the system may hold that are not accepted yet. The system has its own limit,
-    /// too.
+    /// Sets how many connections the system may queue that are not accepted yet (the backlog).
+    ///
+    /// The system has its own limit, too.
     pub fn backlog(mut self, connections: u32) -> ListenOptions {
         self.config.backlog = i32::try_from(connections).unwrap_or(i32::MAX);
         self
     }
 
-    /// Sets whether several listeners may share the address (SO_REUSEPORT), in several threads or processes.
-    /// The system distributes the connections.
+    /// Sets whether several listeners may share the address (SO_REUSEPORT).
+    ///
+    /// They may be in several threads or processes. The system distributes the connections.
     pub fn reuse_port(mut self, on: bool) -> ListenOptions {
         self.config.reuse_port = on;
         self

@@ -15,9 +15,9 @@ use crate::{
     stream::{self, into_stream, stream_handle},
 };
 
-/// The address of a Unix socket: a path, or a [`SocketAddr`] of the standard library's.
+/// The address of a Unix socket: a path, or a [`SocketAddr`] of the standard library.
 ///
-/// Linux also has abstract addresses, which are no files:
+/// Linux also has abstract addresses, which have no file:
 ///
 /// ```
 /// # #[cfg(target_os = "linux")] {
@@ -70,7 +70,7 @@ impl ToUnixAddr for SocketAddr {
     }
 }
 
-/// An address, for errors.
+/// Formats an address, for errors.
 pub(super) fn describe(addr: &SocketAddr) -> String {
     match addr.as_pathname() {
         Some(path) => path.display().to_string(),
@@ -110,41 +110,44 @@ typed_handle! {
     ///
     /// # Errors
     ///
-    /// Every method that returns a `Result` returns [`Error::Closed`] if the listener is closed or closing, and
-    /// [`Error::WrongLoop`] if it belongs to another loop.
+    /// Every method that returns a `Result` returns [`Error::Closed`] if the listener is closed or closing,
+    /// and [`Error::WrongLoop`] if it belongs to another loop.
     UnixListener
 }
 
 stream_handle! {
-    /// A connection of Unix sockets.
+    /// A connection between two Unix sockets.
     UnixStream
 }
 
 into_stream!(UnixStream);
 
-/// Who is at the other end of a [`UnixStream`], as it was when the connection was made.
+/// The credentials of the peer of a [`UnixStream`], as they were when it connected.
+///
+/// From [`UnixStream::peer_credentials`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Credentials {
-    /// The user.
+    /// The id of the user.
     pub uid: u32,
-    /// The group.
+    /// The id of the group.
     pub gid: u32,
-    /// The process. `None` where the system does not know it.
+    /// The id of the process. `None` where the system does not know it.
     pub pid: Option<u32>,
 }
 
 impl UnixListener {
     /// Binds an address and listens on it. Connections are accepted once it is started.
     ///
-    /// The socket file is created, and removed when the listener is closed or the loop is dropped. A stale one, left
-    /// over by a process that was killed, is replaced: one on which nothing listens. [`ListenOptions::bind_unix`] has
-    /// more options.
+    /// Creates the socket file, and removes it when the listener is closed or the loop is dropped. A stale
+    /// file, on which nothing listens, is replaced: a process that was killed may leave one.
+    /// [`ListenOptions`] has more options.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] if `addr` is no address; [`Error::System`] if the system refuses it:
-    /// [`AddrInUse`](std::io::ErrorKind::AddrInUse) if something listens there, or if the path is another file.
+    /// [`AddrInUse`](std::io::ErrorKind::AddrInUse) if something listens there, or if the path is another
+    /// file.
     #[track_caller]
     pub fn bind<S>(lp: &mut Loop<S>, addr: impl ToUnixAddr) -> Result<UnixListener> {
         ListenOptions::new().bind_unix(lp, addr)
@@ -152,9 +155,10 @@ impl UnixListener {
 
     /// Accepts connections: `callback` gets each, as a stream that is not started yet.
     ///
-    /// If it returns an error, that stream is closed; the listener goes on. Called again, it replaces the callback.
+    /// If it returns an error, that stream is closed; the listener continues. Called again, it replaces the
+    /// callback.
     ///
-    /// Up to 64 connections are accepted before other handles have their turn. A failed accept is a
+    /// Up to 64 connections are accepted before other handles are served. A failed accept is a
     /// [`Failure`](crate::Failure) of the listener, which stays open. When the process is out of descriptors,
     /// accepting pauses for 10 ms, doubling up to 1 s.
     #[track_caller]
@@ -167,7 +171,7 @@ impl UnixListener {
         listener::start(lp, self.0, callback, Location::caller())
     }
 
-    /// Accepts no more. Connections wait in the system's queue. Idempotent.
+    /// Stops accepting. Connections wait in the system's queue. Idempotent.
     pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
         listener::stop(&mut lp.core, self.0)
     }
@@ -181,7 +185,8 @@ impl UnixListener {
         listener::resume(&mut lp.core, self.0)
     }
 
-    /// Limits the number of accepted streams that are open at the same time. With that many open, none is accepted.
+    /// Limits the number of accepted streams that are open at the same time. With that many open, none is
+    /// accepted.
     pub fn set_max_connections<S>(self, lp: &mut Loop<S>, max: Option<usize>) -> Result {
         listener::set_max_connections(&mut lp.core, self.0, max)
     }
@@ -213,15 +218,15 @@ impl ListenOptions {
 impl UnixStream {
     /// Connects. `callback` gets the stream once it is connected, or the error, in a deferred phase.
     ///
-    /// Until then the stream may be written to and started: what is written is sent once it is connected. To give up,
-    /// [`close`](Self::close) it: `callback` gets [`Error::Canceled`]. If connecting fails, or `callback` returns an
-    /// error, the stream is closed.
+    /// Until then the stream may be written to and started: what is written is sent once it is connected. To
+    /// give up, [`close`](Self::close) it: `callback` gets [`Error::Canceled`]. If connecting fails, or
+    /// `callback` returns an error, the stream is closed.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `addr` is no address; [`Error::System`] if no socket can be made. Everything else goes to
-    /// the callback: such as a path that does not exist, or on which nothing listens, or a listener whose backlog is
-    /// full ([`WouldBlock`](std::io::ErrorKind::WouldBlock)).
+    /// [`Error::Invalid`] if `addr` is no address; [`Error::System`] if no socket can be made. Everything
+    /// else goes to the callback: a path that does not exist, or on which nothing listens, or a listener
+    /// whose backlog is full ([`WouldBlock`](std::io::ErrorKind::WouldBlock)).
     #[track_caller]
     pub fn connect<S>(
         lp: &mut Loop<S>,
@@ -242,7 +247,9 @@ impl UnixStream {
         Ok(stream)
     }
 
-    /// Makes two streams that are connected to each other. For talking to a thread or to a child process.
+    /// Makes two streams that are connected to each other.
+    ///
+    /// Use it to communicate with a thread or a child process: see [`into_std`](Self::into_std).
     ///
     /// ```
     /// use ringback::{Loop, net::{Event, UnixStream}};
@@ -278,7 +285,7 @@ impl UnixStream {
         Ok((insert(pair.0), insert(pair.1)))
     }
 
-    /// Returns the user, group and process at the other end, as they were when the connection was made.
+    /// Returns the user, group and process of the peer, as they were when it connected.
     ///
     /// # Errors
     ///
@@ -291,23 +298,24 @@ impl UnixStream {
     }
 
     socket_options! {
-        /// Returns this end's address; of a client, an unnamed one.
+        /// Returns this end's address. That of a client is unnamed.
         local_unix_addr as local_addr("local address")() -> SocketAddr;
-        /// Returns the peer's address; of a client, an unnamed one.
+        /// Returns the peer's address. That of a client is unnamed.
         peer_unix_addr as peer_addr("peer address")() -> SocketAddr;
         /// Sets how many bytes the system may hold that were received and not read (SO_RCVBUF). It may round.
         set_receive_buffer as set_receive_buffer("set receive buffer")(bytes: usize) -> ();
-        /// Returns how many bytes the system may hold that were received and not read (SO_RCVBUF). Linux returns twice
-        /// what was set.
+        /// Returns how many bytes the system may hold that were received and not read (SO_RCVBUF). Linux
+        /// returns twice what was set.
         receive_buffer as receive_buffer("receive buffer")() -> usize;
-        /// Sets how many bytes the system may hold that were written and not delivered (SO_SNDBUF). It may round.
+        /// Sets how many bytes the system may hold that were written and not delivered (SO_SNDBUF). It may
+        /// round.
         set_send_buffer as set_send_buffer("set send buffer")(bytes: usize) -> ();
-        /// Returns how many bytes the system may hold that were written and not delivered (SO_SNDBUF). Linux returns
-        /// twice what was set.
+        /// Returns how many bytes the system may hold that were written and not delivered (SO_SNDBUF). Linux
+        /// returns twice what was set.
         send_buffer as send_buffer("send buffer")() -> usize;
     }
 
-    /// Takes over a connection of the standard library's.
+    /// Takes over a connection of the standard library.
     ///
     /// # Errors
     ///
@@ -320,12 +328,13 @@ impl UnixStream {
         Ok(UnixStream(handle))
     }
 
-    /// Gives the connection back, as a blocking one, and closes the handle: its callback gets
-    /// [`Closed`](crate::io::Event::Closed), the peer notices nothing.
+    /// Returns the connection as a blocking one of the standard library, and closes the handle.
+    ///
+    /// The callback gets [`Closed`](crate::io::Event::Closed); the peer notices nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::InUse`] while it is connecting or has bytes queued: it is unchanged then.
+    /// [`Error::InUse`] while it is connecting or has bytes queued. It is unchanged then.
     pub fn into_std<S>(self, lp: &mut Loop<S>) -> Result<std::os::unix::net::UnixStream> {
         let op = "give a stream back";
         let socket = stream::take_socket(&mut lp.core, self.0, op)?;
