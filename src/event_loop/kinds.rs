@@ -264,7 +264,7 @@ impl Shared {
     }
 }
 
-/// The source of signals is ready.
+/// Takes the signals that arrived, when their source is ready.
 pub(super) fn signals_arrived(core: &mut Core) {
     signal::collect(core);
 }

@@ -2,7 +2,7 @@
 //!
 //! The read side is one enum and one rule about the queue: a stream reads if its callback wants data, the
 //! peer has not sent EOF, and its own queue is not too long. The write side is another enum, and the queue of
-//! `queue/send_queue.rs`. [`State::next_step`] says what follows when the queue has become shorter.
+//! `queue/send_queue.rs`. [`State::next_step`] returns what follows when the queue has become shorter.
 
 use crate::{
     backend::{Interest, Socket},

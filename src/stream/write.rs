@@ -187,10 +187,10 @@ pub(crate) fn shut_down(core: &mut Core, handle: Handle, finish: bool, op: &'sta
 
 /// Writes the same bytes to many streams. Returns the number of streams that took them.
 ///
-/// More than 512 bytes are shared between the streams, not copied. Each stream queues them as
-/// [`Stream::write`] does, and sends them at the end of the poll batch. A closed stream is skipped. The
-/// callback of a stream whose queue is above its limit gets [`Error::QueueFull`], which ends its connection;
-/// the other streams do not wait for it.
+/// Borrowed payloads of up to 512 bytes are copied into each queue; all others are shared. Each stream queues
+/// them as [`Stream::write`] does, and sends them at the end of the poll batch. A closed stream is skipped.
+/// The callback of a stream whose queue is above its limit gets [`Error::QueueFull`], which ends its
+/// connection; the other streams do not wait for it.
 ///
 /// ```
 /// use ringback::{Loop, net::{self, TcpStream}};
