@@ -1,8 +1,8 @@
-//! How a part of the contract that an implementation lacks is refused.
+//! The error of operations that an implementation of the contract lacks.
 
 use std::io;
 
-/// The error of an operation that a system, or a world, does not have.
+/// Returns the error of an operation that the system, or a world, does not support.
 pub(crate) fn unsupported(op: &str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, format!("{op} is not supported here"))
 }

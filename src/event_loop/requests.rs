@@ -1,4 +1,4 @@
-//! Requests, and the jobs that complete them: what of it calls no callback.
+//! Requests, and the jobs that complete them. Calls no callback.
 
 use std::panic::Location;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Core {
-    /// Makes a request. The close of its owner waits for it.
+    /// Makes a request. Its owner's closing phase waits for it.
     pub(crate) fn request(
         &mut self,
         owner: Option<Handle>,
@@ -27,24 +27,24 @@ impl Core {
         self.requests.insert(owner, kind, op, started_at)
     }
 
-    /// Marks a request of the loop's own: its completion calls no callback.
+    /// Marks a request of the loop itself, whose completion calls no callback.
     pub(crate) fn set_internal(&mut self, request: Request) {
         if let Some(state) = self.requests.get_mut(request) {
             state.internal = true;
         }
     }
 
-    /// Whether a request waits in the workers' queue, or is with a worker.
+    /// Returns whether a request was given to the workers and is not complete.
     pub(crate) fn is_queued(&self, request: Request) -> bool {
         self.requests.get(request).is_some_and(|state| matches!(state.stage, Stage::Queued(_)))
     }
 
-    /// Whether a request is not complete, or its callback has not been called.
+    /// Returns whether a request is not complete, or its callback has not been called.
     pub(crate) fn is_pending(&self, request: Request) -> bool {
         self.requests.get(request).is_some()
     }
 
-    /// Removes a request that is complete, or was never made: its owner waits for one less.
+    /// Removes a request that is complete, or could not be submitted. Its owner may close then.
     pub(super) fn finish(&mut self, request: Request) -> Option<RequestState> {
         let state = self.requests.remove(request)?;
         if let Some(owner) = state.owner {
@@ -56,7 +56,7 @@ impl Core {
         Some(state)
     }
 
-    /// Completes a request: its callback is called in the next deferred phase.
+    /// Completes a request. Its callback runs in the next deferred phase.
     pub(crate) fn complete(&mut self, request: Request, result: Result) {
         self.complete_with(request, result.map(|()| None));
     }
@@ -68,11 +68,11 @@ impl Core {
         }
     }
 
-    /// Gives a job to the backend.
+    /// Submits the job of a request to the backend.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if a worker thread is needed and none can be started. Then there is no request.
+    /// [`Error::System`] if a worker is needed and none can be spawned. The request is gone then.
     pub(crate) fn submit(&mut self, request: Request, job: Job) -> Result {
         let token = u64::from(request.index) | (request.serial.get() << 32);
         match self.backend.submit(token, job, self.deferred.len()) {
@@ -90,7 +90,7 @@ impl Core {
         Ok(())
     }
 
-    /// Takes the jobs that are done: their callbacks are called in the next deferred phase.
+    /// Takes completed jobs from the backend. Their callbacks run in the next deferred phase.
     pub(super) fn reap_completions(&mut self) {
         let Core { backend, requests, deferred, .. } = self;
         backend.drain_completions(|Done { token, result }| {
@@ -117,7 +117,8 @@ impl Core {
                 self.complete(request, Err(Error::Canceled { op }));
                 Ok(())
             }
-            // It is listed, but only to be called. Dispatch looks at the mark.
+            // It stays listed: to search the list would make many cancellations quadratic. Dispatch checks
+            // the mark.
             Stage::Completed if state.kind == Kind::Deferred && !state.canceled => {
                 state.canceled = true;
                 Ok(())

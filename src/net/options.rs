@@ -24,7 +24,10 @@ macro_rules! socket_options {
 
 pub(super) use socket_options;
 
-/// Options of making a listener; [`TcpListener::bind`](super::TcpListener::bind) has the defaults.
+/// Options of making a listener.
+///
+/// [`TcpListener::bind`](super::TcpListener::bind) and [`UnixListener::bind`](super::UnixListener::bind) use
+/// the defaults.
 ///
 /// ```
 /// # let mut lp = ringback::Loop::<()>::new()?;
@@ -74,8 +77,9 @@ impl ListenOptions {
         self
     }
 
-    /// Limits the number of accepted streams that are open at the same time. With that many open, none is
-    /// accepted.
+    /// Limits the number of accepted streams that are open at the same time.
+    ///
+    /// With that many open, none is accepted.
     pub fn max_connections(mut self, max: usize) -> ListenOptions {
         self.max_connections = Some(max);
         self

@@ -109,8 +109,9 @@ impl TcpListener {
         listener::resume(&mut lp.core, self.0)
     }
 
-    /// Limits the number of accepted streams that are open at the same time. With that many open, none is
-    /// accepted.
+    /// Limits the number of accepted streams that are open at the same time. `None` removes the limit.
+    ///
+    /// With that many open, none is accepted.
     pub fn set_max_connections<S>(self, lp: &mut Loop<S>, max: Option<usize>) -> Result {
         listener::set_max_connections(&mut lp.core, self.0, max)
     }
@@ -124,12 +125,12 @@ impl TcpListener {
 }
 
 impl ListenOptions {
-    /// Makes the listener. See [`TcpListener::bind`].
+    /// Binds an address and listens on it, with these options. See [`TcpListener::bind`].
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `addr` is no address; [`Error::System`] if the system refuses it, for example because it
-    /// is in use.
+    /// [`Error::Invalid`] if `addr` is no address; [`Error::System`] if the system refuses it, for example
+    /// because it is in use.
     #[track_caller]
     pub fn bind<S>(self, lp: &mut Loop<S>, addr: impl ToAddr) -> Result<TcpListener> {
         let addr = addr.to_addr()?;

@@ -185,8 +185,9 @@ impl UnixListener {
         listener::resume(&mut lp.core, self.0)
     }
 
-    /// Limits the number of accepted streams that are open at the same time. With that many open, none is
-    /// accepted.
+    /// Limits the number of accepted streams that are open at the same time. `None` removes the limit.
+    ///
+    /// With that many open, none is accepted.
     pub fn set_max_connections<S>(self, lp: &mut Loop<S>, max: Option<usize>) -> Result {
         listener::set_max_connections(&mut lp.core, self.0, max)
     }
@@ -200,7 +201,9 @@ impl UnixListener {
 }
 
 impl ListenOptions {
-    /// Makes a listener on a Unix socket. See [`UnixListener::bind`]. `reuse_port` and `only_v6` mean nothing to it.
+    /// Binds a Unix address and listens on it, with these options. See [`UnixListener::bind`].
+    ///
+    /// `reuse_port` and `only_v6` have no effect on it.
     ///
     /// # Errors
     ///

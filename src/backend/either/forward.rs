@@ -1,13 +1,13 @@
-//! How a call is forwarded.
+//! Forwards calls to the system or to a world.
 
 use std::io;
 
-/// What only the system can do.
+/// Returns the error of an operation that only the system supports.
 pub(super) fn not_here(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, format!("a simulated world has no {what}"))
 }
 
-/// The same call for both.
+/// Declares methods that call the method of the same name, of the system or of the world.
 macro_rules! each {
     ($(fn $name:ident($($argument:ident: $type:ty),*) $(-> $answer:ty)?;)*) => {$(
         pub(crate) fn $name(&self $(, $argument: $type)*) $(-> $answer)? {
