@@ -1,17 +1,19 @@
-//! How many instructions the five hottest paths take, to the instruction: a check that a noisy machine cannot
-//! disturb.
+//! Counts the instructions of the five hottest paths, and compares them with limits. A noisy machine cannot
+//! disturb it.
 //!
 //!     cargo bench --bench instructions                # needs valgrind
 //!
-//! Each path is run twice under valgrind's callgrind, with different numbers of operations, and the
-//! difference is divided by theirs: so what it takes to start does not count. System calls count as what leads to
-//! them, not what the kernel does. Exit status 1 if a path takes more than its limit, which is a little above
-//! what it took when it was last looked at: whoever makes a path shorter lowers its limit, and whoever makes one
-//! longer says why in the commit that raises it.
+//! Each path runs twice under valgrind's callgrind, with different numbers of operations. The difference of
+//! the counts is divided by the difference of the operations, so the start-up cancels out. The kernel's part of
+//! a system call is not counted.
+//!
+//! Exit status 1 if a path takes more than its limit, which is a little above the count when it was set. A
+//! change that makes a path shorter lowers its limit. One that makes it longer raises it, and its commit says
+//! why.
 
 #[cfg(target_os = "linux")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // `cargo test --benches` runs this file as well, without the argument that `cargo bench` gives.
+    // `cargo test --benches` runs this file, too, without the argument `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match &arguments[..] {
         [path, count] => linux::run(path, count.parse()?),
@@ -22,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    println!("This check runs valgrind on Linux.");
+    println!("this check needs valgrind on Linux");
 }
 
 #[cfg(target_os = "linux")]
@@ -51,15 +53,15 @@ mod linux {
     }
 
     const PATHS: [Path; 5] = [
-        Path { name: "echo", what: "a message of 64 bytes, read and answered", limit: 1475, run: echo },
-        Path { name: "write", what: "a small write, gathered with fifteen others", limit: 245, run: write },
+        Path { name: "echo", what: "a message of 64 bytes, read and sent back", limit: 1475, run: echo },
+        Path { name: "write", what: "a small write, coalesced with fifteen others", limit: 245, run: write },
         Path { name: "timer", what: "a timer, started, fired and closed", limit: 1205, run: timer },
         Path { name: "turn", what: "a turn with an idle hook", limit: 505, run: turn },
         Path { name: "channel", what: "a value, sent and delivered", limit: 180, run: send },
     ];
 
-    /// More than one in forty above the limit is a regression; less may be another compiler's mood.
-    const LATITUDE: f64 = 1.025;
+    /// How far above its limit a count may be: another version of the compiler varies by less than this.
+    const TOLERANCE: f64 = 1.025;
 
     pub(super) fn check() -> Result {
         let mut over = 0;
@@ -67,15 +69,15 @@ mod linux {
         for path in &PATHS {
             let (few, many) = (2_000, 10_000);
             let instructions = (count(path.name, many)? - count(path.name, few)?) / (many - few);
-            let is_over = instructions as f64 > path.limit as f64 * LATITUDE;
+            let is_over = instructions as f64 > path.limit as f64 * TOLERANCE;
             over += usize::from(is_over);
-            let verdict = if is_over { "  TOO MANY" } else { "" };
+            let verdict = if is_over { "  OVER THE LIMIT" } else { "" };
             println!("{:<9} {:>12} {:>7}  {}{verdict}", path.name, instructions, path.limit, path.what);
         }
         if over > 0 { Err(format!("{over} path(s) over the limit").into()) } else { Ok(()) }
     }
 
-    /// All instructions that this program takes for so many operations of a path.
+    /// Returns the instructions of a process that does so many operations of a path.
     fn count(path: &str, operations: u64) -> Result<u64> {
         let output = process::Command::new("valgrind")
             .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -92,11 +94,11 @@ mod linux {
     }
 
     pub(super) fn run(name: &str, operations: u64) -> Result {
-        let path = PATHS.iter().find(|path| path.name == name).ok_or("no such path")?;
+        let path = PATHS.iter().find(|path| path.name == name).ok_or("unknown path")?;
         (path.run)(operations)
     }
 
-    /// A stream, and the other end of its connection.
+    /// Returns a stream of the loop, and the blocking socket at the other end of its connection.
     fn pair(lp: &mut Loop) -> Result<(TcpStream, net::TcpStream)> {
         let listener = net::TcpListener::bind("127.0.0.1:0")?;
         let peer = net::TcpStream::connect(listener.local_addr()?)?;
@@ -127,11 +129,11 @@ mod linux {
             Event::Data(_) => (0..16).try_for_each(|_| stream.write(lp, &[b'm'; 64])),
             _ => Ok(()),
         })?;
-        let mut answers = [0; 16 * 64];
+        let mut received = [0; 16 * 64];
         for _ in 0..operations / 16 {
             peer.write_all(b"x")?;
             lp.run_once(&mut ())?;
-            peer.read_exact(&mut answers)?;
+            peer.read_exact(&mut received)?;
         }
         Ok(())
     }
@@ -139,7 +141,7 @@ mod linux {
     fn timer(operations: u64) -> Result {
         let mut lp = Loop::new()?;
         for _ in 0..operations {
-            // Long enough that none is due before the last is started, whatever the machine does.
+            // So long that no timer is due before the last one is started.
             Timer::after(&mut lp, Duration::from_millis(400), |_, _| Ok(()))?;
         }
         Ok(lp.run(&mut ())?)

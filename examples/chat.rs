@@ -1,97 +1,100 @@
-//! Chat: what one says, all the others read.
+//! Chat server: each line that a client sends goes to all the others.
 //!
 //!     cargo run --release --example chat 127.0.0.1:7001
 //!     nc 127.0.0.1 7001
 //!
-//! A line goes to all the others, but for `/nick NAME`, `/who` and `/quit`. Who does not read is dropped.
+//! `/nick NAME` changes a name, `/who` lists the names, `/quit` leaves. A client that does not read is
+//! disconnected once 256 KiB are queued for it, so the others never wait for it.
 
-use std::{collections::BTreeMap, io::Write, time::Duration};
+mod common;
 
-use ringback::net::{Event, TcpListener, TcpStream};
-use ringback::{Loop, Options, Result, Signal, Timer, net, signal};
+use std::{collections::BTreeMap, time::Duration};
+
+use ringback::{Loop, Options, Result, Timer, net, net::Event, net::TcpListener, net::TcpStream};
+
+const LINE_MAX: usize = 2048; // Bytes. A longer line is delivered in pieces.
 
 #[derive(Default)]
 pub(crate) struct Chat {
-    people: BTreeMap<TcpStream, String>,
+    nicks: BTreeMap<TcpStream, String>,
     guests: u32,
 }
 
 impl Chat {
-    fn hear(&mut self, lp: &mut Loop<Chat>, who: TcpStream, line: &[u8]) -> Result {
-        // No control characters: what one types shall not move another's cursor.
+    fn join(&mut self, lp: &mut Loop<Chat>, client: TcpStream) -> Result {
+        client.set_queue_limit(lp, 256 << 10)?;
+        self.guests += 1;
+        let nick = format!("guest{}", self.guests);
+        self.nicks.insert(client, nick.clone());
+        net::broadcast(lp, self.nicks.keys(), format!("* {nick} has joined\n"));
+        client.write(lp, "* commands: /nick NAME, /who, /quit\n")
+    }
+
+    fn leave(&mut self, lp: &mut Loop<Chat>, client: TcpStream) {
+        let nick = self.nicks.remove(&client).unwrap_or_default();
+        net::broadcast(lp, self.nicks.keys(), format!("* {nick} has left\n"));
+    }
+
+    fn receive(&mut self, lp: &mut Loop<Chat>, client: TcpStream, line: &[u8]) -> Result {
+        // Control characters could move the cursor on another client's terminal.
         let line: String = String::from_utf8_lossy(line).chars().filter(|c| !c.is_control()).collect();
-        let nick = &self.people[&who];
-        let is_word = |name: &str| (1..=20).contains(&name.len()) && !name.contains(char::is_whitespace);
-        let is_taken =
-            |name: &str| name.starts_with("guest") || self.people.values().any(|nick| nick == name);
+        let nick = &self.nicks[&client];
         match line.split_once(' ').unwrap_or((&line, "")) {
             ("", "") => {}
-            ("/quit", _) => who.close(lp),
-            ("/who", _) => who.write(lp, format!("* here are {:?}\n", self.people.values()))?,
-            ("/nick", wanted) if is_word(wanted) && !is_taken(wanted) => {
-                net::broadcast(lp, self.people.keys(), format!("* {nick} is now {wanted}\n"));
-                self.people.insert(who, wanted.into());
+            ("/quit", _) => client.close(lp),
+            ("/who", _) => client.write(lp, format!("* here are {:?}\n", self.nicks.values()))?,
+            ("/nick", wanted) if self.is_available(wanted) => {
+                net::broadcast(lp, self.nicks.keys(), format!("* {nick} is now {wanted}\n"));
+                self.nicks.insert(client, wanted.to_owned());
             }
-            ("/nick", _) => who.write(lp, "* a nick is one short word, and nobody else's\n")?,
+            ("/nick", _) => client.write(lp, "* a nick is one short word that is not taken\n")?,
             _ => {
-                let others = self.people.keys().filter(|&&other| other != who);
+                let others = self.nicks.keys().filter(|&&other| other != client);
                 net::broadcast(lp, others, format!("{nick}: {line}\n"));
             }
         }
         Ok(())
     }
+
+    fn is_available(&self, nick: &str) -> bool {
+        let is_word = (1..=20).contains(&nick.len()) && !nick.contains(char::is_whitespace);
+        is_word && !nick.starts_with("guest") && self.nicks.values().all(|other| other != nick)
+    }
 }
 
 pub(crate) fn serve(lp: &mut Loop<Chat>, addr: &str) -> Result<TcpListener> {
     let listener = TcpListener::bind(lp, addr)?;
-    listener.start(lp, |lp, chat: &mut Chat, conn| {
-        let mut pending = Vec::new();
-        conn.start(lp, move |lp, chat, event| {
+    listener.start(lp, |lp, chat: &mut Chat, client| {
+        let mut line = Vec::new();
+        client.start(lp, move |lp, chat, event| {
             match event? {
                 Event::Data(bytes) => {
-                    conn.stop(lp)?; // For a moment: a pasted book drowns nobody.
-                    Timer::after(lp, Duration::from_millis(20), move |lp, _| conn.resume(lp).or(Ok(())))?;
+                    // A client that pastes a book must not flood the others: pause it after each read.
+                    client.stop(lp)?;
+                    Timer::after(lp, Duration::from_millis(20), move |lp, _| {
+                        if client.is_open(lp) { client.resume(lp) } else { Ok(()) }
+                    })?;
                     for &byte in bytes.iter() {
-                        pending.push(byte);
-                        if conn.is_open(lp) && (byte == b'\n' || pending.len() == 2048) {
-                            chat.hear(lp, conn, &pending)?; // One that does not end is cut.
-                            pending.clear();
+                        line.push(byte);
+                        if client.is_open(lp) && (byte == b'\n' || line.len() == LINE_MAX) {
+                            chat.receive(lp, client, &line)?;
+                            line.clear();
                         }
                     }
                 }
-                Event::Closed => {
-                    let nick = chat.people.remove(&conn).unwrap_or_default();
-                    net::broadcast(lp, chat.people.keys(), format!("* {nick} has left\n"));
-                }
-                Event::End => conn.finish(lp)?,
+                Event::End => client.finish(lp)?,
+                Event::Closed => chat.leave(lp, client),
                 _ => {}
             }
             Ok(())
         })?;
-        conn.set_queue_limit(lp, 256 << 10)?; // Nobody waits for one with that much to read: he is dropped.
-        chat.guests += 1;
-        chat.people.insert(conn, format!("guest{}", chat.guests));
-        net::broadcast(lp, chat.people.keys(), format!("* guest{} has joined\n", chat.guests));
-        conn.write(lp, "* for you, there are /nick NAME, /who and /quit\n")
+        chat.join(lp, client)
     })?;
     Ok(listener)
 }
 
 fn main() -> Result {
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7001".into());
-    let mut lp = Options::new().read_buffer(2048).build()?;
-    lp.on_failure(|_, _, failure| {
-        eprintln!("{failure}");
-        Ok(())
-    });
-    let listener = serve(&mut lp, &addr)?;
-    for signum in [signal::INT, signal::TERM] {
-        Signal::on(&mut lp, signum, |lp, _, _| {
-            lp.stop();
-            Ok(())
-        })?;
-    }
-    println!("listening on {}", listener.local_addr(&mut lp)?);
-    std::io::stdout().flush()?;
-    lp.run(&mut Chat::default())
+    let mut lp = Options::new().read_buffer(LINE_MAX).build()?;
+    let listener = serve(&mut lp, &common::addr_or("127.0.0.1:7001"))?;
+    common::run_server(&mut lp, &mut Chat::default(), listener)
 }

@@ -1,13 +1,13 @@
-//! Embedding: another event loop is in charge, and drives this one.
+//! Embedding: another event loop drives this one.
 //!
 //!     cargo run --example embed
 //!
-//! The one in charge is a few lines around poll(2), as in a game or a toolkit. It has a socket of its own
-//! to read from, and treats the whole `Loop` as one more descriptor: two timers and a worker live in there.
-//! It ends when its socket has ended and the loop has nothing left to wait for.
+//! The outer loop is a few lines around poll(2), as in a game or a GUI toolkit. It reads from a socket of its
+//! own, and treats the inner `Loop`, with two timers and a job on a worker, as one more descriptor. It ends
+//! when its socket has reached EOF and the inner loop has nothing left to wait for.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     os::unix::net::UnixStream,
     thread,
     time::Duration,
@@ -19,70 +19,72 @@ use rustix::{
     io::Errno,
 };
 
-/// Waits for either, for this long at most. Says whether the socket is readable.
-fn wait(lp: &Loop<u32>, socket: Option<&UnixStream>, timeout: Option<Duration>) -> Result<bool> {
-    // A timeout too long to be said is as good as none.
+/// Waits until the loop or the socket is ready, or for `timeout`. Returns whether the socket is readable.
+fn wait(lp: &Loop<u32>, socket: Option<&UnixStream>, timeout: Option<Duration>) -> io::Result<bool> {
+    // A timeout that overflows is as good as none.
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     let mut fds = vec![PollFd::new(lp, PollFlags::IN)];
     fds.extend(socket.map(|socket| PollFd::new(socket, PollFlags::IN)));
     match poll(&mut fds, timeout.as_ref()) {
         Ok(_) => Ok(fds.get(1).is_some_and(|fd| !fd.revents().is_empty())),
         Err(Errno::INTR) => Ok(false),
-        Err(error) => Err(std::io::Error::from(error).into()),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn main() -> Result {
-    // Inside: what it does not know is that it is not in charge.
-    let mut lp = Loop::new()?;
-    let tick = Timer::every(&mut lp, Duration::from_millis(200), |_, ticks: &mut u32| {
+/// Starts two timers and a job. Nothing here depends on who drives the loop.
+fn start_inner(lp: &mut Loop<u32>) -> Result {
+    let tick = Timer::every(lp, Duration::from_millis(200), |_, ticks: &mut u32| {
         *ticks += 1;
-        println!("inside: tick {ticks}");
+        println!("inner: tick {ticks}");
         Ok(())
     })?;
-    Timer::after(&mut lp, Duration::from_millis(900), move |lp, _| {
+    Timer::after(lp, Duration::from_millis(900), move |lp, _| {
         tick.close(lp);
-        println!("inside: the timers are done");
+        println!("inner: the timers are done");
         Ok(())
     })?;
-    work::run(
-        &mut lp,
-        || (1..=20_u64).product::<u64>(),
-        |_, _, product| {
-            println!("inside: a worker says that 20! = {}", product?);
-            Ok(())
-        },
-    )?;
+    let multiply = || (1..=20_u64).product::<u64>();
+    work::run(lp, multiply, |_, _, product| {
+        println!("inner: a worker found 20! = {}", product?);
+        Ok(())
+    })?;
+    Ok(())
+}
 
-    // Outside: somebody writes into a socket now and then, and the loop in charge reads it.
+fn main() -> Result {
+    let mut lp = Loop::new()?;
+    start_inner(&mut lp)?;
+
     let (reader, mut writer) = UnixStream::pair()?;
     let writing = thread::spawn(move || {
         for word in ["one", "two", "three"] {
             thread::sleep(Duration::from_millis(150));
             writer.write_all(word.as_bytes())?;
         }
-        Ok::<_, std::io::Error>(())
+        Ok::<_, io::Error>(())
     });
 
-    let (mut socket, mut ticks, mut alive) = (Some(reader), 0, true);
-    while alive || socket.is_some() {
-        // Asked just before waiting, because asking tells the system what was changed since.
-        let timeout = if alive { lp.poll_timeout() } else { None };
+    let mut socket = Some(reader);
+    let (mut ticks, mut is_alive) = (0, true);
+    while is_alive || socket.is_some() {
+        // `poll_timeout` also passes pending registrations to the kernel, so call it right before the wait.
+        let timeout = if is_alive { lp.poll_timeout() } else { None };
         if wait(&lp, socket.as_ref(), timeout)? {
             let mut word = [0; 64];
             match socket.as_mut().map_or(Ok(0), |socket| socket.read(&mut word)) {
                 Ok(0) => {
-                    println!("outside: the socket has ended");
+                    println!("outer: end of the socket");
                     socket = None;
                 }
-                Ok(count) => println!("outside: the socket says {}", String::from_utf8_lossy(&word[..count])),
+                Ok(count) => println!("outer: read {:?}", String::from_utf8_lossy(&word[..count])),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        alive = lp.poll_once(&mut ticks)?;
+        is_alive = lp.poll_once(&mut ticks)?;
     }
     writing.join().expect("the writer does not panic")?;
-    println!("both are done, after {ticks} ticks");
+    println!("both loops are done, after {ticks} ticks");
     Ok(())
 }

@@ -1,90 +1,93 @@
-//! A graceful end: a server that is told to stop finishes what it owes first.
+//! Graceful shutdown: a server that sends the replies it owes before it exits.
 //!
 //!     cargo run --release --example graceful 127.0.0.1:7002 2000
 //!     nc 127.0.0.1 7002
 //!
-//! Lines come back 200 ms later. On Ctrl-C it takes no more of them, answers those it has, and ends when
-//! everybody has hung up: after 2000 ms at the latest, or at the next Ctrl-C.
+//! What you type comes back after 200 ms. At the first Ctrl-C the server accepts no more connections and no
+//! more input, sends the replies that are due, and waits until its clients have closed their connections. It
+//! exits after 2000 ms at the latest, or at the second Ctrl-C.
 
-use std::{collections::BTreeMap, io::Write, time::Duration};
+mod common;
 
-use ringback::{Loop, Result, Signal, Timer, net, net::Event, net::TcpStream, signal};
+use std::{collections::BTreeMap, time::Duration};
+
+use ringback::{Error, Loop, Result, Timer, net::Event, net::TcpListener, net::TcpStream};
+
+/// With this many replies due, a client is not read.
+const REPLIES_MAX: usize = 16;
+
+#[derive(Default)]
+struct Client {
+    replies_due: usize,
+    /// The client has shut down its side: it will send nothing more.
+    has_ended: bool,
+}
 
 #[derive(Default)]
 struct Server {
-    /// How many answers each client is owed, and whether it has ended its side.
-    clients: BTreeMap<TcpStream, (usize, bool)>,
-    ending: bool,
+    clients: BTreeMap<TcpStream, Client>,
+    is_stopping: bool,
 }
 
 impl Server {
-    /// Answers after a while.
-    fn owe(&mut self, lp: &mut Loop<Server>, conn: TcpStream, answer: Vec<u8>) -> Result {
-        let Some((owed, _)) = self.clients.get_mut(&conn) else { return Ok(()) };
-        *owed += 1;
-        if *owed == 16 {
-            conn.stop(lp)?; // Who asks and asks is read no further.
-        }
-        Timer::after(lp, Duration::from_millis(200), move |lp, server: &mut Server| {
-            // It may have hung up meanwhile.
-            let Some((owed, _)) = server.clients.get_mut(&conn) else { return Ok(()) };
-            *owed -= 1;
-            conn.write(lp, answer)?;
-            conn.resume(lp)?;
-            server.settle(lp, conn)
-        })
-        .map(drop)
-    }
-
-    /// Ends a connection in good order, once nothing is owed and nothing more will be asked.
-    fn settle(&self, lp: &mut Loop<Server>, conn: TcpStream) -> Result {
-        match self.clients.get(&conn) {
-            Some(&(0, ended)) if (ended || self.ending) && conn.is_open(lp) => conn.finish(lp),
-            _ => Ok(()),
-        }
-    }
-
-    fn hear(&mut self, lp: &mut Loop<Server>, conn: TcpStream, event: Event<'_>) -> Result {
+    fn handle(&mut self, lp: &mut Loop<Server>, conn: TcpStream, event: Event<'_>) -> Result {
+        let Some(client) = self.clients.get_mut(&conn) else { return Ok(()) };
         match event {
-            Event::Data(bytes) if !self.ending => return self.owe(lp, conn, bytes.to_vec()),
-            Event::End => drop(self.clients.get_mut(&conn).map(|(_, ended)| *ended = true)),
+            Event::Data(bytes) if !self.is_stopping => {
+                client.replies_due += 1;
+                if client.replies_due == REPLIES_MAX {
+                    conn.stop(lp)?;
+                }
+                return reply_later(lp, conn, bytes.to_vec());
+            }
+            Event::End => client.has_ended = true,
             Event::Closed => drop(self.clients.remove(&conn)),
             _ => {}
         }
-        self.settle(lp, conn)
+        self.finish_if_done(lp, conn)
+    }
+
+    /// Closes the connection, after its last byte was sent, if no reply is due and none will be.
+    fn finish_if_done(&self, lp: &mut Loop<Server>, conn: TcpStream) -> Result {
+        let Some(client) = self.clients.get(&conn) else { return Ok(()) };
+        let is_done = client.replies_due == 0 && (client.has_ended || self.is_stopping);
+        if is_done && conn.is_open(lp) { conn.finish(lp) } else { Ok(()) }
     }
 }
 
-fn main() -> Result {
-    let mut arguments = std::env::args().skip(1);
-    let addr = arguments.next().unwrap_or_else(|| "127.0.0.1:7002".into());
-    let patience = arguments.next().map_or(Ok(2000), |millis| millis.parse()).map(Duration::from_millis)?;
-    let mut lp = Loop::new()?;
-    lp.on_failure(|_, _, failure| {
-        eprintln!("{failure}");
-        Ok(())
-    });
-    let listener = net::TcpListener::bind(&mut lp, addr)?;
-    listener.start(&mut lp, |lp, server: &mut Server, conn| {
-        server.clients.insert(conn, (0, false));
-        conn.start(lp, move |lp, server, event| server.hear(lp, conn, event?))
+fn reply_later(lp: &mut Loop<Server>, conn: TcpStream, reply: Vec<u8>) -> Result {
+    Timer::after(lp, Duration::from_millis(200), move |lp, server: &mut Server| {
+        // The connection may be closed by now.
+        let Some(client) = server.clients.get_mut(&conn) else { return Ok(()) };
+        client.replies_due -= 1;
+        conn.write(lp, reply)?;
+        conn.resume(lp)?;
+        server.finish_if_done(lp, conn)
     })?;
-    for signum in [signal::INT, signal::TERM] {
-        let watcher = Signal::on(&mut lp, signum, |lp, _, _| {
-            lp.stop();
-            Ok(())
-        })?;
-        watcher.unref(&mut lp)?; // To wait for a signal is no reason to go on.
-    }
-    println!("listening on {}", listener.local_addr(&mut lp)?);
-    std::io::stdout().flush()?;
+    Ok(())
+}
+
+fn main() -> Result {
+    let grace: u64 = match std::env::args().nth(2) {
+        Some(millis) => millis.parse().map_err(|_| Error::other(format!("{millis}: not a number of ms")))?,
+        None => 2000,
+    };
+    let mut lp = Loop::new()?;
+    let listener = TcpListener::bind(&mut lp, common::addr_or("127.0.0.1:7002"))?;
+    listener.start(&mut lp, |lp, server: &mut Server, conn| {
+        server.clients.insert(conn, Client::default());
+        conn.start(lp, move |lp, server, event| server.handle(lp, conn, event?))
+    })?;
     let mut server = Server::default();
-    lp.run(&mut server)?;
+    common::run_server(&mut lp, &mut server, listener)?;
+
     listener.close(&mut lp);
-    server.ending = true;
-    server.clients.keys().try_for_each(|&conn| server.settle(&mut lp, conn))?;
-    // The same loop again, for a limited time. The next signal stops it at once.
-    lp.run_for(&mut server, patience)?;
-    println!("ended; {} connections were cut off", server.clients.len());
+    server.is_stopping = true;
+    for &conn in server.clients.keys() {
+        server.finish_if_done(&mut lp, conn)?;
+    }
+    // Run again, for a limited time. The loop returns earlier if nothing is left, or at a second signal.
+    lp.run_for(&mut server, Duration::from_millis(grace))?;
+    println!("stopped; {} connections were cut off", server.clients.len());
     Ok(())
 }

@@ -1,20 +1,20 @@
-//! Timers: once, again and again, put off, called off.
+//! Timers: one-shot, repeating, restarted and cancelled.
 //!
 //!     cargo run --example timers
 //!
-//! For about a second you see what happens when, by the loop's own time: four beats, each of which puts
-//! off a time limit; a timer that never fires; the limit, once the beats have ended. Then no timer is
-//! left, and so the loop ends by itself.
+//! Prints for about 700 ms what happens when, by the loop's clock: four beats, each of which restarts a
+//! timeout; a timer that is cancelled; and the timeout, 250 ms after the last beat. Then no timer is left, so
+//! the loop returns.
 
 use std::time::Duration;
 
 use ringback::{Loop, Result, Timer};
 
-/// The beats so far. Belongs to `main`, which lends it to the loop, which lends it to every callback.
+/// The number of beats so far. `main` owns it and lends it to the loop, which lends it to every callback.
 type Beats = u32;
 
-fn say(lp: &Loop<Beats>, what: &str) {
-    println!("{:>4} ms: {what}", lp.now().as_millis());
+fn print(lp: &Loop<Beats>, text: &str) {
+    println!("{:>4} ms: {text}", lp.now().as_millis());
 }
 
 fn main() -> Result {
@@ -22,15 +22,15 @@ fn main() -> Result {
     let mut lp = Loop::new()?;
 
     Timer::after(&mut lp, millis(50), |lp, _| {
-        say(lp, "once");
+        print(lp, "one-shot");
         Ok(())
     })?;
 
-    // To be started again and again it must not be gone once it fires: `new`, not `after`.
-    let limit = Timer::new(&mut lp)?;
-    limit.start(&mut lp, millis(250), move |lp, beats| {
-        say(lp, &format!("nothing for 250 ms, after {beats} beats: the time limit"));
-        limit.close(lp);
+    // A timer made by `after` is closed once it has fired. One made by `new` stays until it is closed.
+    let timeout = Timer::new(&mut lp)?;
+    timeout.start(&mut lp, millis(250), move |lp, beats| {
+        print(lp, &format!("timeout: no beat for 250 ms, after {beats} beats"));
+        timeout.close(lp);
         Ok(())
     })?;
 
@@ -38,28 +38,28 @@ fn main() -> Result {
     beat.set_period(&mut lp, Some(millis(150)))?;
     beat.start(&mut lp, Duration::ZERO, move |lp, beats| {
         *beats += 1;
-        let left = limit.due_in(lp).unwrap_or_default();
-        say(lp, &format!("beat {beats}, with {left:.0?} to the limit, which is put off"));
-        limit.again(lp)?;
+        let left = timeout.due_in(lp).unwrap_or_default();
+        print(lp, &format!("beat {beats}: restarts the timeout, which was due in {left:.0?}"));
+        timeout.again(lp)?;
         if *beats == 4 {
             beat.close(lp);
         }
         Ok(())
     })?;
 
-    let never = Timer::after(&mut lp, millis(200), |lp, _| {
-        say(lp, "never said");
+    let cancelled = Timer::after(&mut lp, millis(200), |lp, _| {
+        print(lp, "never printed");
         Ok(())
     })?;
     Timer::after(&mut lp, millis(100), move |lp, _| {
-        let left = never.due_in(lp).unwrap_or_default();
-        say(lp, &format!("called off, {left:.0?} before it was due"));
-        never.close(lp);
+        let left = cancelled.due_in(lp).unwrap_or_default();
+        print(lp, &format!("cancelled a timer, {left:.0?} before it was due"));
+        cancelled.close(lp);
         Ok(())
     })?;
 
     let mut beats = 0;
     lp.run(&mut beats)?;
-    say(&lp, "no timer is left");
+    print(&lp, "no timer is left");
     Ok(())
 }

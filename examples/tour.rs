@@ -1,9 +1,9 @@
-//! A tour of what one loop does, one thing after the other.
+//! A tour of the loop: one feature after the other.
 //!
 //!     cargo run --release --example tour
 //!
-//! Each callback prints a line: timers, idle work, a file, a worker, a conversation over TCP, a failure that
-//! is handled. Then nothing is left to wait for, and the loop says what it has done.
+//! Prints a line for each: a timer, an idle hook, a file, a worker, a conversation over TCP, and a failure
+//! that is handled. Then nothing is left to wait for, and the loop reports what it has done.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use ringback::{Idle, Loop, Result, Timer, fs, net, net::Event, work};
 fn main() -> Result {
     let mut lp = Loop::new()?;
     lp.on_failure(|_, _, failure| {
-        println!("failure: {failure}, and the loop goes on");
+        println!("failure: {failure}; the loop continues");
         Ok(())
     });
 
@@ -23,7 +23,8 @@ fn main() -> Result {
     })?;
     beat.set_name(&mut lp, "heartbeat")?;
     print!("why alive?\n{}", lp.why_alive());
-    let mut count = 0; // The program's own: lent to the loop, and so to every callback.
+    // The state belongs to the program. `run` lends it to every callback.
+    let mut count = 0;
     lp.run_for(&mut count, Duration::from_millis(900))?;
     beat.close(&mut lp);
 
@@ -31,19 +32,22 @@ fn main() -> Result {
     idle.start(&mut lp, move |lp, count| {
         *count += 1;
         if *count == 1000 {
-            println!("idle: counted to {count} in small pieces, and nobody had to wait");
+            println!("idle: counted to {count}, one turn at a time");
             idle.close(lp);
-            return remember(lp);
+            use_files(lp)?;
         }
         Ok(())
     })?;
     lp.run(&mut count)?;
-    let done = lp.metrics();
-    println!("metrics: {} turns, {} callbacks, busy for {:?}", done.turns, done.callbacks, done.busy);
+    let metrics = lp.metrics();
+    println!(
+        "metrics: {} turns, {} callbacks, busy for {:.1?}",
+        metrics.turns, metrics.callbacks, metrics.busy
+    );
     Ok(())
 }
 
-fn remember(lp: &mut Loop<u32>) -> Result {
+fn use_files(lp: &mut Loop<u32>) -> Result {
     let path = std::env::temp_dir().join(format!("ringback-tour-{}", std::process::id()));
     fs::write(lp, path.clone(), "written by a loop", move |lp, _, written| {
         written?;
@@ -51,39 +55,42 @@ fn remember(lp: &mut Loop<u32>) -> Result {
             println!("file: {}", String::from_utf8(bytes?)?);
             let remove = || std::fs::remove_file(path);
             work::run(lp, remove, |lp, _, removed| {
+                // The first `?` is for a panic on the worker, the second for `remove_file`.
                 removed??;
-                println!("worker: the file is removed");
-                talk(lp)
-            })
-            .map(drop)
-        })
-        .map(drop)
-    })
-    .map(drop)
+                println!("worker: removed the file");
+                use_sockets(lp)
+            })?;
+            Ok(())
+        })?;
+        Ok(())
+    })?;
+    Ok(())
 }
 
-fn talk(lp: &mut Loop<u32>) -> Result {
+fn use_sockets(lp: &mut Loop<u32>) -> Result {
     let listener = net::TcpListener::bind(lp, "127.0.0.1:0")?;
     listener.start(lp, move |lp, _, server| {
-        listener.close(lp); // One is enough.
+        listener.close(lp); // One connection is enough.
         server.start(lp, move |lp, _, event| {
-            if let Event::Data(question) = event? {
-                println!("server: was asked {:?}", String::from_utf8_lossy(question));
-                question.make_ascii_uppercase();
-                server.write(lp, question)?;
+            if let Event::Data(bytes) = event? {
+                println!("server: received {:?}", String::from_utf8_lossy(bytes));
+                bytes.make_ascii_uppercase();
+                server.write(lp, bytes)?;
                 server.finish(lp)?;
             }
             Ok(())
         })
     })?;
+
     let addr = listener.local_addr(lp)?;
     let client = net::TcpStream::connect(lp, addr, |_, _, connected| connected.map(drop))?;
-    client.write(lp, "is anybody there?")?; // It leaves once the connection is made.
+    client.write(lp, "is this a loop?")?; // Sent once the connection is established.
     client.start(lp, move |lp, _, event| match event? {
-        Event::Data(answer) => {
-            println!("client: was told {:?}", String::from_utf8_lossy(answer));
+        Event::Data(bytes) => {
+            println!("client: received {:?}", String::from_utf8_lossy(bytes));
             client.finish(lp)
         }
+        // An error that a callback returns closes its handle and goes to `on_failure`.
         Event::Closed => Timer::after(lp, Duration::ZERO, |_, _| Err("out of tea".into())).map(drop),
         _ => Ok(()),
     })

@@ -1,9 +1,9 @@
-//! Wake: other threads get the loop's attention, and have closures run on its thread.
+//! Wake and post: other threads notify the loop, and run closures on its thread.
 //!
 //!     cargo run --release --example wake
 //!
-//! Two threads wake the loop ten thousand times each, as fast as they can: many wakes become one call,
-//! and none is lost. Then each posts a closure that carries what the thread has computed.
+//! Two threads wake the loop ten thousand times each, as fast as they can. Wakes that come before the loop
+//! looks are coalesced into one call, and none is lost. Then each thread posts a closure with its report.
 
 use std::{
     sync::{
@@ -19,39 +19,38 @@ const WAKES: u64 = 10_000;
 
 #[derive(Default)]
 struct Tally {
-    /// How often the loop was called.
+    /// Calls of the wake's callback.
     calls: u64,
-    /// How many wakes it had seen by then.
+    /// Wakes sent before the last call.
     seen: u64,
-    reports: Vec<String>,
+    reports: u32,
 }
 
 fn main() -> Result {
     let mut lp = Loop::new()?;
-    let work_done = Arc::new(AtomicU64::new(0));
+    let sent = Arc::new(AtomicU64::new(0));
 
-    let counted = work_done.clone();
+    let counter = sent.clone();
     let wake = Wake::new(&mut lp, move |_, tally: &mut Tally| {
         tally.calls += 1;
-        // A wake says that there is something, not what or how much. That is for the program to say.
-        tally.seen = counted.load(Ordering::Acquire);
+        // A wake carries no data. What there is to do, the program keeps elsewhere.
+        tally.seen = counter.load(Ordering::Acquire);
         Ok(())
     })?;
 
     let mut threads = Vec::new();
     for name in ["first", "second"] {
-        let (waker, remote, work_done) = (wake.waker(&lp)?, lp.remote(), work_done.clone());
+        let (waker, remote, sent) = (wake.waker(&lp)?, lp.remote(), sent.clone());
         threads.push(thread::spawn(move || {
             for _ in 0..WAKES {
-                work_done.fetch_add(1, Ordering::Release);
+                sent.fetch_add(1, Ordering::Release);
                 waker.wake()?;
             }
-            let report = format!("{name} thread: {WAKES} wakes");
             remote.post(move |lp, tally| {
-                tally.reports.push(report);
-                println!("{}", tally.reports[tally.reports.len() - 1]);
-                if tally.reports.len() == 2 {
-                    // It would hold the loop for ever: it cannot know that nobody will wake it again.
+                println!("{name} thread: {WAKES} wakes");
+                tally.reports += 1;
+                if tally.reports == 2 {
+                    // An open wake keeps the loop alive, because another thread may still use it.
                     wake.close(lp);
                 }
                 Ok(())

@@ -1,27 +1,31 @@
-//! Work: what would hold up the loop, done by its worker threads.
+//! Work: jobs that would block the loop run on its worker threads.
 //!
 //!     cargo run --release --example work
 //!
-//! Two jobs count primes at the same time and report how far they are; one panics, which harms nobody;
-//! one is called off before it has begun. The loop ends when every job is accounted for.
+//! Two jobs count primes in parallel and report their progress through a channel. A third panics, which the
+//! loop survives; Rust prints the panic's message on standard error. A fourth is cancelled before it starts.
+//! The loop returns once all four have completed.
+
+use std::ops::Range;
 
 use ringback::{Error, Options, Result, channel, channel::SendError, work};
 
-/// How far a job is: its name, and in percent.
+/// The name of a job, and how much of it is done, in percent.
 type Progress = (&'static str, u32);
 
+/// Counts primes, in four parts.
 fn count_primes(
     job: &'static str,
-    numbers: std::ops::Range<u32>,
+    numbers: Range<u32>,
     progress: &channel::Sender<Progress>,
 ) -> Result<usize, SendError<Progress>> {
     let is_prime = |&number: &u32| (2..).take_while(|n| n * n <= number).all(|n| number % n != 0);
-    let (start, part) = (numbers.start, (numbers.end - numbers.start) / 4);
+    let part = (numbers.end - numbers.start) / 4;
     let mut primes = 0;
     for quarter in 0..4 {
-        let from = start + quarter * part;
-        primes += (from..from + part).filter(is_prime).count();
-        // Waits while the loop has not heard the last report: a worker cannot bury it under them.
+        let start = numbers.start + quarter * part;
+        primes += (start..start + part).filter(is_prime).count();
+        // Blocks while the channel is full, so that a worker never gets far ahead of the loop.
         progress.send((job, (quarter + 1) * 25))?;
     }
     Ok(primes)
@@ -29,11 +33,6 @@ fn count_primes(
 
 fn main() -> Result {
     let mut lp = Options::new().workers(2).build()?;
-    lp.on_failure(|_, _, failure| {
-        println!("failure: {}", failure.error);
-        Ok(())
-    });
-
     let (_, progress) = channel::bounded(&mut lp, 1, |_, _, (job, percent): Progress| {
         println!("{job}: {percent} %");
         Ok(())
@@ -41,47 +40,44 @@ fn main() -> Result {
 
     for (job, numbers) in [("first", 2..100_002), ("second", 100_002..200_002)] {
         let progress = progress.clone();
-        work::run(
-            &mut lp,
-            move || count_primes(job, numbers, &progress),
-            move |_, answers: &mut Vec<usize>, primes| {
-                // Two things may go wrong: the job itself (it panicked), and what it was doing.
-                let primes = primes??;
-                println!("{job}: {primes} primes");
-                answers.push(primes);
-                Ok(())
-            },
-        )?;
+        let count = move || count_primes(job, numbers, &progress);
+        work::run(&mut lp, count, move |_, total: &mut usize, primes| {
+            // The first `?` is for a job that panicked, the second for what it returned.
+            let primes = primes??;
+            println!("{job}: {primes} primes");
+            *total += primes;
+            Ok(())
+        })?;
     }
-    // The loop's end of the channel closes when the last sender is gone; this one is not needed any more.
+    // The channel keeps the loop alive until its last sender is dropped. The jobs have their own.
     drop(progress);
 
-    work::run(
-        &mut lp,
-        || -> u32 { panic!("this job panics on purpose") },
-        |_, _, answer| match answer {
-            Err(Error::Panicked { message, .. }) => {
-                println!("third: panicked: {message}");
-                Ok(())
-            }
-            other => other.map(drop),
-        },
-    )?;
+    let panic = || -> u32 { panic!("this job panics on purpose") };
+    work::run(&mut lp, panic, |_, _, result| match result {
+        Err(Error::Panicked { message, .. }) => {
+            println!("third: panicked: {message}");
+            Ok(())
+        }
+        result => result.map(drop),
+    })?;
 
     let fourth = work::run(
         &mut lp,
-        || println!("fourth: never said"),
-        |_, _, answer| {
-            // Cancelled, it is answered all the same: every request is, once.
-            println!("fourth: {}", answer.map_or_else(|error| error.to_string(), |()| "done".into()));
+        || println!("fourth: never printed"),
+        |_, _, result| {
+            // A cancelled job completes, too: with an error. Every request completes exactly once.
+            match result {
+                Ok(()) => println!("fourth: done"),
+                Err(error) => println!("fourth: {error}"),
+            }
             Ok(())
         },
     )?;
-    // Both workers are busy, and cannot be done before the loop has heard from them.
+    // Both workers are still busy: they cannot send all their progress before the loop runs.
     fourth.cancel(&mut lp)?;
 
-    let mut answers = Vec::new();
-    lp.run(&mut answers)?;
-    println!("all jobs are accounted for: {} primes", answers.iter().sum::<usize>());
+    let mut total = 0;
+    lp.run(&mut total)?;
+    println!("all jobs have completed: {total} primes");
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! Builds `c/counting.c`, the library that counts allocations, and tells the programs where it is: by the
-//! variable `RINGBACK_COUNTING_LIBRARY`, which is empty where there is no GNU C library to count the
-//! allocations of.
+//! Builds `c/counting.c`, the library that counts allocations, and passes its path to the programs in the
+//! variable `RINGBACK_COUNTING_LIBRARY`. The path is empty where there is no glibc, whose allocations it
+//! counts.
 
 use std::{env, path::PathBuf};
 

@@ -9,10 +9,10 @@ use ringback::{
 
 use crate::kit::{Client, connect_to};
 
-#[allow(dead_code)]
+#[allow(dead_code, clippy::duplicate_mod)]
 #[path = "../../examples/chat.rs"]
 mod chat;
-#[allow(dead_code)]
+#[allow(dead_code, clippy::duplicate_mod)]
 #[path = "../../examples/http_hello.rs"]
 mod http_hello;
 

@@ -1,10 +1,10 @@
-/* A library for LD_PRELOAD that counts what a program asks of the allocator of the GNU C library: how often
- * it allocates (a realloc to some size is an allocation too), how often it frees (a null pointer is no
- * block), and how many bytes it asks for, alignment and the allocator's own not among them.
+/* A library for LD_PRELOAD that counts a program's calls of glibc's allocator: its allocations (a realloc to
+ * a size above zero is one, too), its frees (except those of null pointers), and the bytes that it asks for,
+ * without alignment and the allocator's overhead.
  *
- * The file that RINGBACK_COUNTING names is made if it is not there, and holds the three counters, in this
- * order, each 64 bits and little-endian. Others may read it, or set it to zero, at any time. Processes that
- * have the same file add to the same counters. Without the variable nothing is counted. */
+ * The file that RINGBACK_COUNTING names is created if it does not exist. It holds the three counters in this
+ * order, each 64 bits and little-endian. Other processes may read it, or set it to zero, at any time. All
+ * processes with the same file add to the same counters. Without the variable nothing is counted. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,7 +21,7 @@
 #error "the counters are little-endian"
 #endif
 
-/* The functions themselves, by names that nobody replaces: no need to look them up, which could allocate. */
+/* The functions themselves, by names that no library replaces. To look them up could allocate. */
 extern void* __libc_malloc(size_t size);
 extern void* __libc_calloc(size_t count, size_t size);
 extern void* __libc_realloc(void* block, size_t size);
@@ -34,7 +34,7 @@ struct counters {
   _Atomic uint64_t bytes;
 };
 
-/* Set before `main`, thus before there are threads. */
+/* Set before `main`, so before there are threads. */
 static struct counters* counters;
 
 __attribute__((constructor)) static void begin_counting(void) {
@@ -82,7 +82,7 @@ void* calloc(size_t count, size_t size) {
 }
 
 void* realloc(void* block, size_t size) {
-  /* To no size at all, it frees. */
+  /* To size zero, realloc frees. */
   if (block != NULL && size == 0)
     count_free();
   else
@@ -103,7 +103,7 @@ int posix_memalign(void** place, size_t alignment, size_t size) {
   int is_power_of_two = alignment != 0 && (alignment & (alignment - 1)) == 0;
   if (!is_power_of_two || alignment % sizeof(void*) != 0)
     return EINVAL;
-  /* It reports by its value, not by errno. */
+  /* posix_memalign returns its error, and must not set errno. */
   int errno_before = errno;
   void* block = memalign(alignment, size);
   errno = errno_before;

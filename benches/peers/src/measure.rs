@@ -1,8 +1,8 @@
-//! What a process can say of itself and of another.
+//! What a process can measure of itself and of another.
 
 use std::time::{Duration, Instant};
 
-/// Time and processor time since it was made.
+/// Wall-clock time and CPU time since it was started.
 pub struct Meter {
     wall: Instant,
     cpu: Duration,
@@ -28,7 +28,7 @@ impl Meter {
         self.wall.elapsed()
     }
 
-    /// Says `ops`, `wall_ns` and `cpu_ns`.
+    /// Prints `ops`, `wall_ns` and `cpu_ns`.
     pub fn report(&self, ops: u64) {
         let (cpu, wall) = (self.cpu_ns(), self.wall_ns());
         result("ops", ops);
@@ -37,36 +37,36 @@ impl Meter {
     }
 }
 
-/// Says `result KEY VALUE`.
+/// Prints `result KEY VALUE`.
 pub fn result(key: &str, value: impl std::fmt::Display) {
     crate::announce(&format!("result {key} {value}"));
 }
 
-/// The processor time of another process, to the nanosecond (its `/proc` file knows hundredths of a second).
+/// Returns the CPU time of another process in nanoseconds. Its `/proc` file has hundredths of a second only.
 pub fn cpu_of_process(pid: u32) -> Option<Duration> {
     let mut clock = 0;
-    // SAFETY: the pointer is to a place for the answer.
+    // SAFETY: the pointer is to a valid value.
     (unsafe { libc::clock_getcpuclockid(pid as libc::pid_t, &mut clock) } == 0).then_some(())?;
     cpu_of(clock)
 }
 
 fn cpu_of(clock: libc::clockid_t) -> Option<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a place for the answer.
+    // SAFETY: the pointer is to a valid value.
     let failed = unsafe { libc::clock_gettime(clock, &mut time) } != 0;
     (!failed).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
-/// Bytes that are in use on the heap, the allocator's own for each block among them: of the C library's allocator,
-/// which every peer uses.
+/// Returns the bytes in use on the heap, with the allocator's overhead for each block. All peers use the C
+/// library's allocator.
 pub fn heap_bytes() -> u64 {
-    // SAFETY: it only reads.
+    // SAFETY: it has no preconditions.
     let heap = unsafe { libc::mallinfo2() };
     (heap.uordblks + heap.hblkhd) as u64
 }
 
 pub fn pin_to(core: usize) {
-    // SAFETY: an empty set is all zeros, and the pointer is to a set of the size that is told.
+    // SAFETY: a set of zeros is valid, and the pointer is to a set of the size passed.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         libc::CPU_SET(core, &mut set);
@@ -77,9 +77,9 @@ pub fn pin_to(core: usize) {
     }
 }
 
-/// As many descriptors as this process may have.
+/// Raises the limit of open descriptors as far as this process may.
 pub fn raise_descriptor_limit() {
-    // SAFETY: the pointers are to a limit.
+    // SAFETY: the pointers are to a valid limit.
     unsafe {
         let mut limit: libc::rlimit = std::mem::zeroed();
         if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {

@@ -1,4 +1,4 @@
-//! `epoll`, with a place for its events: of the program by hand, and of the client.
+//! epoll with a buffer for its events, for the raw peer and the client.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -8,7 +8,7 @@ use rustix::{
     io::{Errno, Result},
 };
 
-/// What one wait takes from the kernel, at most.
+/// The most events that one wait takes from the kernel.
 const EVENTS_PER_WAIT: usize = 1024;
 
 pub struct Poller {
@@ -30,12 +30,12 @@ impl Poller {
         epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(key as u64), interest)
     }
 
-    /// Waits for events; those are [`key`](Self::key)s `0..` of the answer.
+    /// Waits for events. Returns their number; [`key`](Self::key) takes an index below it.
     pub fn wait(&mut self) -> Result<usize> {
         self.wait_for(None)
     }
 
-    /// The same, for so long at most: then there are none.
+    /// Waits for events, with a timeout. Returns 0 when it expires.
     pub fn wait_for(&mut self, timeout: Option<&Timespec>) -> Result<usize> {
         loop {
             self.events.clear();

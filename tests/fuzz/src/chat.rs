@@ -12,7 +12,7 @@ use ringback::{
 
 use crate::network::{Ending, Received, Script};
 
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code, unreachable_pub, clippy::duplicate_mod)]
 #[path = "../../../examples/chat.rs"]
 mod chat_server;
 
@@ -88,7 +88,7 @@ fn talk(text: &[u8]) -> Talk {
             "/nick" => {
                 let fits = !rest.is_empty() && rest.len() <= 20 && rest.split_whitespace().eq([rest]);
                 if !fits || rest.starts_with("guest") || rest == nick {
-                    talk.replies.push("* a nick is one short word, and nobody else's".to_owned());
+                    talk.replies.push("* a nick is one short word that is not taken".to_owned());
                     continue;
                 }
                 let line = format!("* {nick} is now {rest}");
@@ -136,7 +136,7 @@ fn check_others(received: &[String], talk: &Talk, script: &Script) {
 /// Checks the lines that the third member has received in reply.
 fn check_replies(received: &[String], talk: &Talk) {
     let [joined, help, replies @ ..] = received else { panic!("only {received:?} was received") };
-    assert!(joined == "* guest3 has joined" && help.starts_with("* for you, "));
+    assert!(joined == "* guest3 has joined" && help.starts_with("* commands: "));
     let replies = replies.iter().filter(|line| *line != "* guest4 has joined");
     assert!(replies.eq(&talk.replies), "replies come in the order of the commands");
 }

@@ -11,7 +11,7 @@ use ringback::Options;
 
 use crate::network::{Ending, Script};
 
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code, unreachable_pub, clippy::duplicate_mod)]
 #[path = "../../../examples/http_hello.rs"]
 mod http_hello;
 

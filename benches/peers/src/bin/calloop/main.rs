@@ -1,5 +1,4 @@
-//! The programs that are measured, written with calloop: what it has itself, timers, pings, channels and
-//! generic sources.
+//! The workloads on calloop, as far as it has sources for them: timers, pings, channels and generic sources.
 
 mod net;
 mod threads;

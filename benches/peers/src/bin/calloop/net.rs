@@ -20,7 +20,7 @@ type Buffer = Rc<RefCell<Vec<u8>>>;
 pub fn echo() -> Result {
     let mut event_loop = EventLoop::<()>::try_new()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    // Again, because the standard library's backlog is 128.
+    // Listen again, because the standard library's backlog is 128.
     rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;
     announce(&format!("listening {}", listener.local_addr()?.port()));
@@ -46,7 +46,8 @@ fn serve(handle: &LoopHandle<'static, ()>, stream: TcpStream, buffer: Buffer) ->
     let inserted = handle.insert_source(source, move |_, stream, ()| {
         let mut stream: &TcpStream = stream;
         let buffer = &mut *buffer.borrow_mut();
-        // The client has one message in flight, so all of it fits. If not, that is the end of the connection.
+        // The client has one message in flight, so it fits into the send buffer. If not, close the
+        // connection.
         Ok(match stream.read(buffer) {
             Ok(0) => PostAction::Remove,
             Ok(count) if stream.write(&buffer[..count]).ok() == Some(count) => PostAction::Continue,

@@ -1,4 +1,4 @@
-//! What crosses threads: `async_pummel` by a ping, `post` by a channel.
+//! What crosses threads: `async_pummel` through a ping, `post` through a channel.
 
 use std::{
     sync::{

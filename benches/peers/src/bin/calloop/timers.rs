@@ -10,8 +10,8 @@ use ringback_peers::{Arguments, Meter, missing, result};
 
 use crate::Result;
 
-/// It looks through all sources for a free place when it gets one more: ten times as many take a hundred
-/// times as long, and a million minutes.
+/// calloop searches all sources for a free slot when it inserts one: ten times as many timers take a hundred
+/// times as long, and a million take minutes.
 const TIMERS_MAX: u64 = 100_000;
 
 pub fn timers(arguments: &Arguments) -> Result {
@@ -38,7 +38,7 @@ pub fn timers(arguments: &Arguments) -> Result {
     while fired < count {
         event_loop.dispatch(None, &mut fired)?;
     }
-    // Each was freed when it had fired.
+    // Each timer was freed when it fired.
     let run = meter.cpu_ns();
     meter.report(fired);
     result("start_cpu_ns", started);
@@ -66,7 +66,7 @@ pub fn start_up(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// An idle callback is called once, and makes the loop not wait by nothing: it is the caller who says so.
+/// calloop calls an idle callback once, and blocks all the same, so the caller must pass a timeout of zero.
 pub fn loop_count(arguments: &Arguments) -> Result {
     let count: u64 = arguments.get("count");
     let mut event_loop = EventLoop::<u64>::try_new()?;

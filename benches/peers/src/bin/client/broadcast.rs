@@ -1,4 +1,4 @@
-//! One stream asks, all of them are told: `broadcast`.
+//! One stream sends a byte, and the server writes a burst to all streams: `broadcast`.
 
 use std::{
     error::Error,
@@ -15,15 +15,15 @@ use crate::{
     sockets::{CONNECTING_MAX, Target, receive, send_whole, wait, wake_from},
 };
 
-/// What each stream gets in a burst.
+/// Messages for each stream in a burst.
 const MESSAGES: usize = 20;
 const BURST_BYTES: usize = MESSAGES * 64;
-/// For the server to accept a batch of connections. It cannot say when it has.
+/// Time for the server to accept a batch of connections. It does not report when it has.
 const ACCEPTING: Duration = Duration::from_millis(50);
 
 struct Stream {
     socket: OwnedFd,
-    /// Bytes of the burst that have come.
+    /// Bytes received of the current burst.
     received: usize,
 }
 
@@ -52,7 +52,7 @@ impl Broadcast {
         Ok(broadcast)
     }
 
-    /// Asks, and receives until every stream has got what it should.
+    /// Requests a burst, and receives until every stream has its part.
     fn burst(&mut self) -> Result<(), Box<dyn Error>> {
         send_whole(&self.streams[0].socket, b"!")?;
         let mut missing = self.streams.len();
@@ -61,7 +61,7 @@ impl Broadcast {
                 let stream = &mut self.streams[self.poller.key(event)];
                 stream.received += receive(&stream.socket, &mut self.buffer)?;
                 if stream.received > BURST_BYTES {
-                    return Err("a stream got more than was sent to it".into());
+                    return Err("a stream received more than its burst".into());
                 }
                 missing -= usize::from(stream.received == BURST_BYTES);
             }
@@ -80,7 +80,7 @@ impl Load for Broadcast {
 
     fn run(&mut self, stint: &mut Stint) -> Result<(), Box<dyn Error>> {
         let mut now = Instant::now();
-        while stint.begins(now) {
+        while stint.may_start(now) {
             let begun = now;
             self.burst()?;
             now = Instant::now();

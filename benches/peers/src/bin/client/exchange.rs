@@ -1,4 +1,4 @@
-//! One request in flight on each connection, and an answer of the same length: `echo` and `pipelined`.
+//! One request in flight on each connection, and a response of the same length: `echo` and `pipelined`.
 
 use std::{error::Error, os::fd::OwnedFd, time::Instant};
 
@@ -16,18 +16,18 @@ const PIPELINED: usize = 16;
 
 struct Connection {
     socket: OwnedFd,
-    /// Bytes of the answer that have come.
+    /// Bytes received of the current response.
     received: usize,
     sent_at: Instant,
 }
 
 pub struct Exchange {
     poller: Poller,
-    /// Those that exchange, and behind them those that are silent.
+    /// The busy connections first, then the idle ones.
     connections: Vec<Connection>,
     busy: usize,
     message: Vec<u8>,
-    /// Whether what comes back is what went.
+    /// Whether the response must equal the request.
     same: bool,
     buffer: Vec<u8>,
 }
@@ -42,7 +42,7 @@ impl Exchange {
         Exchange::new(arguments, 0, vec![b'm'; MESSAGE_BYTES * PIPELINED], false)
     }
 
-    /// Connects, and exchanges one message on each connection: then the server has accepted it.
+    /// Connects, and exchanges one message on each connection, which proves that the server has accepted it.
     fn new(
         arguments: &Arguments,
         idle: usize,
@@ -77,25 +77,25 @@ impl Exchange {
         let connection = &mut self.connections[key];
         connection.sent_at = now;
         if self.same {
-            // So that an answer that came to the wrong connection is seen.
+            // Messages differ, so that a response on the wrong connection is noticed.
             self.message[..8].copy_from_slice(&(key as u64).to_le_bytes());
         }
         send_whole(&connection.socket, &self.message)
     }
 
-    /// Receives on a connection. Whether the answer is whole now.
+    /// Receives on a connection. Returns whether the response is complete.
     fn receive(&mut self, key: usize) -> Result<bool, Box<dyn Error>> {
         let connection = &mut self.connections[key];
         let before = connection.received;
         let count = receive(&connection.socket, &mut self.buffer)?;
         connection.received += count;
         if connection.received > self.message.len() {
-            return Err("an answer is too long".into());
+            return Err("a response is too long".into());
         }
         if self.same {
             self.message[..8].copy_from_slice(&(key as u64).to_le_bytes());
             if self.buffer[..count] != self.message[before..before + count] {
-                return Err("an answer is not what was sent".into());
+                return Err("a response is not what was sent".into());
             }
         }
         let whole = connection.received == self.message.len();
@@ -115,7 +115,7 @@ impl Load for Exchange {
         let mut under_way = 0;
         for key in 0..self.busy {
             let now = Instant::now();
-            if stint.begins(now) {
+            if stint.may_start(now) {
                 self.send(key, now)?;
                 under_way += 1;
             }
@@ -127,11 +127,11 @@ impl Load for Exchange {
                     continue;
                 }
                 if key >= self.busy {
-                    return Err("an answer came where nothing was asked".into());
+                    return Err("a response came without a request".into());
                 }
                 let now = Instant::now();
                 stint.done(now - self.connections[key].sent_at);
-                if stint.begins(now) {
+                if stint.may_start(now) {
                     self.send(key, now)?;
                 } else {
                     under_way -= 1;

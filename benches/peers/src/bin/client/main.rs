@@ -1,6 +1,6 @@
-//! What drives the servers that are measured, the same for all of them: one thread on epoll, which costs less
-//! a message than any server. The workloads are those that the crate's documentation names for `client`. It
-//! ends with status 1 when a server ends, falls silent for ten seconds, or answers wrongly.
+//! The client that drives every server: one thread on epoll, which costs less per message than any server.
+//! The crate's documentation lists its workloads. Exits with status 1 if a server exits, is silent for ten
+//! seconds, or sends a wrong response.
 
 mod broadcast;
 mod exchange;

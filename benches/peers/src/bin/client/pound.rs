@@ -1,4 +1,4 @@
-//! Connections that come and go: `pound`.
+//! Short-lived connections: `pound`.
 
 use std::{error::Error, mem, os::fd::OwnedFd, time::Instant};
 
@@ -19,7 +19,7 @@ const REQUEST: &[u8] = b"QS";
 enum Client {
     Idle,
     Connecting(OwnedFd, Instant),
-    /// Has sent its request, and waits for the server to close.
+    /// The request is sent. The server will close the connection.
     Waiting(OwnedFd, Instant),
 }
 
@@ -37,7 +37,7 @@ impl Pound {
 
     fn begin(&mut self, key: usize, now: Instant) -> Result<(), Box<dyn Error>> {
         let (socket, _) = self.target.connect()?;
-        // Within one machine it is connected when the call returns, although the call does not say so.
+        // On loopback the connection is established when the call returns, although it reports EINPROGRESS.
         self.clients[key] = match send(&socket, REQUEST, SendFlags::NOSIGNAL) {
             Ok(_) => {
                 self.poller.add(&socket, key, EventFlags::IN)?;
@@ -52,7 +52,7 @@ impl Pound {
         Ok(())
     }
 
-    /// Goes on with a client. If it is done, since when it was under way.
+    /// Advances a client. Returns when it was started, once its exchange is complete.
     fn proceed(&mut self, key: usize) -> Result<Option<Instant>, Box<dyn Error>> {
         match mem::replace(&mut self.clients[key], Client::Idle) {
             Client::Idle => {}
@@ -64,9 +64,9 @@ impl Pound {
             }
             Client::Waiting(socket, since) => match recv(&socket, &mut [0; 64], RecvFlags::empty()) {
                 Ok((0, _)) => return Ok(Some(since)),
-                Ok(_) => return Err("the server answered what should have no answer".into()),
+                Ok(_) => return Err("the server sent a response where none is expected".into()),
                 Err(Errno::AGAIN) => self.clients[key] = Client::Waiting(socket, since),
-                Err(error) => return Err(format!("a connection broke: {error}").into()),
+                Err(error) => return Err(format!("a connection failed: {error}").into()),
             },
         }
         Ok(None)
@@ -80,13 +80,13 @@ impl Load for Pound {
 
     fn run(&mut self, stint: &mut Stint) -> Result<(), Box<dyn Error>> {
         let mut under_way = 0;
-        // As many at a time as the backlog surely holds.
+        // Start no more at a time than the backlog holds.
         let mut begun = 0;
         while begun < self.clients.len() || under_way > 0 {
             let batch_end = self.clients.len().min(begun + CONNECTING_MAX);
             for key in begun..batch_end {
                 let now = Instant::now();
-                if stint.begins(now) {
+                if stint.may_start(now) {
                     self.begin(key, now)?;
                     under_way += 1;
                 }
@@ -100,7 +100,7 @@ impl Load for Pound {
                 let Some(since) = self.proceed(key)? else { continue };
                 let now = Instant::now();
                 stint.done(now - since);
-                if stint.begins(now) {
+                if stint.may_start(now) {
                     self.begin(key, now)?;
                 } else {
                     under_way -= 1;

@@ -1,4 +1,4 @@
-//! Connections to the server, and waiting for them.
+//! Connections to the server, and the wait for their events.
 
 use std::{
     error::Error,
@@ -18,13 +18,14 @@ use rustix::{
 
 /// Connections that may wait for the server to accept them. Its backlog is twice as long.
 pub const CONNECTING_MAX: usize = 512;
-/// From one address. An address has 28,000 ports, if nobody has changed that.
+/// Connections per source address. An address has 28,000 ephemeral ports by default.
 const CONNECTIONS_PER_ADDR: u64 = 20_000;
-/// Enough that the ports of the first are free again when its turn comes again: they rest for a minute.
+/// Source addresses. By the time the first is used again, its ports have left TIME_WAIT, which takes a
+/// minute.
 const ADDRS: u64 = 200;
 const SILENCE_MAX: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
-/// The server, and how many connections to it there have been.
+/// The server's address, and the number of connections made to it.
 pub struct Target {
     addr: SocketAddrV4,
     connections: u64,
@@ -35,11 +36,11 @@ impl Target {
         Target { addr: SocketAddrV4::new(Ipv4Addr::LOCALHOST, arguments.get("port")), connections: 0 }
     }
 
-    /// Begins to connect. Whether it is done already is the second of the answer.
+    /// Starts to connect. Returns the socket, and whether it is connected already.
     pub fn connect(&mut self) -> Result<(OwnedFd, bool)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-        // The port is chosen when it connects: it need be free only towards this server.
+        // The port is chosen at connect, so that it must be free only towards this server.
         set_option(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
         let addr = (self.connections / CONNECTIONS_PER_ADDR % ADDRS) as u8 + 1;
         self.connections += 1;
@@ -51,7 +52,7 @@ impl Target {
         }
     }
 
-    /// Connects `count` at a time, and waits for all of them.
+    /// Starts `count` connections at once, and waits until all are established.
     pub fn connect_many(&mut self, count: usize) -> Result<Vec<OwnedFd>> {
         let begun = (0..count).map(|_| self.connect()).collect::<Result<Vec<_>>>()?;
         for (socket, connected) in &begun {
@@ -68,44 +69,44 @@ impl Target {
     }
 }
 
-/// Waits for events of the server. One that is silent is an error.
+/// Waits for events. A server that is silent for ten seconds is an error.
 pub fn wait(poller: &mut Poller) -> std::result::Result<usize, Box<dyn Error>> {
     match poller.wait_for(Some(&SILENCE_MAX))? {
-        0 => Err("the server has said nothing for ten seconds".into()),
+        0 => Err("the server was silent for ten seconds".into()),
         count => Ok(count),
     }
 }
 
-/// Not before so many bytes have come is `socket` ready to be read: one wake for an answer that comes in
-/// pieces, so that the client costs little and a server's writes do not pay for waking it each time.
+/// Makes `socket` readable only once so many bytes have arrived. A response in pieces then wakes the client
+/// once: the client costs little, and the server's writes do not each pay for a wake-up.
 pub fn wake_from(socket: &OwnedFd, bytes: usize) -> Result<()> {
     set_option(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, bytes as libc::c_int)
 }
 
 fn set_option(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> Result<()> {
     let size = size_of_val(&value) as libc::socklen_t;
-    // SAFETY: the pointer is to a value of the size that is told.
+    // SAFETY: the pointer is to a value of the size passed.
     let status =
         unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size) };
     let error = std::io::Error::last_os_error();
     if status == 0 { Ok(()) } else { Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL)) }
 }
 
-/// Sends what always fits: nothing else is under way.
+/// Sends bytes that always fit into the send buffer, because nothing else is in flight.
 pub fn send_whole(socket: &OwnedFd, bytes: &[u8]) -> std::result::Result<(), Box<dyn Error>> {
     match send(socket, bytes, SendFlags::NOSIGNAL) {
         Ok(count) if count == bytes.len() => Ok(()),
-        Ok(_) => Err("a message did not leave in one piece".into()),
+        Ok(_) => Err("a message was sent in part only".into()),
         Err(error) => Err(format!("a message could not be sent: {error}").into()),
     }
 }
 
-/// Receives what is there, if something is. The end of the stream is an error.
+/// Receives what has arrived; returns 0 if nothing has. EOF is an error.
 pub fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> std::result::Result<usize, Box<dyn Error>> {
     match recv(socket, buffer, RecvFlags::empty()) {
         Ok((0, _)) => Err("the server closed a connection".into()),
         Ok((count, _)) => Ok(count),
         Err(Errno::AGAIN) => Ok(0),
-        Err(error) => Err(format!("a connection broke: {error}").into()),
+        Err(error) => Err(format!("a connection failed: {error}").into()),
     }
 }

@@ -1,4 +1,4 @@
-//! The cells of a row as they are shown, on the terminal and in the report.
+//! The cells of a row, as the terminal and the report show them.
 
 use crate::{
     document::Document,
@@ -44,7 +44,7 @@ impl Met {
     }
 }
 
-/// The peers that said anything.
+/// Returns the peers that have a figure or a failure in any row.
 pub fn columns(document: &Document) -> Vec<Peer> {
     let speaks = |peer: &Peer| {
         let column = peer.column();

@@ -1,32 +1,34 @@
 //! System calls and allocations per operation, counted in runs of their own: `strace -c` watches the peer,
-//! and its allocator is one that counts.
+//! and a preloaded library counts its allocations.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, time::Duration};
 
 use crate::{
+    files::Files,
     metric::{Metric, Peer},
-    run::{Attempt, Bench, Failure, Process, Side, broken},
-    suite::{Case, Files, How},
+    run::{Attempt, Bench, Failure, Process, Side, failed},
+    suite::{Case, How},
 };
 
-/// Loaded before the C library; counts into the file that the variable names. Empty where there is none.
+/// The library for LD_PRELOAD. It counts into the file that the variable names. Empty where there is no
+/// glibc.
 const LIBRARY: &str = env!("RINGBACK_COUNTING_LIBRARY");
 const COUNTS_VARIABLE: &str = "RINGBACK_COUNTING";
-/// Beyond these, system calls are not named one by one.
+/// The most system calls that are named one by one.
 const NAMED: usize = 6;
-/// To find out whether strace works.
+/// The time limit of the trial whether strace works.
 const TRIAL: Duration = Duration::from_secs(5);
 
-/// What one run did in all.
+/// The counts of one run.
 #[derive(Clone, Default)]
 struct Totals {
     operations: f64,
-    /// None: it could not be watched.
+    /// `None` if strace could not watch it.
     calls: Option<BTreeMap<String, u64>>,
     allocations: u64,
 }
 
-/// What one operation takes.
+/// The counts per operation.
 #[derive(Clone)]
 pub struct Counts {
     pub system_calls: Option<f64>,
@@ -46,12 +48,12 @@ impl Counts {
 }
 
 pub struct Counter {
-    /// The version of strace; none, and the reason, if it cannot be used.
+    /// The version of strace, or the reason why it cannot be used.
     pub strace: Result<String, String>,
 }
 
 impl Counter {
-    /// Tries whether strace is there and may watch a process that it did not start.
+    /// Tries whether strace is installed, and may attach to a process that it did not start.
     pub fn find() -> Counter {
         Counter { strace: find_strace().map_err(|failure| failure.to_string()) }
     }
@@ -59,8 +61,8 @@ impl Counter {
     pub fn count(&self, bench: &Bench, case: &Case, peer: Peer) -> Attempt<Counts> {
         match &case.how {
             How::Served { client } => {
-                // The longer run less the shorter one: what it takes to end connections is in both.
-                let operations: u64 = case.counting.parse().expect("the suite says how many operations");
+                // Subtract a short run from a long one: what it takes to close the connections is in both.
+                let operations: u64 = case.counting.parse().expect("the suite gives a number of operations");
                 let short = self.count_served(bench, case, peer, client, operations)?;
                 let long = self.count_served(bench, case, peer, client, 3 * operations)?;
                 Ok(per_operation(long.less(short), case.operation.size))
@@ -70,7 +72,7 @@ impl Counter {
                 self.count_alone(bench, case, peer, Some(format!("port={port}")))
             }
             How::Alone { files, .. } => {
-                let path = bench.scratch.prepare(*files).map_err(broken)?;
+                let path = bench.scratch.prepare(*files).map_err(failed)?;
                 let counts = self.count_alone(bench, case, peer, path);
                 if *files == Files::Written {
                     bench.scratch.remove_written();
@@ -96,7 +98,7 @@ impl Counter {
         process.expect("ready")?;
         let watch = self.watch(bench, process.pid())?;
         let before = allocations(&counts);
-        process.go_on()?;
+        process.proceed()?;
         let sample = process.sample()?;
         let operations = sample.results.get("ops").copied().unwrap_or(0.0);
         let calls = watch.map(Watch::end).transpose()?;
@@ -117,14 +119,14 @@ impl Counter {
         count_allocations(&mut command, &counts);
         let mut server = bench.start(&mut command)?;
         let port = server.expect("listening")?;
-        let asked = format!("{client} ops={operations} warm_ms=50 wait=1");
-        let mut command = bench.client_command(case, Side::Peer(peer), &asked, &port, server.pid());
+        let arguments = format!("{client} ops={operations} warm_ms=50 wait=1");
+        let mut command = bench.client_command(case, Side::Peer(peer), &arguments, &port, server.pid());
         let mut client = bench.start(&mut command)?;
-        client.expect("ready").map_err(|failure| bench.whose(failure, &mut server))?;
+        client.expect("ready").map_err(|failure| bench.explain(failure, &mut server))?;
         let watch = self.watch(bench, server.pid())?;
         let before = allocations(&counts);
-        client.go_on()?;
-        let sample = client.sample().map_err(|failure| bench.whose(failure, &mut server))?;
+        client.proceed()?;
+        let sample = client.sample().map_err(|failure| bench.explain(failure, &mut server))?;
         let calls = watch.map(Watch::interrupt).transpose()?;
         let operations = sample.results.get("ops").copied().unwrap_or(0.0);
         Ok(Totals { operations, calls, allocations: allocations(&counts) - before })
@@ -134,7 +136,7 @@ impl Counter {
         if self.strace.is_err() {
             return Ok(None);
         }
-        let table = bench.scratch.file("strace").map_err(broken)?;
+        let table = bench.scratch.file("strace").map_err(failed)?;
         let mut command = Command::new("strace");
         command.args(["-f", "-c", "-o"]).arg(&table).arg("-p").arg(pid.to_string());
         let mut strace = bench.start(&mut command)?;
@@ -144,7 +146,7 @@ impl Counter {
 }
 
 fn find_strace() -> Attempt<String> {
-    let version = Command::new("strace").arg("-V").output().map_err(|_| broken("no strace"))?;
+    let version = Command::new("strace").arg("-V").output().map_err(|_| failed("no strace"))?;
     let version = String::from_utf8_lossy(&version.stdout);
     let version = version.lines().next().unwrap_or_default().replace(" -- version", "");
     let other = Process::start(Command::new("sleep").arg("10"), TRIAL)?;
@@ -154,26 +156,26 @@ fn find_strace() -> Attempt<String> {
     Ok(version)
 }
 
-/// Waits until a strace watches.
+/// Waits until strace has attached.
 fn attach(strace: &mut Process) -> Attempt<()> {
-    let mut last = "it ended at once".to_owned();
-    while let Some(line) = strace.complaint()? {
+    let mut last = "it exited at once".to_owned();
+    while let Some(line) = strace.error_line()? {
         if line.contains("attached") {
             return Ok(());
         }
         last = line;
     }
-    Err(broken(format!("strace may not watch: {last}")))
+    Err(failed(format!("strace may not watch: {last}")))
 }
 
-/// A strace at work.
+/// An strace that is attached.
 struct Watch {
     strace: Process,
     table: PathBuf,
 }
 
 impl Watch {
-    /// The process it watches has ended, and so it does.
+    /// Waits for strace, which exits with the process that it watches.
     fn end(mut self) -> Attempt<BTreeMap<String, u64>> {
         while self.strace.line()?.is_some() {}
         self.calls()
@@ -185,12 +187,12 @@ impl Watch {
     }
 
     fn calls(&self) -> Attempt<BTreeMap<String, u64>> {
-        Ok(parse_table(&fs::read_to_string(&self.table).map_err(broken)?))
+        Ok(parse_table(&fs::read_to_string(&self.table).map_err(failed)?))
     }
 }
 
-/// The calls by name, from what `strace -c` prints. The column of errors is empty where there were none, and
-/// the last line is the sum.
+/// Parses the calls by name from the table of `strace -c`. Its column of errors is empty where there were
+/// none, and its last line is the sum.
 fn parse_table(table: &str) -> BTreeMap<String, u64> {
     let call = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -237,8 +239,8 @@ fn per_operation(totals: Totals, size: f64) -> Counts {
 }
 
 fn counts_file(bench: &Bench) -> Attempt<PathBuf> {
-    let path = bench.scratch.file("counts").map_err(broken)?;
-    fs::write(&path, [0; 24]).map_err(broken)?;
+    let path = bench.scratch.file("counts").map_err(failed)?;
+    fs::write(&path, [0; 24]).map_err(failed)?;
     Ok(path)
 }
 
@@ -248,7 +250,7 @@ fn count_allocations(command: &mut Command, counts: &PathBuf) {
     }
 }
 
-/// The first of three numbers: allocations, frees, bytes.
+/// Reads the first of the three counters: allocations, frees, bytes.
 fn allocations(counts: &PathBuf) -> u64 {
     let bytes = fs::read(counts).unwrap_or_default();
     bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
@@ -271,7 +273,7 @@ strace: Process 4711 detached
 ";
 
     #[test]
-    fn a_table_of_strace_is_read() {
+    fn a_table_of_strace_is_parsed() {
         let calls = parse_table(TABLE);
         assert_eq!(calls.values().sum::<u64>(), 21076);
         assert_eq!(calls["sendto"], 10000);
@@ -281,7 +283,7 @@ strace: Process 4711 detached
     }
 
     #[test]
-    fn what_is_in_both_runs_does_not_count() {
+    fn calls_of_both_runs_cancel_out() {
         let run = |operations: f64, sends: u64, allocations| Totals {
             operations,
             calls: Some([("send".to_owned(), sends), ("close".to_owned(), 50)].into()),
@@ -293,7 +295,7 @@ strace: Process 4711 detached
     }
 
     #[test]
-    fn not_watched_is_not_nothing() {
+    fn calls_that_were_not_watched_are_not_zero() {
         let counts = per_operation(Totals { operations: 10.0, calls: None, allocations: 0 }, 1.0);
         assert_eq!(counts.system_calls, None);
         assert_eq!(counts.named, "");

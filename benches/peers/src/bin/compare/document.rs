@@ -1,5 +1,4 @@
-//! All that a run of the suite gives: what the JSON file holds, and what the table and the report are made
-//! from.
+//! The result of a run of the suite: the JSON file holds it, and the table and the report are made from it.
 
 use std::{fs, path::Path};
 
@@ -17,16 +16,16 @@ pub struct Document {
     pub rows: Vec<Row>,
     pub curves: Vec<Grown>,
     pub latencies: Vec<Latencies>,
-    /// Everything that failed, a line each.
+    /// The failures, one line each.
     pub failures: Vec<String>,
 }
 
-/// How many goals there are and what became of them.
+/// How many goals were met.
 #[derive(Clone, Copy, Default)]
 pub struct Score {
     pub met: usize,
     pub missed: usize,
-    /// A figure that they need is not there.
+    /// Goals without a figure to judge them by.
     pub unknown: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The files that are read and written, in a directory that is removed at the end.
+//! The files that workloads read and write, in a directory that is removed at the end.
 
 use std::{
     fs::{self, File},
@@ -7,19 +7,32 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::suite::Files;
-
 const SMALL_FILES: u32 = 64;
 const SMALL_BYTES: usize = 4096;
 
-/// Made when it is first used.
+/// The files that a case needs. Their path is added to its arguments.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    None,
+    /// A directory of small files.
+    Small,
+    /// A file of that many bytes, in the page cache or only on the disk.
+    Big {
+        bytes: u64,
+        cached: bool,
+    },
+    /// A file to write.
+    Written,
+}
+
+/// The directory, created when it is first used.
 pub struct Scratch {
     directory: PathBuf,
 }
 
 impl Scratch {
-    /// In `$TMPDIR` if that is set, or else in `target`: a place that is on a disk, so that "uncached" has a
-    /// meaning.
+    /// Chooses a directory in `$TMPDIR` if that is set, or else in `target`. It must be on a disk for
+    /// "uncached" to have a meaning.
     pub fn new(target: &Path) -> Scratch {
         let parent = std::env::var_os("TMPDIR").map_or_else(|| target.to_owned(), PathBuf::from);
         Scratch { directory: parent.join(format!("compare-{}", std::process::id())) }
@@ -30,7 +43,7 @@ impl Scratch {
         Ok(self.directory.join(name))
     }
 
-    /// Makes what is asked for, if it is not there; gives the argument that tells a peer of it.
+    /// Creates the files if they do not exist. Returns the argument that passes their path to a peer.
     pub fn prepare(&self, files: Files) -> io::Result<Option<String>> {
         let path = match files {
             Files::None => return Ok(None),
@@ -69,7 +82,7 @@ impl Scratch {
         Ok(path)
     }
 
-    /// What is dropped before it is on the disk need not go there, and does not disturb the next run.
+    /// Removes the file that was written. Then the kernel need not write it out during the next run.
     pub fn remove_written(&self) {
         let _ = fs::remove_file(self.directory.join("written"));
     }
@@ -77,7 +90,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // It may never have been made.
+        // The directory may never have been created.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
@@ -88,13 +101,13 @@ fn fill(path: &Path, bytes: u64) -> io::Result<()> {
     for _ in 0..bytes / block.len() as u64 {
         file.write_all(&block)?;
     }
-    // Only what is on the disk can be dropped from memory.
+    // Only pages that are on the disk can be dropped from the cache.
     file.sync_all()
 }
 
-/// Has the system drop its copy of a file.
+/// Asks the kernel to drop a file from the page cache.
 fn forget(file: &File) -> io::Result<()> {
-    // SAFETY: the descriptor is that of an open file.
+    // SAFETY: the descriptor is open.
     match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
@@ -106,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_made_and_removed() {
+    fn scratch_files_are_created_and_removed() {
         let parent = std::env::temp_dir().join(format!("compare-test-{}", std::process::id()));
         let scratch = Scratch { directory: parent.join("inner") };
         assert_eq!(scratch.prepare(Files::None).unwrap(), None);

@@ -1,6 +1,6 @@
-//! Numbers as people read them.
+//! Numbers for people to read.
 
-/// With commas between the thousands.
+/// Separates the thousands with commas.
 pub fn grouped(number: impl Into<u64>) -> String {
     let digits = number.into().to_string();
     let mut grouped = String::new();
@@ -13,7 +13,7 @@ pub fn grouped(number: impl Into<u64>) -> String {
     grouped
 }
 
-/// Three significant digits or more, never an exponent.
+/// Formats three significant digits or more, and never an exponent.
 pub fn significant(value: f64) -> String {
     match value.abs() {
         size if size >= 1000.0 => grouped(value.round() as u64),
@@ -25,7 +25,7 @@ pub fn significant(value: f64) -> String {
     }
 }
 
-/// The unit in which figures of a row are shown, and what to divide them by: the same for all of the row.
+/// Returns the unit to show a row's figures in, and the divisor. All figures of a row have one unit.
 pub fn shown_in(unit: &str, greatest: f64) -> (String, f64) {
     match unit {
         "ns" if greatest >= 2e6 => ("ms".to_owned(), 1e6),
@@ -37,7 +37,7 @@ pub fn shown_in(unit: &str, greatest: f64) -> (String, f64) {
     }
 }
 
-/// A ratio; more precisely where a limit near one decides.
+/// Formats a ratio; to three decimals where a limit near 1 decides.
 pub fn times(ratio: f64, is_limit: bool) -> String {
     match ratio {
         ratio if is_limit && ratio < 9.995 => format!("{ratio:.3}"),
@@ -48,7 +48,7 @@ pub fn times(ratio: f64, is_limit: bool) -> String {
     }
 }
 
-/// For axes: 1, 10, 100, 1k, 10k, 1M.
+/// Formats a label of an axis: 1, 10, 100, 1k, 10k, 1M.
 pub fn short(value: f64) -> String {
     let (divisor, suffix) = match value {
         value if value >= 1e9 => (1e9, "G"),
@@ -60,7 +60,7 @@ pub fn short(value: f64) -> String {
     format!("{}{suffix}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// A duration that is an estimate.
+/// Formats an estimated duration.
 pub fn about(seconds: f64) -> String {
     match seconds {
         seconds if seconds < 90.0 => format!("{:.0} s", seconds.max(1.0)),
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
+    fn numbers_are_grouped_and_rounded() {
         assert_eq!(grouped(7u32), "7");
         assert_eq!(grouped(1234u32), "1,234");
         assert_eq!(grouped(10_000_000u32), "10,000,000");

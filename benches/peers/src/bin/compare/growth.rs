@@ -11,12 +11,12 @@ use crate::{
     suite::{Case, Curve, Scale},
 };
 
-/// A curve as it was measured.
+/// A measured curve.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Grown {
     pub name: String,
     pub title: String,
-    /// What the axes say.
+    /// The labels of the axes.
     pub across: String,
     pub up: String,
     pub unit: String,
@@ -29,7 +29,7 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Small sizes are soon done and vary the more: they are run more often.
+/// Returns the number of runs. Small sizes are quick and vary more, so they are run more often.
 fn repetitions(scale: Scale, case: &Case) -> usize {
     match case.about_seconds {
         seconds if seconds > 3.0 => 1,
@@ -43,7 +43,7 @@ pub fn expected_seconds(scale: Scale, curve: &Curve) -> f64 {
     curve.points.iter().map(|(_, case)| runs(case)).sum()
 }
 
-/// Also gives what failed, a line each.
+/// Measures a curve. Also returns the failures, one line each.
 pub fn measure(bench: &Bench, curve: &Curve, scale: Scale, progress: &mut Progress) -> (Grown, Vec<String>) {
     let operation = &curve.points[0].1.operation;
     let mut grown = Grown {
@@ -61,7 +61,7 @@ pub fn measure(bench: &Bench, curve: &Curve, scale: Scale, progress: &mut Progre
             match measure_point(bench, curve, case, peer, scale, progress) {
                 Ok(cost) => points.extend(cost.map(|cost| (*size, cost))),
                 Err(Failure::Missing) => {}
-                Err(Failure::Broken(_)) if interrupt::asked() => {}
+                Err(Failure::Failed(_)) if interrupt::requested() => {}
                 Err(failure) => failures.push(format!("{} at {}: {failure}", curve.title, case.size)),
             }
         }
@@ -83,7 +83,7 @@ fn measure_point(
     let mut costs = Vec::new();
     for _ in 0..repetitions(scale, case) {
         progress.run(&format!("{} {} · {}", case.size, curve.across, peer.program()), case.about_seconds);
-        if interrupt::asked() {
+        if interrupt::requested() {
             break;
         }
         let sample = bench.measure(case, Side::Peer(peer))?;

@@ -1,4 +1,4 @@
-//! What was measured on what: the head of the report.
+//! The head of the report: the machine, the versions, and the settings.
 
 use std::{fs, path::Path, process::Command};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     counting::Counter,
     metric::Peer,
-    run::{Attempt, Bench, broken},
+    run::{Attempt, Bench, failed},
     suite::Scale,
 };
 
@@ -16,7 +16,7 @@ pub struct Header {
     pub date: String,
     pub ringback: String,
     pub commit: String,
-    /// The peers, a name and a version each.
+    /// The name and the version of each peer.
     pub peers: Vec<(String, String)>,
     pub kernel: String,
     pub cpu: String,
@@ -31,7 +31,7 @@ pub struct Header {
     pub took_seconds: f64,
 }
 
-/// Fails when a peer cannot be started.
+/// Collects the facts. Fails if a peer cannot be started.
 pub fn header(bench: &Bench, counter: &Counter, scale: Scale, pairs: usize) -> Attempt<Header> {
     let mut peers = Vec::new();
     for peer in Peer::ALL {
@@ -58,10 +58,10 @@ pub fn header(bench: &Bench, counter: &Counter, scale: Scale, pairs: usize) -> A
 }
 
 fn version(bench: &Bench, peer: Peer) -> Attempt<String> {
-    let of_peer = |failure| broken(format!("{} cannot be started: {failure}", peer.program()));
+    let of_peer = |failure| failed(format!("{} cannot be started: {failure}", peer.program()));
     let mut process = bench.start(&mut bench.command(peer.program(), "version"))?;
     let text = process.expect("version").map_err(of_peer)?;
-    // The name is said first, and known.
+    // The line begins with the name.
     let version = text.strip_prefix(peer.program()).unwrap_or(&text).trim();
     Ok(version.to_owned())
 }
@@ -70,7 +70,7 @@ fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
-/// The value of the first line `key : value`.
+/// Returns the value of the first line `key : value`.
 fn field(path: &str, key: &str) -> Option<String> {
     let text = read(path)?;
     let line = text.lines().find(|line| line.starts_with(key))?;
@@ -88,7 +88,7 @@ fn output(command: &mut Command) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Of the repository that this is compiled in, if it is one.
+/// Returns the commit of the repository that contains this program.
 fn commit() -> String {
     let git = |arguments: &[&str]| {
         output(Command::new("git").arg("-C").arg(Path::new(env!("CARGO_MANIFEST_DIR"))).args(arguments))
@@ -99,7 +99,7 @@ fn commit() -> String {
     if is_changed { format!("{commit}, with changes") } else { commit }
 }
 
-/// The settings under `[profile.release]`.
+/// Returns the settings under `[profile.release]`.
 fn profile(manifest: &str) -> String {
     let (_, settings) = manifest.split_once("[profile.release]").unwrap_or(("", ""));
     let settings = settings.lines().skip(1).take_while(|line| !line.starts_with('['));
@@ -107,9 +107,9 @@ fn profile(manifest: &str) -> String {
     format!("release: {}", settings.join(", "))
 }
 
-/// Now, in UTC.
+/// Returns the current time in UTC.
 fn date() -> String {
-    // SAFETY: the pointers are to places for the answers.
+    // SAFETY: both pointers are to valid values.
     let now = unsafe {
         let seconds = libc::time(std::ptr::null_mut());
         let mut now: libc::tm = std::mem::zeroed();

@@ -1,21 +1,21 @@
-//! Ctrl-C and the like: nothing more is started, and what was made is removed.
+//! Ctrl-C and SIGTERM: no further run starts, and the scratch files are removed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-static ASKED: AtomicBool = AtomicBool::new(false);
+static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn note(_: libc::c_int) {
-    ASKED.store(true, Ordering::Relaxed);
+    REQUESTED.store(true, Ordering::Relaxed);
 }
 
-/// From now on an interrupt is only noted. Those that were started get the terminal's too, and end.
+/// Records interrupts from now on instead of exiting. Running peers get the terminal's Ctrl-C, too, and exit.
 pub fn listen() {
     for signal in [libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: what is called does nothing but store to an atomic.
+        // SAFETY: the handler only stores to an atomic.
         unsafe { libc::signal(signal, note as *const () as libc::sighandler_t) };
     }
 }
 
-pub fn asked() -> bool {
-    ASKED.load(Ordering::Relaxed)
+pub fn requested() -> bool {
+    REQUESTED.load(Ordering::Relaxed)
 }

@@ -1,4 +1,4 @@
-//! Measures ringback beside its peers: started by `benches/compare`, which builds everything first.
+//! Compares ringback with its peers. `benches/compare` builds everything and starts this.
 
 mod cells;
 mod counting;
@@ -10,6 +10,7 @@ mod header;
 mod interrupt;
 mod markdown;
 mod metric;
+mod options;
 mod plot;
 mod progress;
 mod report;
@@ -23,7 +24,6 @@ mod table;
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -31,66 +31,10 @@ use clap::Parser;
 
 use crate::{
     document::Document,
+    options::{Options, target},
     session::Stop,
     suite::{CURVES, WORKLOADS},
 };
-
-/// Measures ringback beside libuv, an epoll loop by hand, mio, tokio and calloop.
-///
-/// Exit status: 0 measured (whether or not the goals are met), 1 something failed, 2 a peer could not be
-/// built or started.
-#[derive(Parser)]
-#[command(name = "benches/compare")]
-struct Options {
-    /// The whole suite in about three minutes: fewer pairs, shorter windows, smaller counts
-    #[arg(long)]
-    quick: bool,
-
-    /// Run this workload alone (can be given several times; --list names them)
-    #[arg(long, value_name = "NAME")]
-    only: Vec<String>,
-
-    /// Write the rows, the growth curves and the latencies to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Where the report goes [default: benches/peers/target/report.html]
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
-
-    /// Write the plot of the ratios to this file, as SVG
-    #[arg(long, value_name = "FILE")]
-    plot: Option<PathBuf>,
-
-    /// Write the rows that have a goal to this file, as a table in Markdown
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-
-    /// Rounds in which each peer has its turn [default: 7; 3 with --quick]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pairs: Option<u16>,
-
-    /// Leave out how cost grows with size
-    #[arg(long)]
-    no_growth: bool,
-
-    /// Measure nothing: show what this JSON file of an earlier run holds
-    #[arg(long, value_name = "FILE")]
-    from: Option<PathBuf>,
-
-    /// Name the workloads
-    #[arg(long)]
-    list: bool,
-
-    /// Where the programs of the peers are [default: beside this one]
-    #[arg(long, value_name = "DIRECTORY")]
-    programs: Option<PathBuf>,
-}
-
-/// Where the peers are built, which is no place of anybody's work.
-fn target() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target")
-}
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -107,7 +51,7 @@ fn main() -> ExitCode {
 fn list() {
     let mut out = io::stdout().lock();
     for (name, what) in WORKLOADS.iter().chain(CURVES) {
-        // Who reads no further needs no more.
+        // If the reader is gone, the list does not matter.
         let _ = writeln!(out, "{name:20} {what}");
     }
 }

@@ -1,4 +1,4 @@
-//! The rows that have a goal, as a table in Markdown, for the documentation.
+//! The rows that have a goal, as a Markdown table for `benches/README.md`.
 
 use crate::{
     cells::{Cells, Figure, cells},
@@ -10,7 +10,7 @@ const COLUMNS: [Peer; 4] = [Peer::Ringback, Peer::Libuv, Peer::Raw, Peer::Tokio]
 
 pub fn markdown(document: &Document) -> String {
     let mut text = String::from(
-        "| workload | | what | ringback | libuv | by hand | tokio | ratio | goal | |\n\
+        "| workload | | what | ringback | libuv | raw | tokio | ratio | goal | |\n\
          |---|---|---|--:|--:|--:|--:|--:|--:|---|\n",
     );
     for row in document.rows.iter().filter(|row| row.goal.is_some()) {

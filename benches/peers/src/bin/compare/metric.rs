@@ -1,6 +1,8 @@
-//! What is measured, what is to be reached, and against whom.
+//! Peers, metrics and goals.
 
-use crate::{run::Sample, stats::Spread};
+use std::collections::BTreeMap;
+
+use crate::stats::Spread;
 
 /// A program that is measured. The order is that of the columns.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -16,8 +18,8 @@ pub enum Peer {
 impl Peer {
     pub const ALL: [Peer; 6] =
         [Peer::Ringback, Peer::Libuv, Peer::Raw, Peer::Mio, Peer::Tokio, Peer::Calloop];
-    /// Those that goals are stated against, and ringback itself.
-    pub const CHIEF: [Peer; 3] = [Peer::Ringback, Peer::Libuv, Peer::Raw];
+    /// ringback, and the peers that goals are stated against.
+    pub const MAIN: [Peer; 3] = [Peer::Ringback, Peer::Libuv, Peer::Raw];
 
     pub fn program(self) -> &'static str {
         match self {
@@ -30,13 +32,13 @@ impl Peer {
         }
     }
 
-    /// The name of its column, in the table and in the JSON.
+    /// The name of its column in the table and in the JSON.
     pub fn column(self) -> &'static str {
         if self == Peer::Ringback { "ours" } else { self.program() }
     }
 }
 
-/// What one operation of a workload is: `size` of the operations that a peer counts make one.
+/// One operation of a workload. `size` of the operations that a peer counts are one of these.
 #[derive(Clone, Copy)]
 pub struct Operation {
     pub one: &'static str,
@@ -54,20 +56,20 @@ impl Operation {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Metric {
-    /// Processor time of the measured process, all its threads.
+    /// CPU time of the measured process, all threads.
     Cpu,
-    /// Time on the clock.
+    /// Wall-clock time.
     Time,
     Throughput,
     P50,
     P99,
     P99_9,
-    /// From a run of its own.
+    /// Counted in a run of its own.
     SystemCalls,
-    /// From a run of its own.
+    /// Counted in a run of its own.
     Allocations,
     HeapBytes,
-    /// What the heap holds after the operations, as a part of what it held before them.
+    /// Heap bytes after the operations, divided by heap bytes before them.
     HeapGrowth,
 }
 
@@ -103,12 +105,12 @@ impl Metric {
         self != Metric::Throughput
     }
 
-    /// Whether it is found by a run of its own, and not by the paired ones.
+    /// Returns whether a run of its own counts it, and not the paired runs.
     pub fn is_counted(self) -> bool {
         matches!(self, Metric::SystemCalls | Metric::Allocations)
     }
 
-    /// What a paired run says of it, if it says it.
+    /// Returns the figure of a paired run, if the run has it.
     pub fn of(self, sample: &Sample, operation: &Operation) -> Option<f64> {
         let figure = |key: &str| sample.results.get(key).copied();
         let per_operation = |key: &str| Some(figure(key)? / (figure("ops")? / operation.size));
@@ -127,12 +129,39 @@ impl Metric {
     }
 }
 
+/// The results that one run printed.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    pub results: BTreeMap<String, f64>,
+    /// Each is a quantile and its latency in nanoseconds.
+    pub quantiles: Vec<(f64, f64)>,
+}
+
+impl Sample {
+    pub fn take(&mut self, line: &str) {
+        let mut words = line.split_whitespace();
+        let (Some(kind), Some(key), Some(value)) = (words.next(), words.next(), words.next()) else { return };
+        let Ok(value) = value.parse::<f64>() else { return };
+        match kind {
+            "result" => {
+                self.results.insert(key.to_owned(), value);
+            }
+            "quantile" => {
+                if let Ok(part) = key.parse() {
+                    self.quantiles.push((part, value));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Against {
     Peer(Peer),
-    /// The same program, run without what the case is about (see `Case::without`).
-    Without,
-    /// Nobody: the figure is a ratio already.
+    /// ringback itself, in the case's baseline run.
+    Baseline,
+    /// Nothing: the figure is a ratio already.
     Itself,
 }
 
@@ -140,7 +169,7 @@ pub enum Against {
 pub enum Bound {
     /// At least so many times better.
     AtLeast(f64),
-    /// At most so many times the other's cost.
+    /// At most so many times the cost.
     AtMost(f64),
 }
 
@@ -150,12 +179,12 @@ pub struct Goal {
     pub against: Against,
 }
 
-/// To be `times` times better than a peer.
+/// A goal to be `times` times better than a peer.
 pub const fn better(times: f64, peer: Peer) -> Goal {
     Goal { bound: Bound::AtLeast(times), against: Against::Peer(peer) }
 }
 
-/// To cost at most `times` times what another does.
+/// A goal to cost at most `times` times as much as the other.
 pub const fn at_most(times: f64, against: Against) -> Goal {
     Goal { bound: Bound::AtMost(times), against }
 }
@@ -182,8 +211,8 @@ impl Goal {
     }
 }
 
-/// The ratio that a bound is about: "at least" counts how many times ours is better, "at most" how many times
-/// the other's figure ours is. Without a bound, how many times ours is better.
+/// Returns the ratio that a bound is about. `AtLeast` counts how many times ours is better, `AtMost` how many
+/// times the other's figure ours is. Baseline a bound, returns how many times ours is better.
 pub fn ratio(metric: Metric, bound: Option<Bound>, ours: f64, other: f64) -> Option<f64> {
     let wants_less = matches!(bound, Some(Bound::AtMost(_)));
     let ratio = if wants_less == metric.less_is_better() { ours / other } else { other / ours };
@@ -199,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn at_least_is_about_how_many_times_better() {
+    fn at_least_counts_how_many_times_better() {
         let bound = Some(Bound::AtLeast(1.5));
         assert_eq!(ratio(Metric::Cpu, bound, 2.0, 6.0), Some(3.0));
         assert_eq!(ratio(Metric::Throughput, bound, 6.0, 2.0), Some(3.0));
@@ -207,26 +236,37 @@ mod tests {
     }
 
     #[test]
-    fn at_most_is_about_how_many_times_the_cost() {
+    fn at_most_counts_how_many_times_the_cost() {
         let bound = Some(Bound::AtMost(1.05));
         assert_eq!(ratio(Metric::P50, bound, 21.0, 20.0), Some(1.05));
         assert_eq!(ratio(Metric::Throughput, bound, 20.0, 21.0), Some(1.05));
     }
 
     #[test]
-    fn a_ratio_with_nothing_is_none() {
+    fn a_ratio_to_zero_is_none() {
         assert_eq!(ratio(Metric::Cpu, None, 0.0, 1.0), None);
         assert_eq!(ratio(Metric::Cpu, None, 1.0, 0.0), None);
         assert_eq!(ratio(Metric::Cpu, None, 0.0, 0.0), None);
     }
 
     #[test]
-    fn a_goal_is_met_on_its_edge() {
+    fn a_goal_is_met_at_its_bound() {
         let goal = better(1.5, Peer::Libuv);
         assert!(goal.met(&spread(1.5)) && goal.met(&spread(2.0)) && !goal.met(&spread(1.499)));
         let goal = at_most(1.05, Against::Peer(Peer::Raw));
         assert!(goal.met(&spread(1.05)) && goal.met(&spread(0.9)) && !goal.met(&spread(1.0501)));
         assert_eq!(goal.text(), "≤ 1.05");
+    }
+
+    #[test]
+    fn a_sample_ignores_lines_it_does_not_know() {
+        let mut sample = Sample::default();
+        for line in ["ready", "result ops 12", "result cpu_ns 3.5", "quantile 0.99 120", "other words here"] {
+            sample.take(line);
+        }
+        assert_eq!(sample.results["ops"], 12.0);
+        assert_eq!(sample.results["cpu_ns"], 3.5);
+        assert_eq!(sample.quantiles, [(0.99, 120.0)]);
     }
 
     #[test]

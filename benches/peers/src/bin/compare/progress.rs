@@ -1,5 +1,5 @@
-//! How far it is, on the standard error: one line that is written again and again on a terminal; elsewhere a
-//! line for each part.
+//! The progress, on standard error: one line that is overwritten on a terminal, and elsewhere one line for
+//! each part.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -12,7 +12,7 @@ pub struct Progress {
     parts: usize,
     part: usize,
     what: String,
-    /// How long what was done, and all of it, was thought to take.
+    /// The estimated seconds of what is done, and of everything.
     expected_done: f64,
     expected: f64,
     begun: Instant,
@@ -32,7 +32,7 @@ impl Progress {
         }
     }
 
-    /// The next part begins.
+    /// Starts the next part.
     pub fn part(&mut self, what: String) {
         self.part += 1;
         self.what = what;
@@ -41,7 +41,7 @@ impl Progress {
         }
     }
 
-    /// The next run of it begins, and will take about so long.
+    /// Starts the next run of the part, which takes about so many seconds.
     pub fn run(&mut self, what: &str, seconds: f64) {
         let left = self.left();
         self.expected_done += seconds;
@@ -54,8 +54,8 @@ impl Progress {
         }
     }
 
-    /// Something to be read that stays.
-    pub fn say(&self, line: &str) {
+    /// Prints a line that stays.
+    pub fn print(&self, line: &str) {
         eprintln!("{}{line}", if self.is_terminal { "\r\x1b[K" } else { "" });
     }
 
@@ -65,18 +65,18 @@ impl Progress {
         }
     }
 
-    /// The estimate, corrected by how long everything took so far.
+    /// Returns the estimate of the remaining seconds, scaled by how long everything took so far.
     fn left(&self) -> f64 {
-        // The first runs say little: until then the estimate has some weight.
+        // The first runs are not representative: until there are more, the estimate keeps some weight.
         let weight = 10.0;
         let pace = (self.begun.elapsed().as_secs_f64() + weight) / (self.expected_done + weight);
         (self.expected - self.expected_done).max(0.0) * pace
     }
 }
 
-/// The columns of the terminal.
+/// Returns the number of the terminal's columns.
 fn width() -> usize {
-    // SAFETY: a size of all zeros is valid, and the pointer is to a place for the answer.
+    // SAFETY: a size of all zeros is valid, and the pointer is to it.
     let size = unsafe {
         let mut size: libc::winsize = std::mem::zeroed();
         libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &mut size);

@@ -1,4 +1,4 @@
-//! The report: one page of HTML that needs nothing else.
+//! The report: one self-contained page of HTML.
 
 use crate::{
     cells::{Cells, Figure, Met, cells, columns},
@@ -73,7 +73,7 @@ fn tile(figure: &str, class: &str, words: &str) -> String {
     )
 }
 
-/// The middle one of all ratios with libuv, and that of the costs beside the floor.
+/// The median of all ratios to libuv, and the median of the costs relative to the floor.
 fn headlines(document: &Document) -> Vec<String> {
     let middle = |is_limit: bool, against: &str| {
         let rows = document.rows.iter().filter(|row| row.goal.is_some() && row.goal_is_a_limit == is_limit);
@@ -82,19 +82,15 @@ fn headlines(document: &Document) -> Vec<String> {
         crate::stats::median(&ratios)
     };
     let better = middle(false, "libuv").map(|ratio| {
-        tile(&format!("{} ×", times(ratio, false)), "", "better than libuv, in the middle of all goals")
+        tile(&format!("{} ×", times(ratio, false)), "", "better than libuv, median of all goals")
     });
     let cost = middle(true, "raw").map(|ratio| {
-        tile(
-            &format!("{} ×", times(ratio, false)),
-            "",
-            "the cost of epoll by hand, in the middle of all goals",
-        )
+        tile(&format!("{} ×", times(ratio, false)), "", "the cost of raw epoll, median of all goals")
     });
     better.into_iter().chain(cost).collect()
 }
 
-/// What was not reached comes first: it is what is to be looked at.
+/// The goals that were not met come first: they are what to look at.
 fn missed(document: &Document) -> String {
     let item = |row: &Row| {
         let Cells { ratio, against, goal, met, .. } = cells(row, &[]);
@@ -125,11 +121,10 @@ fn goals(document: &Document) -> String {
         return String::new();
     }
     format!(
-        "<h2>Against the goals</h2>\n<p>Both axes are logarithmic. A ratio is the median of {} pairs of \
-         runs.</p>\n\
-         <div class=\"legend\"><span><i class=\"good\"></i>goal met</span><span><i class=\"bad\"></i>not \
-         met</span>\
-         <span><i class=\"goal\"></i>the goal</span>\
+        "<h2>Against the goals</h2>\n\
+         <p>Both axes are logarithmic. A ratio is the median of {} pairs of runs.</p>\n\
+         <div class=\"legend\"><span><i class=\"good\"></i>goal met</span>\
+         <span><i class=\"bad\"></i>not met</span><span><i class=\"goal\"></i>the goal</span>\
          <span><i class=\"spread\"></i>from the least to the greatest of the pairs</span></div>\n{}",
         document.header.pairs,
         ratios::inline(document),
@@ -142,11 +137,11 @@ fn latencies(document: &Document) -> String {
         return charts;
     }
     format!(
-        "<h2>Latency</h2>\n<p>From the send of a message to the whole answer, as the client sees it. The \
-         server has a \
-         core of its own and is driven as hard as it can be: with many connections the latency is their \
-         number \
-         divided by the throughput.</p>\n<div class=\"charts\">{charts}</div>\n"
+        "<h2>Latency</h2>\n\
+         <p>From the send of a message until the whole response has arrived, as the client sees it. The \
+         server has a core of its own and is driven at full load: with many connections the latency is their number \
+         divided by the throughput.</p>\n\
+         <div class=\"charts\">{charts}</div>\n"
     )
 }
 
@@ -157,11 +152,11 @@ fn growth(document: &Document) -> String {
         return charts;
     }
     format!(
-        "<h2>How cost grows</h2>\n<p>Cost of one operation over size; both axes are logarithmic. A level \
-         line is a cost that does \
-         not grow. “× 1.1 a decade” is a tenth more where the size is ten times as great, as fitted over \
-         all sizes; in \
-         proportion to the size would be × 10.</p>\n<div class=\"charts\">{charts}</div>\n"
+        "<h2>How cost grows</h2>\n\
+         <p>Cost of one operation by size; both axes are logarithmic. A level line is a constant cost. \
+         “× 1.1 a decade” is a tenth more where the size is ten times as great, as fitted to all sizes; a \
+         linear cost would be × 10.</p>\n\
+         <div class=\"charts\">{charts}</div>\n"
     )
 }
 
@@ -180,11 +175,11 @@ fn full_table(document: &Document) -> String {
         before = Some(row);
     }
     format!(
-        "<h2>Everything</h2>\n<p>Medians. Ratio: how many times ours is better; where the goal is a limit \
-         (≤), how many \
-         times the other's cost ours is. A figure that is underlined tells more when pointed at.</p>\n\
-         <div \
-         class=\"wide\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}</tbody>\n</table></div>\n"
+        "<h2>All rows</h2>\n\
+         <p>Medians. Ratio: how many times ours is better; where the goal is a limit (≤), how many times the \
+         other's cost ours is. An underlined figure shows details on hover.</p>\n\
+         <div class=\"wide\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}</tbody>\n\
+         </table></div>\n"
     )
 }
 
@@ -256,7 +251,7 @@ fn machine(document: &Document) -> String {
         ("system calls", header.strace.clone()),
     ];
     let facts = facts.map(|(what, fact)| format!("<dt>{what}</dt><dd>{}</dd>\n", escape(&fact)));
-    format!("<h2>On what</h2>\n<dl>\n{}</dl>\n", facts.concat())
+    format!("<h2>Machine</h2>\n<dl>\n{}</dl>\n", facts.concat())
 }
 
 fn method(document: &Document) -> String {
@@ -265,23 +260,16 @@ fn method(document: &Document) -> String {
     let workloads: String = WORKLOADS.iter().map(item).collect();
     format!(
         "<h2>How it was measured</h2>\n\
-         <p>Every peer is a program of its own that does the same. A server runs on one core, and the same \
-         client \
-         drives all of them from another. In each of {} rounds every peer has one run, in turns and every \
-         other round \
-         in reverse, so that whatever else the machine does meets all alike; each round gives one ratio. \
-         Shown are the \
-         medians, and of the ratios the least and the greatest too. A server is driven for {} s a run after \
-         it has \
-         warmed up. What uses threads may run on all cores.</p>\n\
-         <p>CPU is the processor time of the measured process, all of its threads and the system's work for \
-         it \
-         included. System calls and allocations are counted in runs of their own, by strace and by an \
-         allocator that \
-         counts. Heap is what the C library's allocator says is in use. “raw” is written by hand on epoll \
-         for each \
-         workload, without a library's generality: it shows what the kernel alone \
-         takes.</p>\n<dl>\n{workloads}</dl>\n",
+         <p>Every peer is a program of its own that does the same work. A server runs on one core, and one \
+         client drives all servers from another core. In each of {} rounds every peer has one run. Every \
+         other round is in reverse order, so that whatever else the machine does affects all alike. Each \
+         round gives one ratio. Shown are the medians, and the least and the greatest of the ratios. A \
+         server is driven for {} s a run, after a warm-up. Peers with threads may run on all cores.</p>\n\
+         <p>CPU is the processor time of the measured process: all of its threads, and the kernel's work for \
+         it. System calls and allocations are counted in runs of their own, by strace and by a preloaded \
+         library. Heap is what the C library's allocator reports as in use. “raw” is a program on plain \
+         epoll for each workload, without a library's generality: it shows the cost of the kernel alone.</p>\n\
+         <dl>\n{workloads}</dl>\n",
         header.pairs, header.window_seconds,
     )
 }

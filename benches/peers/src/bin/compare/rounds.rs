@@ -1,17 +1,17 @@
-//! Paired runs: the peers in turns, so that whatever else the machine does meanwhile meets all alike.
+//! Paired runs: the peers take turns, so that whatever else the machine does affects all of them alike.
 
 use std::collections::BTreeMap;
 
 use crate::{
     interrupt,
-    metric::{Against, Bound, Metric, Peer, ratio},
+    metric::{Against, Bound, Metric, Peer, Sample, ratio},
     progress::Progress,
-    run::{Bench, Failure, Sample, Side},
+    run::{Bench, Failure, Side},
     stats::{Spread, median},
     suite::{Case, Scale},
 };
 
-/// All that the rounds of a case gave. A side that failed once is not run again.
+/// The results of all rounds of a case. A side that failed once is not run again.
 #[derive(Default)]
 pub struct Measured {
     samples: BTreeMap<Side, Vec<Sample>>,
@@ -31,7 +31,7 @@ pub fn measure(bench: &Bench, case: &Case, scale: Scale, pairs: usize, progress:
                 continue;
             }
             progress.run(&format!("pair {}/{pairs} · {}", round + 1, name(case, side)), case.about_seconds);
-            if !measured.failures.contains_key(&side) && !interrupt::asked() {
+            if !measured.failures.contains_key(&side) && !interrupt::requested() {
                 measured.take(side, bench.measure(case, side));
             }
         }
@@ -41,15 +41,15 @@ pub fn measure(bench: &Bench, case: &Case, scale: Scale, pairs: usize, progress:
 
 pub fn sides(case: &Case) -> Vec<Side> {
     let mut sides: Vec<Side> = case.peers.iter().copied().map(Side::Peer).collect();
-    if case.without.is_some() {
-        sides.insert(1, Side::Without);
+    if case.baseline.is_some() {
+        sides.insert(1, Side::Baseline);
     }
     sides
 }
 
 fn name(case: &Case, side: Side) -> String {
-    match (side, &case.without) {
-        (Side::Without, Some((_, what))) => format!("{} {what}", side.peer().program()),
+    match (side, &case.baseline) {
+        (Side::Baseline, Some((_, what))) => format!("{} {what}", side.peer().program()),
         _ => side.peer().program().to_owned(),
     }
 }
@@ -64,7 +64,7 @@ impl Measured {
         }
     }
 
-    /// The figures of a side, a round each. None of a side that failed in any round.
+    /// Returns a side's figures, one for each round. Empty if it failed in any round.
     fn figures(&self, case: &Case, metric: Metric, side: Side) -> Vec<f64> {
         if self.failures.contains_key(&side) {
             return Vec::new();
@@ -77,7 +77,7 @@ impl Measured {
         median(&self.figures(case, metric, Side::Peer(peer)))
     }
 
-    /// Ours against another, round by round.
+    /// Returns the spread of the ratios of ours to another, round by round.
     pub fn ratio(
         &self,
         case: &Case,
@@ -88,7 +88,7 @@ impl Measured {
         let ours = self.figures(case, metric, Side::Peer(Peer::Ringback));
         let others = match against {
             Against::Peer(peer) => self.figures(case, metric, Side::Peer(peer)),
-            Against::Without => self.figures(case, metric, Side::Without),
+            Against::Baseline => self.figures(case, metric, Side::Baseline),
             Against::Itself => vec![1.0; ours.len()],
         };
         let pairs = ours.into_iter().zip(others);
@@ -96,13 +96,12 @@ impl Measured {
         Spread::of(&ratios)
     }
 
-    /// Which latency so many of a peer's messages did not exceed: of each part of them, the median of the
-    /// rounds.
+    /// Returns a peer's latency quantiles: for each quantile, the median of the rounds.
     pub fn quantiles(&self, peer: Peer) -> Vec<(f64, f64)> {
         let mut latencies: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
         for sample in self.samples.get(&Side::Peer(peer)).into_iter().flatten() {
             for (part, latency) in &sample.quantiles {
-                // Parts are from 0 to 1, and there the bits are in the order of the numbers.
+                // Quantiles are from 0 to 1, where floats and their bits have the same order.
                 latencies.entry(part.to_bits()).or_default().push(*latency);
             }
         }
@@ -115,7 +114,7 @@ impl Measured {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{run::broken, suite};
+    use crate::{run::failed, suite};
 
     fn sample(cpu: f64) -> Sample {
         let results = [("ops", 10.0), ("cpu_ns", cpu)].map(|(key, value)| (key.to_owned(), value));
@@ -142,9 +141,9 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_once_has_no_figures() {
+    fn a_side_that_failed_once_has_no_figures() {
         let (case, mut measured) = measured();
-        measured.take(Side::Peer(Peer::Libuv), Err(broken("it fell")));
+        measured.take(Side::Peer(Peer::Libuv), Err(failed("it crashed")));
         assert_eq!(measured.median(&case, Metric::Cpu, Peer::Libuv), None);
         assert_eq!(measured.ratio(&case, Metric::Cpu, None, Against::Peer(Peer::Libuv)), None);
     }

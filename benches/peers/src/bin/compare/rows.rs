@@ -1,4 +1,4 @@
-//! From what was measured to the rows of the table.
+//! Turns measurements into the rows of the table.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     suite::Case,
 };
 
-/// One figure of one workload in one size, of everybody; and the goal, if there is one for it.
+/// One metric of one workload in one size: the figure of every peer, and the goal, if it has one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     pub workload: String,
@@ -26,18 +26,18 @@ pub struct Row {
     pub mio: Option<f64>,
     pub tokio: Option<f64>,
     pub calloop: Option<f64>,
-    /// Whom the ratio is with.
+    /// What the ratio is to.
     pub against: Option<String>,
     pub ratio: Option<Spread>,
-    /// "≥ 1.5": to be so many times better; "≤ 1.05": to cost at most so many times what the other does.
+    /// "≥ 1.5": be at least so many times better. "≤ 1.05": cost at most so many times as much.
     pub goal: Option<String>,
     pub goal_value: Option<f64>,
     pub goal_is_a_limit: bool,
-    /// None without a goal, and when it could not be measured.
+    /// `None` without a goal, or if it could not be measured.
     pub met: Option<bool>,
-    /// By column: why there is no figure, or what it is made of.
+    /// By column: why there is no figure, or what it consists of.
     pub notes: BTreeMap<String, String>,
-    /// The columns of those that failed.
+    /// The columns of the peers that failed.
     pub failed: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ impl Row {
     }
 }
 
-/// The latencies of one case, for each peer which of them so many did not exceed.
+/// The latency quantiles of one case, for each peer.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Latencies {
     pub workload: String,
@@ -103,7 +103,7 @@ pub struct Latencies {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct LatencySeries {
     pub peer: String,
-    /// The part of the operations, and nanoseconds.
+    /// Each is a quantile and its latency in nanoseconds.
     pub quantiles: Vec<(f64, f64)>,
 }
 
@@ -138,15 +138,15 @@ fn row(case: &Case, measured: &Measured, metric: Metric, goal: Option<Goal>) -> 
 }
 
 fn name(case: &Case, against: Against) -> String {
-    match (against, &case.without) {
+    match (against, &case.baseline) {
         (Against::Peer(peer), _) => peer.program().to_owned(),
-        (Against::Without, Some((_, what))) => format!("ours {what}"),
-        (Against::Without | Against::Itself, _) => "itself".to_owned(),
+        (Against::Baseline, Some((_, what))) => format!("ours {what}"),
+        (Against::Baseline | Against::Itself, _) => "itself".to_owned(),
     }
 }
 
 fn note(row: &mut Row, peer: Peer, failure: &Failure) {
-    if let Failure::Broken(reason) = failure {
+    if let Failure::Failed(reason) = failure {
         row.notes.insert(peer.column().to_owned(), reason.clone());
         row.failed.push(peer.column().to_owned());
     }
@@ -165,7 +165,7 @@ fn counted_row(case: &Case, counted: &Counted, metric: Metric) -> Row {
             Err(failure) => note(&mut row, peer, failure),
         }
     }
-    // Of hardly any at all, a ratio says nothing.
+    // Near zero a ratio means nothing.
     let pair = row.ours.zip(row.libuv).filter(|&(ours, libuv)| ours.min(libuv) >= 0.01);
     row.ratio =
         pair.and_then(|(ours, libuv)| ratio(metric, None, ours, libuv)).and_then(|it| Spread::of(&[it]));
@@ -187,8 +187,8 @@ pub fn latencies(case: &Case, measured: &Measured) -> Option<Latencies> {
 mod tests {
     use super::*;
     use crate::{
-        metric::{at_most, better},
-        run::{Sample, broken},
+        metric::{Sample, at_most, better},
+        run::failed,
         suite::{Scale, cases},
     };
 
@@ -198,13 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn a_row_has_the_ratio_that_its_goal_is_about() {
+    fn a_row_has_the_ratio_of_its_goal() {
         let mut case = cases(Scale { quick: true }).remove(0);
         let mut measured = Measured::default();
         measured.take(Side::Peer(Peer::Ringback), sample(20.0));
         measured.take(Side::Peer(Peer::Libuv), sample(40.0));
         measured.take(Side::Peer(Peer::Raw), sample(16.0));
-        measured.take(Side::Peer(Peer::Mio), Err(broken("it fell")));
+        measured.take(Side::Peer(Peer::Mio), Err(failed("it crashed")));
         measured.take(Side::Peer(Peer::Tokio), Err(Failure::Missing));
         case.rows = vec![
             (Metric::Cpu, Some(better(2.0, Peer::Libuv))),
@@ -216,6 +216,6 @@ mod tests {
         assert_eq!((rows[1].ratio.unwrap().median, rows[1].met), (1.25, Some(false)));
         assert_eq!((rows[2].ratio, rows[2].met), (None, None));
         assert_eq!(rows[0].failed, ["mio"]);
-        assert_eq!(rows[0].notes["mio"], "it fell");
+        assert_eq!(rows[0].notes["mio"], "it crashed");
     }
 }

@@ -1,7 +1,6 @@
-//! Processes: starts the peers and the client, listens to what they say, sees to it that they end.
+//! Processes: starts the peers and the client, reads their output, and bounds how long they run.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     io::{BufRead, BufReader, Read, Write},
     iter,
@@ -13,136 +12,128 @@ use std::{
 };
 
 use crate::{
-    files::Scratch,
-    metric::Peer,
-    suite::{Case, Files, How},
+    files::{Files, Scratch},
+    metric::{Peer, Sample},
+    suite::{Case, How},
 };
-
-/// What one run said.
-#[derive(Clone, Debug, Default)]
-pub struct Sample {
-    pub results: BTreeMap<String, f64>,
-    /// Which part of the latencies were so many nanoseconds or less.
-    pub quantiles: Vec<(f64, f64)>,
-}
 
 /// Why there is no sample.
 #[derive(Clone, Debug)]
 pub enum Failure {
     /// The peer does not have the workload.
     Missing,
-    Broken(String),
+    Failed(String),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Failure::Missing => formatter.write_str("not in this peer"),
-            Failure::Broken(reason) => formatter.write_str(reason),
+            Failure::Failed(reason) => formatter.write_str(reason),
         }
     }
 }
 
-pub fn broken(reason: impl fmt::Display) -> Failure {
-    Failure::Broken(reason.to_string())
+pub fn failed(reason: impl fmt::Display) -> Failure {
+    Failure::Failed(reason.to_string())
 }
 
 pub type Attempt<T> = Result<T, Failure>;
 
-/// A peer that does not have a workload ends with this.
+/// The exit status of a peer that does not have the workload.
 const STATUS_MISSING: i32 = 3;
 
 pub struct Process {
     name: String,
     child: Child,
-    said: Receiver<String>,
-    complained: Receiver<String>,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
     deadline: Instant,
 }
 
 impl Process {
-    /// To be called on the main thread only: a peer dies with the thread that started it.
+    /// Starts a process. Call it on the main thread only: a peer dies with the thread that started it.
     pub fn start(command: &mut Command, limit: Duration) -> Attempt<Process> {
         let name =
             Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
-            command.spawn().map_err(|error| broken(format!("{name} cannot be started: {error}")))?;
-        let said = lines(child.stdout.take().expect("it is piped"));
-        let complained = lines(child.stderr.take().expect("it is piped"));
-        Ok(Process { name, child, said, complained, deadline: Instant::now() + limit })
+            command.spawn().map_err(|error| failed(format!("{name} cannot be started: {error}")))?;
+        let stdout = lines(child.stdout.take().expect("it is piped"));
+        let stderr = lines(child.stderr.take().expect("it is piped"));
+        Ok(Process { name, child, stdout, stderr, deadline: Instant::now() + limit })
     }
 
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The next line of the standard output; none at its end.
+    /// Returns the next line of its stdout, or `None` at EOF.
     pub fn line(&mut self) -> Attempt<Option<String>> {
-        let line = receive(&self.said, self.deadline);
-        line.map_err(|()| broken(format!("{}: no answer in time", self.name)))
+        let line = receive(&self.stdout, self.deadline);
+        line.map_err(|()| failed(format!("{}: no output within the time limit", self.name)))
     }
 
-    /// The next line of the standard error.
-    pub fn complaint(&mut self) -> Attempt<Option<String>> {
-        let line = receive(&self.complained, self.deadline);
-        line.map_err(|()| broken(format!("{}: no answer in time", self.name)))
+    /// Returns the next line of its stderr.
+    pub fn error_line(&mut self) -> Attempt<Option<String>> {
+        let line = receive(&self.stderr, self.deadline);
+        line.map_err(|()| failed(format!("{}: no output within the time limit", self.name)))
     }
 
-    /// Waits for a line that begins with `word`, gives the rest of it. Other lines are passed over.
+    /// Skips lines until one begins with `word`. Returns the rest of that line.
     pub fn expect(&mut self, word: &str) -> Attempt<String> {
         while let Some(line) = self.line()? {
             if let Some(rest) = line.strip_prefix(word) {
                 return Ok(rest.trim().to_owned());
             }
         }
-        Err(self.ended().err().unwrap_or_else(|| broken(format!("{}: ended without `{word}`", self.name))))
+        Err(self.wait().err().unwrap_or_else(|| failed(format!("{}: exited without `{word}`", self.name))))
     }
 
-    /// Says that it may go on.
-    pub fn go_on(&mut self) -> Attempt<()> {
+    /// Sends a line to its stdin: it may proceed.
+    pub fn proceed(&mut self) -> Attempt<()> {
         let stdin = self.child.stdin.as_mut().expect("it is piped");
-        stdin.write_all(b"\n").map_err(|error| broken(format!("{}: {error}", self.name)))
+        stdin.write_all(b"\n").map_err(|error| failed(format!("{}: {error}", self.name)))
     }
 
-    /// Everything that it says until it ends, which it must do well.
+    /// Collects what it prints until it exits, which must be with success.
     pub fn sample(mut self) -> Attempt<Sample> {
         let mut sample = Sample::default();
         while let Some(line) = self.line()? {
             sample.take(&line);
         }
-        self.ended()?;
+        self.wait()?;
         Ok(sample)
     }
 
-    /// Whether it ended well; waits for that.
-    fn ended(&mut self) -> Attempt<()> {
-        let status = self.child.wait().map_err(broken)?;
+    /// Waits until it has exited, and checks its status.
+    fn wait(&mut self) -> Attempt<()> {
+        let status = self.child.wait().map_err(failed)?;
         match status.code() {
             Some(0) => Ok(()),
             Some(STATUS_MISSING) => Err(Failure::Missing),
-            _ => Err(broken(format!("{}: {}", self.name, self.reason(status)))),
+            _ => Err(failed(format!("{}: {}", self.name, self.reason(status)))),
         }
     }
 
     fn reason(&self, status: ExitStatus) -> String {
-        // It has ended, so its last words are on their way.
+        // It has exited, so the rest of its stderr arrives soon.
         let soon = Instant::now() + Duration::from_secs(1);
-        let complaints = iter::from_fn(|| receive(&self.complained, soon).ok().flatten());
-        complaints.filter(|line| !line.trim().is_empty()).last().unwrap_or_else(|| status.to_string())
+        let lines = iter::from_fn(|| receive(&self.stderr, soon).ok().flatten());
+        lines.filter(|line| !line.trim().is_empty()).last().unwrap_or_else(|| status.to_string())
     }
 
-    /// Ends it, and waits until it has.
+    /// Interrupts it, and waits until it has exited.
     pub fn interrupt(&mut self) -> Attempt<()> {
-        // SAFETY: no pointers. The process is not waited for before, so the number is its own.
+        // SAFETY: no pointers. The process is not reaped before, so the pid is still its own.
         unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGINT) };
-        self.child.wait().map(|_| ()).map_err(broken)
+        self.child.wait().map(|_| ()).map_err(failed)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -168,32 +159,13 @@ fn receive(from: &Receiver<String>, deadline: Instant) -> Result<Option<String>,
     }
 }
 
-impl Sample {
-    pub fn take(&mut self, line: &str) {
-        let mut words = line.split_whitespace();
-        let (Some(kind), Some(key), Some(value)) = (words.next(), words.next(), words.next()) else { return };
-        let Ok(value) = value.parse::<f64>() else { return };
-        match kind {
-            "result" => {
-                self.results.insert(key.to_owned(), value);
-            }
-            "quantile" => {
-                if let Ok(part) = key.parse() {
-                    self.quantiles.push((part, value));
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Where the programs are and what they may use.
+/// The programs, and what they may use.
 pub struct Bench {
     pub programs: PathBuf,
     pub scratch: Scratch,
-    /// The cores of the measured process and of what drives it.
+    /// The cores of the measured process and of its driver.
     pub cores: Cores,
-    /// No run takes longer.
+    /// The time limit of each run.
     pub limit: Duration,
 }
 
@@ -204,15 +176,15 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// The first two that this process may run on; one for both if there is no other.
+    /// Finds the first two cores that this process may run on. If there is one only, both share it.
     pub fn find() -> Cores {
-        // SAFETY: an empty set is all zeros, and the pointer is to a set of the size that is told.
+        // SAFETY: a set of zeros is valid, and the pointer is to a set of the size passed.
         let allowed = unsafe {
             let mut set: libc::cpu_set_t = std::mem::zeroed();
             libc::sched_getaffinity(0, size_of_val(&set), &mut set);
             set
         };
-        // SAFETY: the number is less than what a set has room for.
+        // SAFETY: the number is below the size of a set.
         let is_allowed = |core: &usize| unsafe { libc::CPU_ISSET(*core, &allowed) };
         let mut cores = (0..libc::CPU_SETSIZE as usize).filter(is_allowed);
         let peer = cores.next().unwrap_or(0);
@@ -220,27 +192,27 @@ impl Cores {
     }
 }
 
-/// Which of the runs of a round.
+/// One of the runs of a round.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Side {
     Peer(Peer),
-    /// Ringback, with the client asked for something else: `Case::without`.
-    Without,
+    /// ringback again, with the client's arguments of `Case::baseline`.
+    Baseline,
 }
 
 impl Side {
     pub fn peer(self) -> Peer {
         match self {
             Side::Peer(peer) => peer,
-            Side::Without => Peer::Ringback,
+            Side::Baseline => Peer::Ringback,
         }
     }
 }
 
 impl Bench {
-    pub fn command(&self, program: &str, asked: &str) -> Command {
+    pub fn command(&self, program: &str, arguments: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
-        command.args(asked.split_whitespace());
+        command.args(arguments.split_whitespace());
         command
     }
 
@@ -248,12 +220,12 @@ impl Bench {
         Process::start(command, self.limit)
     }
 
-    /// The measured process of a case, not yet started.
+    /// Returns the command that starts the measured process of a case.
     pub fn peer_command(&self, case: &Case, side: Side) -> Command {
         let peer = side.peer();
-        let mut command = self.command(peer.program(), &case.asked);
+        let mut command = self.command(peer.program(), &case.arguments);
         if peer == Peer::Ringback {
-            command.args(case.asked_of_ours.split_whitespace());
+            command.args(case.ringback_arguments.split_whitespace());
         }
         if !matches!(case.how, How::Alone { pinned: false, .. }) {
             command.arg(format!("core={}", self.cores.peer));
@@ -261,21 +233,21 @@ impl Bench {
         command
     }
 
-    /// The client of a server, not yet started.
+    /// Returns the command that starts the client of a server.
     pub fn client_command(&self, case: &Case, side: Side, client: &str, port: &str, pid: u32) -> Command {
         let mut command = self.command("client", client);
-        if let (Side::Without, Some((instead, _))) = (side, &case.without) {
+        if let (Side::Baseline, Some((instead, _))) = (side, &case.baseline) {
             command.args(instead.split_whitespace());
         }
         command.args([format!("port={port}"), format!("pid={pid}"), format!("core={}", self.cores.driver)]);
         command
     }
 
-    /// The server made by hand that peers are clients of, and its port.
+    /// Starts the raw server that peers are clients of. Returns it and its port.
     pub fn facing(&self, server: &str) -> Attempt<(Process, String)> {
         let mut command = self.command("raw", server);
         let mut server = self.start(command.arg(format!("core={}", self.cores.driver)))?;
-        let port = server.expect("listening").map_err(|failure| broken(format!("the server: {failure}")))?;
+        let port = server.expect("listening").map_err(|failure| failed(format!("the server: {failure}")))?;
         Ok((server, port))
     }
 
@@ -287,14 +259,14 @@ impl Bench {
                 let mut server = self.start(&mut command)?;
                 let port = server.expect("listening")?;
                 let mut client = self.client_command(case, side, client, &port, server.pid());
-                self.start(&mut client)?.sample().map_err(|failure| self.whose(failure, &mut server))
+                self.start(&mut client)?.sample().map_err(|failure| self.explain(failure, &mut server))
             }
             How::Facing { server } => {
                 let (_server, port) = self.facing(server)?;
                 self.start(command.arg(format!("port={port}")))?.sample()
             }
             How::Alone { files, .. } => {
-                command.args(self.scratch.prepare(*files).map_err(broken)?);
+                command.args(self.scratch.prepare(*files).map_err(failed)?);
                 let sample = self.start(&mut command)?.sample();
                 if *files == Files::Written {
                     self.scratch.remove_written();
@@ -305,21 +277,21 @@ impl Bench {
         }
     }
 
-    /// A client fails when its server has ended: then that is the reason.
-    pub fn whose(&self, failure: Failure, server: &mut Process) -> Failure {
+    /// Returns why a client failed: if its server has exited, that is the reason.
+    pub fn explain(&self, failure: Failure, server: &mut Process) -> Failure {
         match server.child.try_wait() {
-            Ok(Some(status)) => broken(format!("{}: {}", server.name, server.reason(status))),
-            _ => broken(failure),
+            Ok(Some(status)) => failed(format!("{}: {}", server.name, server.reason(status))),
+            _ => failed(failure),
         }
     }
 
     fn weigh(&self, command: &mut Command, connections: u64) -> Attempt<Sample> {
         let mut server = self.start(command)?;
         let port = server.expect("listening")?;
-        let asked = format!("echo conns=1 idle={} wait=1 seconds=1 port={port}", connections - 1);
-        let mut client = self.start(&mut self.command("client", &asked))?;
-        client.expect("ready").map_err(|failure| self.whose(failure, &mut server))?;
-        server.go_on()?;
+        let arguments = format!("echo conns=1 idle={} wait=1 seconds=1 port={port}", connections - 1);
+        let mut client = self.start(&mut self.command("client", &arguments))?;
+        client.expect("ready").map_err(|failure| self.explain(failure, &mut server))?;
+        server.proceed()?;
         let mut sample = server.sample()?;
         sample.results.entry("ops".to_owned()).or_insert(connections as f64);
         Ok(sample)
@@ -330,35 +302,24 @@ impl Bench {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_sample_takes_what_it_knows() {
-        let mut sample = Sample::default();
-        for line in ["ready", "result ops 12", "result cpu_ns 3.5", "quantile 0.99 120", "other words here"] {
-            sample.take(line);
-        }
-        assert_eq!(sample.results["ops"], 12.0);
-        assert_eq!(sample.results["cpu_ns"], 3.5);
-        assert_eq!(sample.quantiles, [(0.99, 120.0)]);
-    }
-
     fn shell(script: &str) -> Attempt<Process> {
         Process::start(Command::new("sh").args(["-c", script]), Duration::from_secs(5))
     }
 
     #[test]
-    fn a_process_is_listened_to() {
+    fn a_process_is_read_line_by_line() {
         let mut process = shell("echo listening 80; read line; echo result ops 3").unwrap();
         assert_eq!(process.expect("listening").unwrap(), "80");
-        process.go_on().unwrap();
+        process.proceed().unwrap();
         assert_eq!(process.sample().unwrap().results["ops"], 3.0);
     }
 
     #[test]
-    fn a_failure_tells_the_reason() {
+    fn a_failure_names_its_reason() {
         let failure = shell("echo no such thing >&2; exit 1").unwrap().sample().unwrap_err();
         assert!(failure.to_string().contains("no such thing"), "{failure}");
         assert!(matches!(shell("exit 3").unwrap().sample(), Err(Failure::Missing)));
         let mut process = Process::start(Command::new("sleep").arg("9"), Duration::from_millis(20)).unwrap();
-        assert!(process.line().unwrap_err().to_string().contains("no answer in time"));
+        assert!(process.line().unwrap_err().to_string().contains("no output within the time limit"));
     }
 }

@@ -1,14 +1,14 @@
-//! A run of the suite, from beginning to end.
+//! A run of the suite, from start to end.
 
 use std::time::{Duration, Instant};
 
 use crate::{
-    Options,
     counting::Counter,
     document::Document,
     files::Scratch,
     growth, header, interrupt,
     metric::Peer,
+    options::{Options, target},
     progress::Progress,
     rounds,
     rows::{self, Counted},
@@ -16,7 +16,7 @@ use crate::{
     suite::{self, CURVES, Case, Curve, Scale, WORKLOADS},
 };
 
-/// Why there is nothing to report.
+/// Why there is no document.
 pub enum Stop {
     Failed(String),
     /// A peer cannot be started.
@@ -37,7 +37,7 @@ impl Stop {
     }
 }
 
-/// What of the suite is to be run.
+/// The parts of the suite to run.
 struct Plan {
     cases: Vec<Case>,
     curves: Vec<Curve>,
@@ -49,7 +49,7 @@ impl Plan {
         for only in &options.only {
             if !names().any(|name| name == only) {
                 let names: Vec<&str> = names().collect();
-                return Err(format!("there is no workload {only}; there are: {}", names.join(", ")));
+                return Err(format!("no workload {only}; the workloads are: {}", names.join(", ")));
             }
         }
         let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
@@ -71,11 +71,11 @@ impl Plan {
     }
 }
 
-/// About how long it takes to count what one peer does.
+/// The estimated seconds to count what one peer does.
 const COUNTING_SECONDS: f64 = 0.5;
 
 fn counted_peers(case: &Case, scale: Scale) -> Vec<Peer> {
-    let wanted: &[Peer] = scale.pick(&Peer::ALL, &Peer::CHIEF);
+    let wanted: &[Peer] = scale.pick(&Peer::ALL, &Peer::MAIN);
     let peers = wanted.iter().filter(|peer| case.peers.contains(peer) && !case.counting.is_empty());
     peers.copied().collect()
 }
@@ -104,7 +104,7 @@ pub fn measure(options: &Options) -> Result<Document, Stop> {
     let progress = plan.progress(scale, pairs);
     let mut session = Session { scale, pairs, bench, counter, progress, document };
     session.run(&plan);
-    if interrupt::asked() {
+    if interrupt::requested() {
         return Err(Stop::Failed("interrupted".to_owned()));
     }
     session.document.header.took_seconds = begun.elapsed().as_secs_f64().round();
@@ -116,7 +116,7 @@ fn bench(options: &Options, scale: Scale) -> Result<Bench, String> {
     let beside = own.parent().expect("a program is in a directory");
     Ok(Bench {
         programs: options.programs.clone().unwrap_or_else(|| beside.to_owned()),
-        scratch: Scratch::new(&crate::target()),
+        scratch: Scratch::new(&target()),
         cores: Cores::find(),
         limit: Duration::from_secs(scale.pick(180, 60)),
     })
@@ -125,8 +125,7 @@ fn bench(options: &Options, scale: Scale) -> Result<Bench, String> {
 impl Session {
     fn run(&mut self, plan: &Plan) {
         if self.bench.cores.peer == self.bench.cores.driver {
-            self.progress
-                .say("there is one core only: servers share it with clients, so figures mean little");
+            self.progress.print("only one core: servers share it with clients, so the figures mean little");
         }
         for case in &plan.cases {
             self.progress.part(format!("{} {}", case.workload, case.size));
@@ -148,8 +147,8 @@ impl Session {
         let mut counted = Counted::new();
         for peer in counted_peers(case, self.scale) {
             self.progress.run(&format!("counting · {}", peer.program()), COUNTING_SECONDS);
-            // What cannot even be measured would only fail again.
-            if !measured.failures.contains_key(&Side::Peer(peer)) && !interrupt::asked() {
+            // A peer that cannot be measured would only fail again.
+            if !measured.failures.contains_key(&Side::Peer(peer)) && !interrupt::requested() {
                 counted.insert(peer, self.counter.count(&self.bench, case, peer));
             }
         }
@@ -157,9 +156,9 @@ impl Session {
         let counts =
             counted.iter().filter_map(|(&peer, counts)| Some((peer, counts.as_ref().err()?, ", counting")));
         for (peer, failure, when) in runs.chain(counts) {
-            if let Failure::Broken(reason) = failure {
-                let place = format!("{} {}, {}{when}", case.workload, case.size, peer.program());
-                self.note_failure(format!("{place}: {reason}"));
+            if let Failure::Failed(reason) = failure {
+                let run = format!("{} {}, {}{when}", case.workload, case.size, peer.program());
+                self.note_failure(format!("{run}: {reason}"));
             }
         }
         self.document.rows.extend(rows::rows(case, &measured, &counted));
@@ -167,9 +166,9 @@ impl Session {
     }
 
     fn note_failure(&mut self, failure: String) {
-        // Those that an interrupt ended did not fail.
-        if !interrupt::asked() {
-            self.progress.say(&format!("failed: {failure}"));
+        // What an interrupt ended did not fail.
+        if !interrupt::requested() {
+            self.progress.print(&format!("failed: {failure}"));
             self.document.failures.push(failure);
         }
     }

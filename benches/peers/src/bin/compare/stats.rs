@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The median of several ratios, and the least and the greatest of them.
+/// The median, the least and the greatest of several ratios.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Spread {
     pub median: f64,
@@ -18,7 +18,7 @@ impl Spread {
     }
 }
 
-/// The one in the middle, or half way between the two there. None of none.
+/// Returns the middle value, or the mean of the middle two. `None` for no values.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,12 +1,15 @@
-//! The workloads: with which parameters, what is said of each, and the goals. This is the one place where
-//! they are.
+//! The suite: every workload, its sizes, its metrics and its goals, as data.
+//!
+//! To add a row, add a [`Case`] here, and its workload to [`WORKLOADS`] and to the peers. Nothing else in
+//! this program changes.
 
 use crate::{
+    files::Files,
     format::grouped,
     metric::{Against, Goal, Metric, Operation, Peer, at_most, better},
 };
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Clone, Copy)]
 pub struct Scale {
     pub quick: bool,
@@ -21,7 +24,7 @@ impl Scale {
         self.pick(7, 3)
     }
 
-    /// How long a server is driven, of what is counted.
+    /// Returns how many seconds a server is driven, without the warm-up.
     pub fn seconds(self) -> f64 {
         self.pick(1.0, 0.25)
     }
@@ -30,38 +33,24 @@ impl Scale {
         self.pick(300, 100)
     }
 
-    /// Beside ringback, libuv and raw, the others only help to see where these stand.
+    /// Returns the number of rounds. In a quick run, the peers without goals take part in the first round
+    /// only.
     pub fn rounds_of(self, peer: Peer, pairs: usize) -> usize {
-        if self.quick && !Peer::CHIEF.contains(&peer) { 1 } else { pairs }
+        if self.quick && !Peer::MAIN.contains(&peer) { 1 } else { pairs }
     }
 }
 
-/// How a peer is put to work. Its own arguments are those of the case.
+/// How a peer is run. Its own arguments are those of the case.
 #[derive(Clone)]
 pub enum How {
-    /// It serves; `client` drives it.
+    /// It is a server, and `client` drives it.
     Served { client: String },
-    /// It is the client of a server made by hand.
+    /// It is the client of a raw server.
     Facing { server: &'static str },
-    /// It measures itself: on one core, or where the system likes when it has threads.
+    /// It measures itself: pinned to one core, or unpinned if it has threads.
     Alone { pinned: bool, files: Files },
-    /// It serves that many silent connections, and then says what they weigh.
+    /// It is a server with that many idle connections, and reports its heap bytes.
     Weighed { connections: u64 },
-}
-
-/// The files that a case needs; their path is added to the arguments.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Files {
-    None,
-    /// A directory of small files.
-    Small,
-    /// A file of that many bytes, in memory or only on the disk.
-    Big {
-        bytes: u64,
-        cached: bool,
-    },
-    /// A file to be written.
-    Written,
 }
 
 /// A workload in one size.
@@ -71,33 +60,32 @@ pub struct Case {
     pub workload: &'static str,
     pub size: String,
     pub how: How,
-    /// What every peer is asked, its workload first.
-    pub asked: String,
-    /// What ringback alone is asked besides.
-    pub asked_of_ours: &'static str,
-    /// What the client is asked instead in further runs of ringback, and what these are called.
-    pub without: Option<(String, &'static str)>,
+    /// The arguments of every peer, the workload first.
+    pub arguments: String,
+    /// Further arguments of ringback.
+    pub ringback_arguments: &'static str,
+    /// Arguments of the client in further runs of ringback, and the name of these runs.
+    pub baseline: Option<(String, &'static str)>,
     pub operation: Operation,
     pub peers: &'static [Peer],
     pub rows: Vec<(Metric, Option<Goal>)>,
-    /// What is asked besides in the run that counts system calls and allocations (later arguments win):
-    /// operations are slow there. Of a server, how many operations its client does. Empty: nothing is
-    /// counted.
+    /// Further arguments of the run that counts system calls and allocations, which is slow; later arguments
+    /// win. For a server, the number of operations that its client does. Empty if nothing is counted.
     pub counting: String,
     pub draws_latencies: bool,
-    /// About how long one run takes, for the time that is left.
+    /// The estimated seconds of one run.
     pub about_seconds: f64,
 }
 
 impl Case {
-    fn new(workload: &'static str, size: impl Into<String>, how: How, asked: impl Into<String>) -> Case {
+    fn new(workload: &'static str, size: impl Into<String>, how: How, arguments: impl Into<String>) -> Case {
         Case {
             workload,
             size: size.into(),
             how,
-            asked: asked.into(),
-            asked_of_ours: "",
-            without: None,
+            arguments: arguments.into(),
+            ringback_arguments: "",
+            baseline: None,
             operation: Operation::new("operation", "operations"),
             peers: &Peer::ALL,
             rows: Vec::new(),
@@ -111,25 +99,30 @@ impl Case {
         scale: Scale,
         workload: &'static str,
         size: impl Into<String>,
-        asked: &str,
+        arguments: &str,
         client: &str,
     ) -> Case {
         let client = format!("{client} seconds={} warm_ms={}", scale.seconds(), scale.warm_ms());
-        let mut case = Case::new(workload, size, How::Served { client }, asked);
+        let mut case = Case::new(workload, size, How::Served { client }, arguments);
         case.about_seconds = scale.seconds() + f64::from(scale.warm_ms()) / 1000.0 + 0.15;
         case
     }
 
-    fn facing(workload: &'static str, size: impl Into<String>, server: &'static str, asked: String) -> Case {
-        Case::new(workload, size, How::Facing { server }, asked)
+    fn facing(
+        workload: &'static str,
+        size: impl Into<String>,
+        server: &'static str,
+        arguments: String,
+    ) -> Case {
+        Case::new(workload, size, How::Facing { server }, arguments)
     }
 
-    fn alone(workload: &'static str, size: impl Into<String>, asked: impl Into<String>) -> Case {
-        Case::new(workload, size, How::Alone { pinned: true, files: Files::None }, asked)
+    fn alone(workload: &'static str, size: impl Into<String>, arguments: impl Into<String>) -> Case {
+        Case::new(workload, size, How::Alone { pinned: true, files: Files::None }, arguments)
     }
 
-    fn threaded(workload: &'static str, size: impl Into<String>, asked: impl Into<String>) -> Case {
-        Case::new(workload, size, How::Alone { pinned: false, files: Files::None }, asked)
+    fn threaded(workload: &'static str, size: impl Into<String>, arguments: impl Into<String>) -> Case {
+        Case::new(workload, size, How::Alone { pinned: false, files: Files::None }, arguments)
     }
 
     fn with_files(mut self, wanted: Files) -> Case {
@@ -156,7 +149,7 @@ impl Case {
 
     fn show(mut self, metrics: &[Metric]) -> Case {
         for &metric in metrics {
-            // A goal shows it already.
+            // A goal shows its metric already.
             if self.rows.iter().all(|(shown, _)| *shown != metric) {
                 self.rows.push((metric, None));
             }
@@ -174,9 +167,9 @@ impl Case {
         self.show(&Metric::LATENCIES)
     }
 
-    /// Takes long: a quick run leaves out the peers that no goal is stated against.
+    /// Marks a case that takes long: a quick run leaves out the peers that have no goal.
     fn slow(mut self, scale: Scale) -> Case {
-        self.peers = scale.pick(self.peers, &Peer::CHIEF);
+        self.peers = scale.pick(self.peers, &Peer::MAIN);
         self
     }
 
@@ -189,7 +182,7 @@ impl Case {
 const LIBUV: Peer = Peer::Libuv;
 const RAW: Against = Against::Peer(Peer::Raw);
 
-/// Every workload of the suite in every size of it.
+/// Returns every workload in every size.
 pub fn cases(scale: Scale) -> Vec<Case> {
     let mut cases = echo(scale);
     cases.extend(servers(scale));
@@ -201,31 +194,31 @@ pub fn cases(scale: Scale) -> Vec<Case> {
     cases
 }
 
-/// The name of every workload, and what is done in it.
+/// The name and the description of every workload.
 pub const WORKLOADS: &[(&str, &str)] = &[
     ("echo", "A server sends every byte back. Each connection has one message of 64 bytes in flight."),
     ("ping-pong", "Echo with a single connection: how long one message takes there and back."),
-    ("pipelined", "Packets of 16 requests of 64 bytes; each request is answered by a write of its own."),
+    ("pipelined", "Packets of 16 requests of 64 bytes. The response to each is a write of its own."),
     ("broadcast", "Bursts of 20 messages of 64 bytes, each written to each of the streams."),
-    ("pound", "A server accepts, reads two bytes and closes; clients do so again and again."),
-    ("connect", "The client's side of the same: connect, write, read until the end, close, again."),
-    ("write_batch", "Writes of 13 bytes, issued all at once, each a request of its own; then the end."),
+    ("pound", "A server accepts, reads two bytes and closes. Its clients repeat that."),
+    ("connect", "The client's side of `pound`: connect, write, read until EOF, close, repeat."),
+    ("write_batch", "Writes of 13 bytes, issued all at once, each a request of its own; then a shutdown."),
     ("pump", "One write outstanding on each connection, issued again from its callback."),
     ("timers", "One-shot timers, 1000 due in each millisecond: started, fired, freed."),
-    ("timer_churn", "Timers are running; random ones are re-armed (9 of 10) or closed and started anew."),
+    ("timer_churn", "Timers are running. Random ones are restarted (9 of 10), or closed and replaced."),
     ("loop_count", "An idle handle counts the turns of the loop."),
     ("hooks", "Turns of the loop with many idle, prepare and check handles."),
     ("start_up", "Make a loop, run one timer, drop the loop."),
     ("async_pummel", "Threads wake one handle as fast as they can."),
-    ("million_async", "A thread wakes random ones of a great many handles."),
+    ("million_async", "A thread wakes random handles out of a million."),
     ("post", "Threads post values of 8 bytes to the loop's thread."),
-    ("queue_work", "Tiny jobs for the thread pool, each queued again from its after-callback."),
-    ("read_files", "Open, read 4 KiB, close, of 64 small files that are cached."),
+    ("queue_work", "Tiny jobs for the thread pool, each queued again from its after-work callback."),
+    ("read_files", "Open, read 4 KiB and close small files, 64 of them, all cached."),
     ("fs_stat", "The metadata of the current directory."),
-    ("read_big", "A file read in blocks of 64 KiB: from memory."),
-    ("read_uncached", "A file read in blocks of 64 KiB: from the disk."),
+    ("read_big", "A file read in blocks of 64 KiB from the page cache."),
+    ("read_uncached", "A file read in blocks of 64 KiB from the disk."),
     ("write_big", "A new file written in blocks of 64 KiB."),
-    ("memory", "What the heap grows by: per timer, per idle handle, per idle connection."),
+    ("memory", "Heap bytes per timer, per idle handle and per idle connection."),
 ];
 
 fn echo(scale: Scale) -> Vec<Case> {
@@ -251,12 +244,12 @@ fn echo(scale: Scale) -> Vec<Case> {
         );
     }
     let mut idle = echo("50 busy, 10,000 idle", "echo conns=50 idle=10000")
-        .goal(Metric::Cpu, at_most(1.05, Against::Without))
+        .goal(Metric::Cpu, at_most(1.05, Against::Baseline))
         .show(&[Metric::Throughput])
         .show(&Metric::LATENCIES)
         .takes(scale.seconds() + 1.0)
         .slow(scale);
-    idle.without = Some(("conns=50 idle=0".to_owned(), "without idle"));
+    idle.baseline = Some(("conns=50 idle=0".to_owned(), "without idle"));
     cases.push(idle);
 
     let ping_pong =
@@ -269,7 +262,7 @@ fn echo(scale: Scale) -> Vec<Case> {
     );
     let mut busy =
         ping_pong("1 connection, busy-poll of 50 µs").goal(Metric::P50, at_most(0.6, RAW)).latencies();
-    busy.asked_of_ours = "busy_poll_us=50";
+    busy.ringback_arguments = "busy_poll_us=50";
     busy.peers = &[Peer::Ringback, Peer::Raw];
     cases.push(busy.show(&[Metric::Throughput, Metric::Cpu]));
     cases
@@ -313,8 +306,8 @@ fn servers(scale: Scale) -> Vec<Case> {
 fn clients(scale: Scale) -> Vec<Case> {
     let seconds = scale.seconds();
     let connect = |connections: u32| {
-        let asked = format!("connect conns={connections} seconds={seconds}");
-        Case::facing("connect", format!("{} clients", grouped(connections)), "pound", asked)
+        let arguments = format!("connect conns={connections} seconds={seconds}");
+        Case::facing("connect", format!("{} clients", grouped(connections)), "pound", arguments)
             .of("connection", "connections")
             .goal(Metric::Cpu, better(1.3, LIBUV))
             .show(&[Metric::Throughput])
@@ -323,12 +316,12 @@ fn clients(scale: Scale) -> Vec<Case> {
     };
     let pump = |connections: u32, kibibytes: u32| {
         let bytes = kibibytes * 1024;
-        let asked = format!("pump conns={connections} bytes={bytes} seconds={seconds}");
+        let arguments = format!("pump conns={connections} bytes={bytes} seconds={seconds}");
         let size = format!(
             "{connections} connection{}, {kibibytes} KiB writes",
             if connections == 1 { "" } else { "s" }
         );
-        Case::facing("pump", size, "sink", asked)
+        Case::facing("pump", size, "sink", arguments)
             .of_mebibytes()
             .goal(Metric::Throughput, better(1.0, LIBUV))
             .goal(Metric::Throughput, better(0.95, Peer::Raw))
@@ -411,9 +404,9 @@ fn threads(scale: Scale) -> Vec<Case> {
     let from_threads = |count: u32| format!("{count} thread{}", if count == 1 { "" } else { "s" });
     let mut cases = vec![];
     for threads in [1, 4] {
-        let asked = format!("async_pummel threads={threads} count={calls}");
+        let arguments = format!("async_pummel threads={threads} count={calls}");
         cases.push(
-            Case::threaded("async_pummel", from_threads(threads), asked)
+            Case::threaded("async_pummel", from_threads(threads), arguments)
                 .of("callback", "callbacks")
                 .goal(Metric::Throughput, better(2.0, LIBUV))
                 .show(&[Metric::Cpu])
@@ -445,9 +438,9 @@ fn threads(scale: Scale) -> Vec<Case> {
         );
     }
     for (depth, goal) in [(1, 1.5), (64, 2.0)] {
-        let asked = format!("queue_work depth={depth} count={jobs}");
+        let arguments = format!("queue_work depth={depth} count={jobs}");
         cases.push(
-            Case::threaded("queue_work", format!("{depth} in flight"), asked)
+            Case::threaded("queue_work", format!("{depth} in flight"), arguments)
                 .of("job", "jobs")
                 .goal(Metric::Throughput, better(goal, LIBUV))
                 .show(&[Metric::Cpu])
@@ -467,9 +460,9 @@ fn files(scale: Scale) -> Vec<Case> {
     let bytes: u64 = scale.pick(1 << 30, 1 << 28);
     let mut cases = vec![];
     for (depth, goal) in [(1, 10.0), (32, 3.0)] {
-        let asked = format!("read_files depth={depth} count={reads}");
+        let arguments = format!("read_files depth={depth} count={reads}");
         cases.push(
-            Case::threaded("read_files", format!("cached, {depth} in flight"), asked)
+            Case::threaded("read_files", format!("cached, {depth} in flight"), arguments)
                 .with_files(Files::Small)
                 .of("file", "files")
                 .goal(Metric::Throughput, better(goal, LIBUV))
@@ -479,9 +472,9 @@ fn files(scale: Scale) -> Vec<Case> {
         );
     }
     for depth in [1, 32] {
-        let asked = format!("fs_stat depth={depth} count={stats}");
+        let arguments = format!("fs_stat depth={depth} count={stats}");
         cases.push(
-            Case::threaded("fs_stat", format!("{depth} in flight"), asked)
+            Case::threaded("fs_stat", format!("{depth} in flight"), arguments)
                 .of("file", "files")
                 .goal(Metric::Throughput, better(1.0, LIBUV))
                 .show(&[Metric::Cpu])
@@ -489,15 +482,15 @@ fn files(scale: Scale) -> Vec<Case> {
                 .takes(scale.pick(2.0, 0.3)),
         );
     }
-    let big = |workload: &'static str, depth: u32, asked: &str, files: Files| {
+    let big = |workload: &'static str, depth: u32, arguments: &str, files: Files| {
         let size = format!("{} MiB, {depth} in flight", bytes >> 20);
-        let case = Case::threaded(workload, size, format!("{asked} block={BLOCK} depth={depth}"))
+        let case = Case::threaded(workload, size, format!("{arguments} block={BLOCK} depth={depth}"))
             .with_files(files)
             .of_mebibytes()
             .goal(Metric::Throughput, better(1.0, LIBUV))
             .show(&[Metric::Cpu])
             .takes(scale.pick(1.0, 0.2));
-        // What is counted is the same where the blocks come from.
+        // The counts do not depend on where the blocks come from.
         if workload == "read_uncached" { case } else { case.count("wait=1") }
     };
     for depth in [1, 4] {
@@ -513,9 +506,9 @@ fn memory(scale: Scale) -> Vec<Case> {
     let handles: u32 = scale.pick(1_000_000, 100_000);
     let connections: u32 = scale.pick(10_000, 8000);
     let light_as_libuv = |case: Case| case.goal(Metric::HeapBytes, better(1.0, LIBUV));
-    let weighed = |what: &'static str, asked: &str| {
+    let weighed = |what: &'static str, arguments: &str| {
         let size = format!("{} {what}s", grouped(handles));
-        light_as_libuv(Case::alone("memory", size, format!("{asked} count={handles}")).of(what, what))
+        light_as_libuv(Case::alone("memory", size, format!("{arguments} count={handles}")).of(what, what))
     };
     let served = Case::new(
         "memory",
@@ -530,14 +523,14 @@ fn memory(scale: Scale) -> Vec<Case> {
     ]
 }
 
-/// How cost grows with size.
+/// A curve: how cost grows with size.
 pub struct Curve {
     /// The name that `--only` takes.
     pub name: &'static str,
     pub title: String,
     pub across: &'static str,
     pub metric: Metric,
-    /// The size, and the case to be run there.
+    /// Each is a size, and the case to run there.
     pub points: Vec<(f64, Case)>,
 }
 
@@ -549,15 +542,15 @@ pub const CURVES: &[(&str, &str)] = &[
     ("growth_jobs", "Cost of a job over the number of jobs in flight."),
 ];
 
-/// Numbers between two powers of ten: `steps` to the decade.
+/// Returns numbers between two powers of ten, `steps` for each decade.
 fn decades(from: i32, to: i32, steps: i32) -> Vec<u64> {
     let exponents = (from * steps..=to * steps).map(|step| f64::from(step) / f64::from(steps));
     exponents.map(|exponent| 10f64.powf(exponent).round() as u64).collect()
 }
 
-/// A case for each size, of those that goals are stated against.
+/// Returns a case for each size, run by ringback and the peers that have goals.
 fn points(sizes: Vec<u64>, case: impl Fn(u64) -> Case) -> Vec<(f64, Case)> {
-    let case = |size: u64| Case { peers: &Peer::CHIEF, ..case(size) };
+    let case = |size: u64| Case { peers: &Peer::MAIN, ..case(size) };
     sizes.into_iter().map(|size| (size as f64, case(size))).collect()
 }
 
@@ -605,8 +598,8 @@ pub fn curves(scale: Scale) -> Vec<Curve> {
             across: "jobs in flight",
             metric: Metric::Time,
             points: points(decades(2, scale.pick(6, 5), steps), |count| {
-                let asked = format!("queue_work depth={count} count={count}");
-                Case::threaded("queue_work", grouped(count), asked)
+                let arguments = format!("queue_work depth={count} count={count}");
+                Case::threaded("queue_work", grouped(count), arguments)
                     .of("job", "jobs")
                     .takes(0.05 + count as f64 * 4e-6)
             }),
@@ -616,7 +609,7 @@ pub fn curves(scale: Scale) -> Vec<Curve> {
     curves
 }
 
-/// A handle's life, for every kind that libuv has too.
+/// Returns a curve for the life of a handle, for every kind that libuv has, too.
 fn handle_curves(scale: Scale) -> [Curve; 5] {
     ["timer", "idle", "prepare", "check", "wake"].map(|kind| Curve {
         name: "growth_handles",
@@ -636,7 +629,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_case_is_of_a_workload_that_is_described() {
+    fn every_case_belongs_to_a_described_workload() {
         for quick in [false, true] {
             let scale = Scale { quick };
             for case in cases(scale) {

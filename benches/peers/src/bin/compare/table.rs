@@ -9,12 +9,12 @@ use crate::{
     rows::Row,
 };
 
-/// A line under the head and one at the end: the workloads are told apart by space.
+/// Lines under the head and at the bottom. Empty rows separate the workloads.
 const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
-/// Columns before those of the peers, which are of numbers as the ratio is.
+/// The columns of text before those of the peers, which are numbers, as the ratio is.
 const WORDS: usize = 4;
 
 pub fn table(document: &Document) -> Table {
@@ -45,7 +45,7 @@ fn head(columns: &[Peer]) -> Vec<Cell> {
     words.map(|word| Cell::new(word).add_attribute(Attribute::Dim)).collect()
 }
 
-/// What is the same as in the row before is not said again.
+/// Builds a line. Cells that repeat the row before are left empty.
 fn line(row: &Row, before: Option<&Row>, columns: &[Peer]) -> Vec<Cell> {
     let Cells { unit, figures, ratio, spread, against, goal, met } = cells(row, columns);
     let same_workload = before.is_some_and(|before| before.workload == row.workload);

@@ -16,7 +16,7 @@ use ringback_peers::{Arguments, Meter};
 use crate::base::{alloc, alloc_many, default_loop, fail, free, give_buffer, must, run_loop};
 
 fn target(arguments: &Arguments) -> sockaddr_in {
-    // SAFETY: zeros are an address; it is written to.
+    // SAFETY: an address of zeros is valid, and libuv writes to it.
     unsafe {
         let mut addr = mem::zeroed();
         must(uv_ip4_addr(c"127.0.0.1".as_ptr(), arguments.get("port"), &mut addr));
@@ -48,7 +48,7 @@ pub fn write_batch(arguments: &Arguments) {
     let count = arguments.get_or("count", 1_000_000);
     let addr = target(arguments);
     let requests = alloc_many::<WriteRequest>(count);
-    // SAFETY: what libuv is given lives until the loop has run.
+    // SAFETY: what libuv gets pointers to lives until the loop has run.
     unsafe {
         for number in 0..count {
             let base = MESSAGE.as_ptr().cast_mut().cast();
@@ -73,7 +73,7 @@ pub fn write_batch(arguments: &Arguments) {
 
 unsafe extern "C" fn batch_connected(connect: *mut uv_connect_t, status: c_int) {
     must(status);
-    // SAFETY: the data of the stream are the batch.
+    // SAFETY: the stream's data points to the batch.
     unsafe {
         let stream = (*connect).handle;
         let batch = (*stream).data.cast::<Batch>();
@@ -102,16 +102,16 @@ unsafe extern "C" fn batch_shut_down(_: *mut uv_shutdown_t, status: c_int) {
     must(status);
 }
 
-/// The peer closes when it has got all.
+/// The peer closes once it has received everything.
 unsafe extern "C" fn batch_read(stream: *mut uv_stream_t, count: isize, _: *const uv_buf_t) {
     if count < 0 {
         expect_end(count);
-        // SAFETY: it is closed once; nothing is read after the end.
+        // SAFETY: the stream is closed once; nothing is read after EOF.
         unsafe { uv_close(stream.cast(), None) }
     }
 }
 
-/// Of a failure or the end: that it is the end.
+/// Exits on any error except EOF.
 fn expect_end(count: isize) {
     if count != uv_errno_t_UV_EOF as isize {
         fail(count as c_int);
@@ -140,7 +140,7 @@ pub fn pump(arguments: &Arguments) {
     let timer = alloc::<uv_timer_t>();
     arguments.ready();
     let meter = Meter::start();
-    // SAFETY: what libuv is given lives until the process ends.
+    // SAFETY: what libuv gets pointers to lives until the process exits.
     unsafe {
         for number in 0..conns {
             let connection = connections.add(number);
@@ -148,7 +148,7 @@ pub fn pump(arguments: &Arguments) {
             must(uv_tcp_init(default_loop(), tcp));
             (*tcp).data = pump.cast();
             let connect = &raw mut (*connection).connect;
-            // The requests lead to what is written by the handle, and to each other by this.
+            // From a request, the handle leads to the block, and this to the pump.
             (*connect).data = (&raw mut (*connection).write).cast();
             must(uv_tcp_connect(connect, tcp, (&raw const addr).cast(), Some(pump_connected)));
         }
@@ -166,7 +166,7 @@ unsafe extern "C" fn pump_connected(connect: *mut uv_connect_t, status: c_int) {
 }
 
 unsafe fn pump_once(write: *mut uv_write_t, stream: *mut uv_stream_t) {
-    // SAFETY: the request is not in use: there is one write at a time.
+    // SAFETY: the request is not in use, because a stream has one write at a time.
     unsafe {
         let block = &(*(*stream).data.cast::<Pump>()).block;
         let buffer = uv_buf_t { base: block.as_ptr().cast_mut(), len: block.len() };
@@ -176,7 +176,7 @@ unsafe fn pump_once(write: *mut uv_write_t, stream: *mut uv_stream_t) {
 
 unsafe extern "C" fn pump_written(write: *mut uv_write_t, status: c_int) {
     must(status);
-    // SAFETY: the request is in use no more.
+    // SAFETY: libuv no longer uses the request.
     unsafe {
         let stream = (*write).handle;
         let pump = (*stream).data.cast::<Pump>();
@@ -186,7 +186,7 @@ unsafe extern "C" fn pump_written(write: *mut uv_write_t, status: c_int) {
 }
 
 unsafe extern "C" fn pump_over(timer: *mut uv_timer_t) {
-    // SAFETY: the loop runs.
+    // SAFETY: the loop is valid while it runs.
     unsafe { uv_stop((*timer).loop_) }
 }
 
@@ -198,7 +198,7 @@ struct Connecting {
     done: u64,
 }
 
-/// Begins with the handle, so that this leads to the rest.
+/// The handle comes first, so that a pointer to it is a pointer to the caller.
 #[repr(C)]
 struct Caller {
     tcp: uv_tcp_t,
@@ -213,7 +213,7 @@ pub fn connect(arguments: &Arguments) {
     let callers = alloc_many::<Caller>(conns);
     arguments.ready();
     let meter = Meter::start();
-    // SAFETY: what libuv is given lives until the loop has run.
+    // SAFETY: what libuv gets pointers to lives until the loop has run.
     unsafe {
         uv_update_time(default_loop());
         (*connecting).until = uv_now(default_loop()) + milliseconds(arguments);
@@ -229,7 +229,7 @@ pub fn connect(arguments: &Arguments) {
 }
 
 unsafe fn call(caller: *mut Caller) {
-    // SAFETY: nothing of it is in use. The handle keeps its data.
+    // SAFETY: none of it is in use. The handle keeps its data.
     unsafe {
         let tcp = &raw mut (*caller).tcp;
         must(uv_tcp_init(default_loop(), tcp));
@@ -240,7 +240,7 @@ unsafe fn call(caller: *mut Caller) {
 
 unsafe extern "C" fn caller_connected(connect: *mut uv_connect_t, status: c_int) {
     must(status);
-    // SAFETY: the handle is the beginning of a caller.
+    // SAFETY: the handle is the first field of a caller.
     unsafe {
         let stream = (*connect).handle;
         must(uv_read_start(stream, Some(give_buffer), Some(caller_read)));
@@ -257,7 +257,7 @@ unsafe extern "C" fn caller_written(_: *mut uv_write_t, status: c_int) {
 unsafe extern "C" fn caller_read(stream: *mut uv_stream_t, count: isize, _: *const uv_buf_t) {
     if count < 0 {
         expect_end(count);
-        // SAFETY: it is closed once; nothing is read after the end.
+        // SAFETY: the stream is closed once; nothing is read after EOF.
         unsafe { uv_close(stream.cast(), Some(caller_closed)) }
     }
 }

@@ -1,4 +1,4 @@
-//! Files: small ones, their metadata (after libuv's `fs_stat`), and a big one.
+//! Small files, their metadata (after libuv's `fs_stat`), and a big file.
 
 use std::{
     error::Error,
@@ -18,7 +18,7 @@ type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
 
 const FILE_BYTES: usize = 4096;
 
-/// What an operation came to. Its request can be used again.
+/// Returns the result of an operation. Its request can then be used again.
 unsafe fn outcome(request: *mut uv_fs_t) -> usize {
     // SAFETY: the operation is done.
     unsafe {
@@ -43,7 +43,7 @@ impl Progress {
 
 // ---- read_files
 
-/// One file after another. Begins with the request, so that this leads to the rest.
+/// Reads one file after another. The request comes first, so that a pointer to it is a pointer to the chain.
 #[repr(C)]
 struct Chain {
     request: uv_fs_t,
@@ -62,7 +62,7 @@ pub fn read_files(arguments: &Arguments) -> Result {
     let chains = alloc_many::<Chain>(depth);
     arguments.ready();
     let meter = Meter::start();
-    // SAFETY: all live until the loop has run.
+    // SAFETY: everything lives until the loop has run.
     unsafe {
         for number in 0..depth {
             let chain = chains.add(number);
@@ -78,7 +78,7 @@ pub fn read_files(arguments: &Arguments) -> Result {
 }
 
 unsafe fn open_next(chain: *mut Chain) {
-    // SAFETY: the chain has nothing under way. libuv copies the path.
+    // SAFETY: the chain has no operation in flight. libuv copies the path.
     unsafe {
         let progress = &mut *(*chain).progress;
         if progress.begun == progress.count {
@@ -127,7 +127,7 @@ pub fn fs_stat(arguments: &Arguments) {
     let requests = alloc_many::<uv_fs_t>(depth as usize);
     arguments.ready();
     let meter = Meter::start();
-    // SAFETY: all live until the loop has run.
+    // SAFETY: everything lives until the loop has run.
     unsafe {
         for number in 0..depth {
             let request = requests.add(number as usize);
@@ -142,7 +142,7 @@ pub fn fs_stat(arguments: &Arguments) {
 }
 
 unsafe fn stat_next(request: *mut uv_fs_t) {
-    // SAFETY: it has nothing under way, and keeps its data.
+    // SAFETY: the request has no operation in flight, and keeps its data.
     unsafe {
         (*(*request).data.cast::<Progress>()).begun += 1;
         must(uv_fs_stat(default_loop(), request, c".".as_ptr(), Some(stat_done)));
@@ -178,13 +178,13 @@ struct Big {
     blocks: Vec<*mut Block>,
 }
 
-/// What is under way. Begins with the request, so that this leads to the rest.
+/// A block in flight. The request comes first, so that a pointer to it is a pointer to the block.
 #[repr(C)]
 struct Block {
     request: uv_fs_t,
     big: *mut Big,
     content: *mut u8,
-    asked: usize,
+    requested: usize,
 }
 
 pub fn read_big(arguments: &Arguments) -> Result {
@@ -215,7 +215,7 @@ unsafe fn write_block(block: *mut Block, buffer: &uv_buf_t, offset: i64) -> c_in
 fn each_block(arguments: &Arguments, path: String, flags: c_int, end: u64, operation: Operation) -> Result {
     let (block, depth): (u64, usize) = (arguments.get("block"), arguments.get("depth"));
     let path = CString::new(path)?;
-    // SAFETY: zeros are a request that was never used. All live until the loop has run.
+    // SAFETY: a request of zeros was never used. Everything lives until the loop has run.
     unsafe {
         let (open, close): (uv_fs_t, uv_fs_t) = (mem::zeroed(), mem::zeroed());
         let mut big =
@@ -224,7 +224,7 @@ fn each_block(arguments: &Arguments, path: String, flags: c_int, end: u64, opera
         let new_block = |_| {
             let content = alloc_bytes(block as usize);
             ptr::write_bytes(content, b'w', block as usize);
-            Box::into_raw(Box::new(Block { request: mem::zeroed(), big, content, asked: 0 }))
+            Box::into_raw(Box::new(Block { request: mem::zeroed(), big, content, requested: 0 }))
         };
         (*big).blocks = (0..depth).map(new_block).collect();
         (*big).open.data = big.cast();
@@ -239,7 +239,7 @@ fn each_block(arguments: &Arguments, path: String, flags: c_int, end: u64, opera
 }
 
 unsafe extern "C" fn big_opened(request: *mut uv_fs_t) {
-    // SAFETY: the data of the request.
+    // SAFETY: the request's data.
     unsafe {
         let big = (*request).data.cast::<Big>();
         (*big).file = outcome(request) as uv_file;
@@ -250,16 +250,16 @@ unsafe extern "C" fn big_opened(request: *mut uv_fs_t) {
 }
 
 unsafe fn begin_block(block: *mut Block) {
-    // SAFETY: it has nothing under way, and its content lives as long as it.
+    // SAFETY: the block has no operation in flight, and its content lives as long as it does.
     unsafe {
         let big = &mut *(*block).big;
         if big.next >= big.end {
             return;
         }
         let offset = big.next;
-        (*block).asked = big.block.min(big.end - offset) as usize;
+        (*block).requested = big.block.min(big.end - offset) as usize;
         big.next += big.block;
-        let buffer = uv_buf_t { base: (*block).content.cast(), len: (*block).asked };
+        let buffer = uv_buf_t { base: (*block).content.cast(), len: (*block).requested };
         let operation = big.operation;
         must(operation(block, &buffer, offset as i64));
     }
@@ -270,7 +270,7 @@ unsafe extern "C" fn block_done(request: *mut uv_fs_t) {
     // SAFETY: as above.
     unsafe {
         let count = outcome(request);
-        assert_eq!(count, (*block).asked);
+        assert_eq!(count, (*block).requested);
         let big = (*block).big;
         (*big).done += count as u64;
         if (*big).done == (*big).end {

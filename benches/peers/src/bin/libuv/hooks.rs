@@ -1,4 +1,4 @@
-//! Turns, and what each handle costs to make and to close. `loop_count` is libuv's own.
+//! Turns of the loop, and the cost to make and close each kind of handle. `loop_count` is libuv's own.
 
 use std::ffi::c_int;
 
@@ -52,7 +52,7 @@ pub fn hooks(arguments: &Arguments) {
     let prepares = alloc_many::<uv_prepare_t>(handles);
     let checks = alloc_many::<uv_check_t>(handles);
     let last = alloc::<uv_check_t>();
-    // SAFETY: all live until the process ends.
+    // SAFETY: everything lives until the process exits.
     unsafe {
         for number in 0..handles {
             let (idle, prepare, check) = (idles.add(number), prepares.add(number), checks.add(number));
@@ -91,7 +91,7 @@ unsafe extern "C" fn check_called(check: *mut uv_check_t) {
     unsafe { (*(*check).data.cast::<Turns>()).calls += 1 }
 }
 
-/// libuv finishes the turn in which it is told to stop.
+/// After `uv_stop`, libuv finishes the turn.
 unsafe extern "C" fn count_hooked_turn(check: *mut uv_check_t) {
     // SAFETY: see `hooks`.
     unsafe {
@@ -105,12 +105,12 @@ unsafe extern "C" fn count_hooked_turn(check: *mut uv_check_t) {
 
 // ---- handles
 
-/// Makes and starts a handle of type `T`.
+/// Initializes and starts a handle of type `T`.
 type Make<T> = unsafe fn(*mut uv_loop_t, *mut T) -> c_int;
 
 pub fn handles(arguments: &Arguments) {
     let kind: String = arguments.get("kind");
-    // SAFETY: each gets a loop, and room for a handle.
+    // SAFETY: each function gets a loop, and memory for its handle.
     unsafe {
         match kind.as_str() {
             "timer" => make_and_close(arguments, |on, handle| {
@@ -135,7 +135,7 @@ pub fn handles(arguments: &Arguments) {
     }
 }
 
-/// All in one block of memory, as libuv's own benchmarks have their millions: the least that they can cost.
+/// All handles are in one block of memory, as in libuv's own benchmarks: the lowest cost they can have.
 unsafe fn make_and_close<T>(arguments: &Arguments, make: Make<T>) {
     let count: usize = arguments.get("count");
     let mut closed = 0_u64;
@@ -143,7 +143,7 @@ unsafe fn make_and_close<T>(arguments: &Arguments, make: Make<T>) {
     arguments.ready();
     let meter = Meter::start();
     let handles = alloc_many::<T>(count);
-    // SAFETY: every handle begins as `uv_handle_t` does; they are freed when all of them are closed.
+    // SAFETY: every handle begins with a `uv_handle_t`; they are freed once all of them are closed.
     unsafe {
         for number in 0..count {
             let handle = handles.add(number);

@@ -1,6 +1,6 @@
-//! The programs that are measured, written with libuv: by its raw bindings, as a C program would be, and
-//! where libuv has a benchmark of the same name, as that does it. Every message is a `uv_write` of its own.
-//! SIGPIPE is ignored, as libuv wants it: Rust's runtime has seen to that.
+//! The workloads on libuv, through its raw bindings, as a C program would be. A workload with the name of a
+//! libuv benchmark does what that one does. Each message is a `uv_write` of its own. Rust's runtime ignores
+//! SIGPIPE, as libuv requires.
 
 mod base;
 mod clients;
@@ -54,7 +54,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 fn version() {
-    // SAFETY: it is a constant of the library.
+    // SAFETY: the version is a constant of the library.
     let version = unsafe { CStr::from_ptr(uv_version_string()) };
     announce(&format!("version libuv {}", version.to_string_lossy()));
 }

@@ -15,19 +15,19 @@ use ringback_peers::{Arguments, announce, missing};
 use crate::base::{alloc, alloc_bytes, default_loop, free, free_handle, give_buffer, must, reason, run_loop};
 
 const MESSAGE_BYTES: usize = 64;
-/// What each stream gets in a burst of `broadcast`.
+/// Messages for each stream in a burst of `broadcast`.
 const MESSAGES_PER_BURST: usize = 20;
 
-/// What a server does with its connections. The handle of each has the listener's `data`.
+/// What a server does with its connections. Each connection's handle has the listener's `data`.
 pub trait Service {
-    /// Begins with the handle, and is one block of memory.
+    /// The handle is its first field, and it is one block of memory.
     type Connection;
 
-    /// A handle is set up and connected.
+    /// Called when a handle is initialized and connected.
     unsafe fn accepted(_connection: *mut Self::Connection) {}
 
-    /// The `uv_read_cb`. When it is told a failure or the end, nothing is read any more, and it is this that
-    /// closes.
+    /// The `uv_read_cb`. libuv reads no more after it has passed an error or EOF, so this must then close the
+    /// stream.
     unsafe extern "C" fn read(stream: *mut uv_stream_t, count: isize, buffer: *const uv_buf_t);
 }
 
@@ -36,17 +36,17 @@ fn serve<S: Service>(data: *mut c_void) {
     run_loop();
 }
 
-/// Says where it listens.
+/// Announces the port of the listener.
 pub fn listen<S: Service>(data: *mut c_void) {
     let listener = alloc::<uv_tcp_t>();
-    // SAFETY: the listener is never freed; what the addresses are written to has room for them.
+    // SAFETY: the listener is never freed; the address buffers are large enough.
     unsafe {
         must(uv_tcp_init(default_loop(), listener));
         (*listener).data = data;
         let mut addr: sockaddr_in = mem::zeroed();
         must(uv_ip4_addr(c"127.0.0.1".as_ptr(), 0, &mut addr));
         must(uv_tcp_bind(listener, (&raw const addr).cast(), 0));
-        // What it accepts inherits this: a system call less for each.
+        // Accepted sockets inherit this option, which saves a system call for each.
         must(uv_tcp_nodelay(listener, 1));
         must(uv_listen(listener.cast(), 4096, Some(connected::<S>)));
         let mut len = size_of_val(&addr) as c_int;
@@ -76,13 +76,13 @@ unsafe extern "C" fn connected<S: Service>(listener: *mut uv_stream_t, status: c
 }
 
 pub unsafe fn close(stream: *mut uv_stream_t) {
-    // SAFETY: each stream is closed once: when its reading has ended, or before that has begun.
+    // SAFETY: each stream is closed once: after its last read, or before it was started.
     unsafe { uv_close(stream.cast(), Some(free_handle)) }
 }
 
-/// Closes, after the end (or a failure), when all is written that was to be.
+/// Closes the stream after EOF or an error, once everything queued was written.
 pub unsafe fn finish(stream: *mut uv_stream_t, why: isize) {
-    // SAFETY: the request is freed in its callback, or here when there will be none.
+    // SAFETY: the request is freed in its callback, or here if there will be no callback.
     unsafe {
         if why != uv_errno_t_UV_EOF as isize || (*stream).write_queue_size == 0 {
             close(stream);
@@ -97,7 +97,7 @@ pub unsafe fn finish(stream: *mut uv_stream_t, why: isize) {
 }
 
 unsafe extern "C" fn shut_down(request: *mut uv_shutdown_t, _: c_int) {
-    // SAFETY: the request is libuv's no more; nothing else has closed the stream.
+    // SAFETY: libuv no longer uses the request, and nothing else has closed the stream.
     unsafe {
         let stream = (*request).handle;
         free(request);
@@ -105,10 +105,10 @@ unsafe extern "C" fn shut_down(request: *mut uv_shutdown_t, _: c_int) {
     }
 }
 
-/// Writes a copy of it: the request and, behind it in the same block, the bytes, until they are written.
+/// Writes a copy of the bytes. They stand behind the request, in the same block of memory, until written.
 pub unsafe fn write_copy(stream: *mut uv_stream_t, bytes: &[c_char]) {
     let request = alloc_bytes(size_of::<uv_write_t>() + bytes.len()).cast::<uv_write_t>();
-    // SAFETY: there is room for both.
+    // SAFETY: the block has room for both.
     unsafe {
         let copy = request.add(1).cast::<c_char>();
         ptr::copy_nonoverlapping(bytes.as_ptr(), copy, bytes.len());
@@ -116,27 +116,27 @@ pub unsafe fn write_copy(stream: *mut uv_stream_t, bytes: &[c_char]) {
     }
 }
 
-/// Writes, and frees the request, and what is in the same block, then.
+/// Writes the bytes, then frees the block that holds the request.
 unsafe fn write(request: *mut uv_write_t, stream: *mut uv_stream_t, bytes: *mut c_char, len: usize) {
     let buffer = uv_buf_t { base: bytes, len };
     // SAFETY: libuv copies the descriptor of the buffer.
     if unsafe { uv_write(request, stream, &buffer, 1, Some(written)) } < 0 {
-        // SAFETY: without the callback the request stays ours.
+        // SAFETY: if no callback comes, the request is still ours.
         unsafe { free(request) }
     }
 }
 
-/// Whether it was written does not matter: if the peer is gone, the stream is closed when reading says so.
+/// The status does not matter: if the peer is gone, the stream's next read reports it and closes the stream.
 unsafe extern "C" fn written(request: *mut uv_write_t, _: c_int) {
-    // SAFETY: libuv does not use it any more.
+    // SAFETY: libuv no longer uses the request.
     unsafe { free(request) }
 }
 
-/// What was read.
+/// Returns what was read.
 ///
 /// # Safety
 ///
-/// `count` is not negative, and the buffer is not read to before the callback has returned.
+/// `count` is not negative, and the buffer is not reused before the callback returns.
 pub unsafe fn bytes_read<'a>(buffer: *const uv_buf_t, count: isize) -> &'a [c_char] {
     // SAFETY: see above.
     unsafe { slice::from_raw_parts((*buffer).base, count as usize) }
@@ -157,18 +157,18 @@ impl Service for Echo {
     type Connection = uv_tcp_t;
 
     unsafe extern "C" fn read(stream: *mut uv_stream_t, count: isize, buffer: *const uv_buf_t) {
-        // SAFETY: as libuv calls it.
+        // SAFETY: the arguments are libuv's.
         unsafe { echo_back(stream, count, buffer) }
     }
 }
 
-/// The read callback of `echo`, and of what else echoes.
+/// The read callback of `echo`, and of other services that echo.
 pub unsafe fn echo_back(stream: *mut uv_stream_t, count: isize, buffer: *const uv_buf_t) {
-    // SAFETY: the stream is open, and the count tells whether the buffer was written to.
+    // SAFETY: the stream is open, and `count` is the length of what is in the buffer.
     unsafe {
         match count {
             ..0 => finish(stream, count),
-            // It would have blocked.
+            // The read would have blocked.
             0 => {}
             _ => write_copy(stream, bytes_read(buffer, count)),
         }
@@ -182,7 +182,7 @@ struct Pipelined;
 #[repr(C)]
 struct PipelinedConnection {
     tcp: uv_tcp_t,
-    /// Of a request that is not whole yet.
+    /// The bytes of an incomplete request.
     partial: [c_char; MESSAGE_BYTES],
     partial_len: usize,
 }
@@ -195,12 +195,12 @@ impl Service for Pipelined {
     type Connection = PipelinedConnection;
 
     unsafe fn accepted(connection: *mut PipelinedConnection) {
-        // SAFETY: there is room for it.
+        // SAFETY: the block has room for it.
         unsafe { (*connection).partial_len = 0 }
     }
 
     unsafe extern "C" fn read(stream: *mut uv_stream_t, count: isize, buffer: *const uv_buf_t) {
-        // SAFETY: the stream is that of such a connection, and nobody else uses what is behind it.
+        // SAFETY: the stream is the handle of such a connection, and this is the only reference to it.
         unsafe {
             if count < 0 {
                 finish(stream, count);
@@ -234,17 +234,17 @@ impl Service for Pipelined {
 
 struct Broadcast;
 
-/// In the order in which they were accepted.
+/// In the order of acceptance.
 struct Streams {
     all: Vec<*mut uv_stream_t>,
-    told: usize,
+    count: usize,
 }
 
-/// What is written does not change, so nobody needs a copy.
+/// The messages never change, so all writes can share them.
 static MESSAGE: [c_char; MESSAGE_BYTES] = [b'm' as c_char; MESSAGE_BYTES];
 
 pub fn broadcast(arguments: &Arguments) {
-    let mut streams = Streams { all: Vec::new(), told: arguments.get("streams") };
+    let mut streams = Streams { all: Vec::new(), count: arguments.get("streams") };
     serve::<Broadcast>((&raw mut streams).cast());
 }
 
@@ -252,12 +252,12 @@ impl Service for Broadcast {
     type Connection = uv_tcp_t;
 
     unsafe fn accepted(connection: *mut uv_tcp_t) {
-        // SAFETY: it has the listener's data, which are the streams.
+        // SAFETY: the handle has the listener's data, which is the list of streams.
         unsafe { (*(*connection).data.cast::<Streams>()).all.push(connection.cast()) }
     }
 
     unsafe extern "C" fn read(stream: *mut uv_stream_t, count: isize, _: *const uv_buf_t) {
-        // SAFETY: as above. What is among the streams is open.
+        // SAFETY: as above. All streams of the list are open.
         unsafe {
             let streams = &mut *(*stream).data.cast::<Streams>();
             if count < 0 {
@@ -266,8 +266,8 @@ impl Service for Broadcast {
                 return;
             }
             for _ in 0..count * MESSAGES_PER_BURST as isize {
-                for &stream in streams.all.iter().take(streams.told) {
-                    // libuv's buffers are what may be written and what may be read to alike.
+                for &stream in streams.all.iter().take(streams.count) {
+                    // libuv has one type for buffers to write and to read, with a mutable pointer.
                     write(alloc(), stream, MESSAGE.as_ptr().cast_mut(), MESSAGE_BYTES);
                 }
             }
@@ -288,7 +288,7 @@ impl Service for Pound {
 
     unsafe extern "C" fn read(stream: *mut uv_stream_t, count: isize, _: *const uv_buf_t) {
         if count != 0 {
-            // SAFETY: closed, it does not read any more.
+            // SAFETY: a stream that is closed does not read any more.
             unsafe { close(stream) }
         }
     }
@@ -307,7 +307,7 @@ impl Service for Sink {
 
     unsafe extern "C" fn read(stream: *mut uv_stream_t, count: isize, _: *const uv_buf_t) {
         if count < 0 {
-            // SAFETY: it does not read any more.
+            // SAFETY: the stream does not read any more.
             unsafe { close(stream) }
         }
     }

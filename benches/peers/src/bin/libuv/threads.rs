@@ -1,5 +1,5 @@
 //! Wakes, values and jobs: what crosses threads. After libuv's `async_pummel`, `million_async` and
-//! `queue_work`; libuv has no benchmark that posts values, and no queue to post them by.
+//! `queue_work`. libuv has no benchmark that posts values, and no queue to post them through.
 
 use std::{
     ffi::c_int,
@@ -16,10 +16,10 @@ use ringback_peers::{Arguments, Meter, Random, result};
 
 use crate::base::{alloc, alloc_many, default_loop, free, must, run_loop};
 
-/// A pointer to what threads may share, as each use of it says.
+/// A pointer that threads may share, for the reason that each use states.
 struct Shared<T>(*mut T);
 
-// SAFETY: that is what it says.
+// SAFETY: each use states why.
 unsafe impl<T> Send for Shared<T> {}
 
 impl<T> Clone for Shared<T> {
@@ -29,13 +29,13 @@ impl<T> Clone for Shared<T> {
 }
 
 impl<T> Shared<T> {
-    /// A closure that named the field would capture the bare pointer.
+    /// A method, because a closure that named the field would capture the bare pointer.
     fn get(&self) -> *mut T {
         self.0
     }
 }
 
-/// When the threads shall end.
+/// Tells the threads to exit.
 static OVER: AtomicBool = AtomicBool::new(false);
 
 // ---- async_pummel
@@ -50,7 +50,7 @@ pub fn async_pummel(arguments: &Arguments) {
     let mut calls = Calls { done: 0, limit: arguments.get("count") };
     let calls = &raw mut calls;
     let wake = alloc::<uv_async_t>();
-    // SAFETY: both live until the threads have ended.
+    // SAFETY: both live until the threads have exited.
     unsafe {
         must(uv_async_init(default_loop(), wake, Some(pummelled)));
         (*wake).data = calls.cast();
@@ -69,7 +69,7 @@ pub fn async_pummel(arguments: &Arguments) {
 fn pummel(wake: *mut uv_async_t) -> u64 {
     let mut sends = 0;
     while !OVER.load(Ordering::Relaxed) {
-        // SAFETY: it is not closed before this has ended.
+        // SAFETY: the handle is not closed before this thread has exited.
         unsafe { uv_async_send(wake) };
         sends += 1;
     }
@@ -96,7 +96,7 @@ pub fn million_async(arguments: &Arguments) {
     let calls = &raw mut calls;
     let wakes = alloc_many::<uv_async_t>(handles);
     let timer = alloc::<uv_timer_t>();
-    // SAFETY: all live until the thread has ended.
+    // SAFETY: everything lives until the thread has exited.
     unsafe {
         for number in 0..handles {
             let wake = wakes.add(number);
@@ -119,7 +119,7 @@ pub fn million_async(arguments: &Arguments) {
 fn wake_at_random(wakes: *mut uv_async_t, count: u64) {
     let mut random = Random::new(1);
     while !OVER.load(Ordering::Relaxed) {
-        // SAFETY: there are so many, and none is closed.
+        // SAFETY: the index is below the number of handles, and none is closed.
         unsafe { uv_async_send(wakes.add(random.below(count) as usize)) };
     }
 }
@@ -130,7 +130,7 @@ unsafe extern "C" fn woken(wake: *mut uv_async_t) {
 }
 
 unsafe extern "C" fn stop(timer: *mut uv_timer_t) {
-    // SAFETY: the loop runs.
+    // SAFETY: the loop is valid while it runs.
     unsafe { uv_stop((*timer).loop_) }
 }
 
@@ -138,14 +138,14 @@ unsafe extern "C" fn stop(timer: *mut uv_timer_t) {
 
 const QUEUE_MAX: usize = 100_000;
 
-/// What libuv's users write: a queue under a mutex, and a wake for who has to look at it.
+/// What users of libuv write: a queue under a mutex, and an async handle that wakes the consumer.
 #[repr(C)]
 struct Queue {
     wake: uv_async_t,
     mutex: uv_mutex_t,
     /// Under the mutex.
     waiting: Vec<u64>,
-    /// The loop thread's: what it took, so that it need not hold the mutex meanwhile.
+    /// Belongs to the loop's thread: the batch that it took, so that it does not hold the mutex meanwhile.
     taken: Vec<u64>,
     received: u64,
     sum: u64,
@@ -155,7 +155,7 @@ struct Queue {
 pub fn post(arguments: &Arguments) {
     let threads: u64 = arguments.get("threads");
     let count: u64 = arguments.get("count");
-    // SAFETY: what libuv sets up may be zeros before; the queue lives until the threads have ended.
+    // SAFETY: libuv initializes what is zeroed here; the queue lives until the threads have exited.
     let queue = Box::into_raw(Box::new(Queue {
         wake: unsafe { mem::zeroed() },
         mutex: unsafe { mem::zeroed() },
@@ -175,7 +175,7 @@ pub fn post(arguments: &Arguments) {
     let start = |number: u64, queue: Shared<Queue>| {
         thread::spawn(move || {
             for value in (number..count).step_by(threads as usize) {
-                // SAFETY: the queue lives as long as this runs.
+                // SAFETY: the queue lives as long as this thread runs.
                 unsafe { put(queue.get(), value) }
             }
         })
@@ -191,7 +191,7 @@ pub fn post(arguments: &Arguments) {
 }
 
 unsafe fn put(queue: *mut Queue, value: u64) {
-    // SAFETY: what is under the mutex is only used when it is held.
+    // SAFETY: the fields under the mutex are accessed only while it is held.
     unsafe {
         loop {
             uv_mutex_lock(&raw mut (*queue).mutex);
@@ -199,7 +199,7 @@ unsafe fn put(queue: *mut Queue, value: u64) {
             if before < QUEUE_MAX {
                 (*queue).waiting.push(value);
                 uv_mutex_unlock(&raw mut (*queue).mutex);
-                // Whoever put the first value has sent.
+                // The sender of the first value in the queue has woken the loop.
                 if before == 0 {
                     must(uv_async_send(&raw mut (*queue).wake));
                 }
@@ -213,7 +213,7 @@ unsafe fn put(queue: *mut Queue, value: u64) {
 
 unsafe extern "C" fn take(wake: *mut uv_async_t) {
     let queue = wake.cast::<Queue>();
-    // SAFETY: as above. The rest is this thread's.
+    // SAFETY: as above. The other fields belong to this thread.
     unsafe {
         uv_mutex_lock(&raw mut (*queue).mutex);
         mem::swap(&mut (*queue).waiting, &mut (*queue).taken);
@@ -237,7 +237,7 @@ struct Jobs {
     count: u64,
 }
 
-/// Begins with the request, so that this leads to the rest.
+/// The request comes first, so that a pointer to it is a pointer to the job.
 #[repr(C)]
 struct Job {
     request: uv_work_t,
@@ -253,7 +253,7 @@ pub fn queue_work(arguments: &Arguments) {
     let requests = alloc_many::<Job>(depth as usize);
     arguments.ready();
     let meter = Meter::start();
-    // SAFETY: all live until the loop has run.
+    // SAFETY: everything lives until the loop has run.
     unsafe {
         for number in 0..depth {
             let job = requests.add(number as usize);
@@ -269,13 +269,13 @@ pub fn queue_work(arguments: &Arguments) {
 }
 
 unsafe fn queue(job: *mut Job) {
-    // SAFETY: it is not queued.
+    // SAFETY: the job is not queued.
     unsafe { must(uv_queue_work(default_loop(), &raw mut (*job).request, Some(work), Some(worked))) };
 }
 
 unsafe extern "C" fn work(request: *mut uv_work_t) {
     let job = request.cast::<Job>();
-    // SAFETY: while a thread of the pool has the job, nobody else does.
+    // SAFETY: while a pool thread has the job, nothing else uses it.
     unsafe {
         let value = (*job).value;
         (*job).value = value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -284,7 +284,7 @@ unsafe extern "C" fn work(request: *mut uv_work_t) {
 
 unsafe extern "C" fn worked(request: *mut uv_work_t, status: c_int) {
     must(status);
-    // SAFETY: the job is the loop thread's again.
+    // SAFETY: the job belongs to the loop's thread again.
     unsafe {
         let jobs = (*request).data.cast::<Jobs>();
         (*jobs).done += 1;

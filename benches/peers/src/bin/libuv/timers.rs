@@ -1,4 +1,4 @@
-//! Timers: many (after libuv's `million_timers`), put off and cancelled, and the shortest life of a loop.
+//! Timers: many (after libuv's `million_timers`), restarted and cancelled, and the shortest life of a loop.
 
 use std::mem;
 
@@ -16,7 +16,7 @@ struct Counts {
     closed: u64,
 }
 
-/// All in one block of memory, as libuv's benchmark has them.
+/// All timers are in one block of memory, as in libuv's benchmark.
 pub fn timers(arguments: &Arguments) {
     let count: usize = arguments.get("count");
     let spread: u64 = arguments.get_or("spread", 1);
@@ -25,7 +25,7 @@ pub fn timers(arguments: &Arguments) {
     arguments.ready();
     let meter = Meter::start();
     let timers = alloc_many::<uv_timer_t>(count);
-    // SAFETY: the timers are freed when all of them are closed.
+    // SAFETY: the timers are freed once all of them are closed.
     unsafe {
         for number in 0..count {
             let timer = timers.add(number);
@@ -51,12 +51,12 @@ pub fn timers(arguments: &Arguments) {
 }
 
 unsafe extern "C" fn fired(timer: *mut uv_timer_t) {
-    // SAFETY: the data of every timer.
+    // SAFETY: every timer's data points to the counts.
     unsafe { (*(*timer).data.cast::<Counts>()).fired += 1 }
 }
 
 unsafe extern "C" fn closed(timer: *mut uv_handle_t) {
-    // SAFETY: the data of every timer.
+    // SAFETY: every timer's data points to the counts.
     unsafe { (*(*timer).data.cast::<Counts>()).closed += 1 }
 }
 
@@ -72,7 +72,7 @@ impl Churn {
         30_000 + self.random.below(30_000)
     }
 
-    /// A timer that runs, in memory of its own: it goes before others do.
+    /// Starts a timer in memory of its own, because it is closed before others are.
     fn start(&mut self) -> *mut uv_timer_t {
         let timer = alloc();
         // SAFETY: it lives until it is closed.
@@ -84,15 +84,15 @@ impl Churn {
     }
 
     fn change(&mut self) {
-        let place = self.random.below(self.timers.len() as u64) as usize;
-        let timer = self.timers[place];
+        let index = self.random.below(self.timers.len() as u64) as usize;
+        let timer = self.timers[index];
         // SAFETY: it is open.
         unsafe {
             if self.random.below(10) < 9 {
                 must(uv_timer_start(timer, Some(never), self.half_a_minute_or_more(), 0));
             } else {
                 uv_close(timer.cast(), Some(free_handle));
-                self.timers[place] = self.start();
+                self.timers[index] = self.start();
             }
         }
     }
@@ -125,7 +125,7 @@ pub fn churn(arguments: &Arguments) {
 }
 
 unsafe extern "C" fn change_thousand(idle: *mut uv_idle_t) {
-    // SAFETY: its data; nobody else uses them while the loop runs.
+    // SAFETY: the handle's data points to the churn, and nothing else uses it while the loop runs.
     unsafe {
         let churn = &mut *(*idle).data.cast::<Churn>();
         for _ in 0..1000 {

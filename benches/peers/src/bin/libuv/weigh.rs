@@ -1,5 +1,5 @@
-//! What handles weigh: each in one block of memory with the number that its callback knows, as programs have
-//! them.
+//! Heap bytes of handles: each is one block of memory with the number that its callback uses, as programs
+//! have them.
 
 use std::{ffi::c_void, io, thread};
 
@@ -14,18 +14,18 @@ use crate::{
     servers::{Service, echo_back, listen},
 };
 
-/// The handle leads to the number.
+/// The handle comes first, so that a pointer to it is a pointer to the number.
 #[repr(C)]
 struct Numbered<Handle> {
     handle: Handle,
     number: u64,
 }
 
-/// What callbacks write their number to, so that they need it. `data` of every handle.
+/// Callbacks write their number here, so that they need it. The `data` of every handle.
 type Last = u64;
 
-unsafe fn tell<Handle>(handle: *mut Handle, data: *mut c_void) {
-    // SAFETY: the handle is the beginning of a numbered one, with these data.
+unsafe fn record<Handle>(handle: *mut Handle, data: *mut c_void) {
+    // SAFETY: the handle is the first field of a numbered one, whose data is this.
     unsafe { *data.cast::<Last>() = (*handle.cast::<Numbered<Handle>>()).number }
 }
 
@@ -52,8 +52,8 @@ pub fn timers(arguments: &Arguments) {
 }
 
 unsafe extern "C" fn timer_fired(timer: *mut uv_timer_t) {
-    // SAFETY: as it was made.
-    unsafe { tell(timer, (*timer).data) }
+    // SAFETY: it was initialized above.
+    unsafe { record(timer, (*timer).data) }
 }
 
 pub fn idles(arguments: &Arguments) {
@@ -79,11 +79,11 @@ pub fn idles(arguments: &Arguments) {
 }
 
 unsafe extern "C" fn idle_called(idle: *mut uv_idle_t) {
-    // SAFETY: as it was made.
-    unsafe { tell(idle, (*idle).data) }
+    // SAFETY: it was initialized above.
+    unsafe { record(idle, (*idle).data) }
 }
 
-/// Echoes, and counts what it accepts: the data of its connections.
+/// Echoes, and counts the connections it accepts. The `data` of its connections.
 struct Weighed;
 
 pub fn conns(arguments: &Arguments) {
@@ -95,7 +95,7 @@ pub fn conns(arguments: &Arguments) {
     let wake = wake as usize;
     thread::spawn(move || {
         let _ = io::stdin().read_line(&mut String::new());
-        // SAFETY: as above; another thread may send.
+        // SAFETY: as above; any thread may call `uv_async_send`.
         unsafe { uv_async_send(wake as *mut uv_async_t) };
     });
     let before = heap_bytes();
@@ -107,7 +107,7 @@ pub fn conns(arguments: &Arguments) {
 }
 
 unsafe extern "C" fn stop(wake: *mut uv_async_t) {
-    // SAFETY: the loop runs.
+    // SAFETY: the loop is valid while it runs.
     unsafe { uv_stop((*wake).loop_) }
 }
 
@@ -115,7 +115,7 @@ impl Service for Weighed {
     type Connection = Numbered<uv_tcp_t>;
 
     unsafe fn accepted(connection: *mut Numbered<uv_tcp_t>) {
-        // SAFETY: the data are the listener's.
+        // SAFETY: the data is the listener's.
         unsafe {
             let accepted = (*connection).handle.data.cast::<Last>();
             *accepted += 1;
@@ -124,7 +124,7 @@ impl Service for Weighed {
     }
 
     unsafe extern "C" fn read(stream: *mut uv_stream_t, count: isize, buffer: *const uv_buf_t) {
-        // SAFETY: as libuv calls it. The number is never more than were accepted; that takes to know it.
+        // SAFETY: the arguments are libuv's. The number never exceeds the count: to see that, it is read.
         unsafe {
             let connection = stream.cast::<Numbered<uv_tcp_t>>();
             if (*connection).number > *(*stream).data.cast::<Last>() {

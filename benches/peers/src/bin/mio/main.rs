@@ -1,5 +1,5 @@
-//! The programs that are measured, written with mio: sources are registered once, and what an event announces
-//! is done until the system would block, as its documentation asks.
+//! The workloads on mio: sources are registered once, and each event is handled until the system would block,
+//! as its documentation requires.
 
 mod servers;
 mod wakes;

@@ -18,18 +18,18 @@ const LISTENER: Token = Token(usize::MAX);
 const BACKLOG: i32 = 1024;
 const BUFFER_BYTES: usize = 64 << 10;
 const MESSAGE: [u8; 64] = [b'm'; 64];
-/// What each stream gets in a burst of `broadcast`.
+/// Messages for each stream in a burst of `broadcast`.
 const MESSAGES_PER_BURST: usize = 20;
 
 struct Connection {
     stream: TcpStream,
-    /// What the system did not take yet. Nothing is read until it has.
+    /// Bytes that the kernel did not take yet. The stream is not read while there are any.
     unsent: Vec<u8>,
-    /// A piece of a request.
+    /// The bytes of an incomplete request.
     left_over: Vec<u8>,
 }
 
-/// By descriptor.
+/// Indexed by descriptor.
 type Connections = [Option<Connection>];
 
 impl Connection {
@@ -47,7 +47,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether all of it is gone.
+    /// Returns whether everything was sent.
     fn flush(&mut self) -> io::Result<bool> {
         while !self.unsent.is_empty() {
             match self.stream.write(&self.unsent) {
@@ -60,7 +60,7 @@ impl Connection {
         Ok(true)
     }
 
-    /// How many bytes came, 0 of them at the end; none when the system would block.
+    /// Returns the number of bytes received, 0 at EOF, or `None` if the read would block.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             match self.stream.read(buffer) {
@@ -73,13 +73,13 @@ impl Connection {
     }
 }
 
-/// Serves until it is killed. `came` is told the connection that bytes came on, and the bytes; an error from
-/// it is the end of that connection.
-fn serve(mut came: impl FnMut(&mut Connections, usize, &[u8]) -> io::Result<()>) -> Result {
+/// Serves until the process is killed. Calls `received` with the connection and its bytes; an error that it
+/// returns closes the connection.
+fn serve(mut received: impl FnMut(&mut Connections, usize, &[u8]) -> io::Result<()>) -> Result {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
     let mut listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-    // Again, because mio's backlog is 128.
+    // Listen again, because mio's backlog is 128.
     rustix::net::listen(&listener, BACKLOG)?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     announce(&format!("listening {}", listener.local_addr()?.port()));
@@ -95,9 +95,9 @@ fn serve(mut came: impl FnMut(&mut Connections, usize, &[u8]) -> io::Result<()>)
                 accept_all(&listener, poll.registry(), &mut connections)?;
                 continue;
             }
-            let place = event.token().0;
-            if !matches!(proceed(&mut connections, place, &mut buffer, &mut came), Ok(true)) {
-                connections[place] = None;
+            let index = event.token().0;
+            if !matches!(proceed(&mut connections, index, &mut buffer, &mut received), Ok(true)) {
+                connections[index] = None;
             }
         }
     }
@@ -115,48 +115,48 @@ fn accept_all(
             Err(error) => return Err(error),
         };
         stream.set_nodelay(true)?;
-        let place = stream.as_raw_fd() as usize;
-        // Both at once: with edges it costs nothing to be told of what is not waited for.
-        registry.register(&mut stream, Token(place), Interest::READABLE | Interest::WRITABLE)?;
-        if place >= connections.len() {
-            connections.resize_with(place + 1, || None);
+        let index = stream.as_raw_fd() as usize;
+        // Both interests at once: with edge triggering an interest that is not needed costs nothing.
+        registry.register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+        if index >= connections.len() {
+            connections.resize_with(index + 1, || None);
         }
-        connections[place] = Some(Connection { stream, unsent: Vec::new(), left_over: Vec::new() });
+        connections[index] = Some(Connection { stream, unsent: Vec::new(), left_over: Vec::new() });
     }
 }
 
-/// Sends what is to be sent and reads what there is, until the system would block. Whether the connection
-/// stays.
+/// Sends what is queued and reads what has arrived, until the system would block. Returns whether to keep the
+/// connection.
 fn proceed(
     connections: &mut Connections,
-    place: usize,
+    index: usize,
     buffer: &mut [u8],
-    came: &mut impl FnMut(&mut Connections, usize, &[u8]) -> io::Result<()>,
+    received: &mut impl FnMut(&mut Connections, usize, &[u8]) -> io::Result<()>,
 ) -> io::Result<bool> {
-    while let Some(connection) = &mut connections[place] {
+    while let Some(connection) = &mut connections[index] {
         if !connection.flush()? {
             return Ok(true);
         }
         match connection.receive(buffer)? {
             None => return Ok(true),
             Some(0) => return Ok(false),
-            Some(count) => came(connections, place, &buffer[..count])?,
+            Some(count) => received(connections, index, &buffer[..count])?,
         }
     }
     Ok(false)
 }
 
-fn at(connections: &mut Connections, place: usize) -> &mut Connection {
-    connections[place].as_mut().expect("it was just read")
+fn at(connections: &mut Connections, index: usize) -> &mut Connection {
+    connections[index].as_mut().expect("it was just read")
 }
 
 pub fn echo() -> Result {
-    serve(|connections, place, bytes| at(connections, place).send(bytes))
+    serve(|connections, index, bytes| at(connections, index).send(bytes))
 }
 
 pub fn pipelined() -> Result {
-    serve(|connections, place, mut bytes| {
-        let connection = at(connections, place);
+    serve(|connections, index, mut bytes| {
+        let connection = at(connections, index);
         if !connection.left_over.is_empty() {
             let (begin, rest) = bytes.split_at(bytes.len().min(MESSAGE.len() - connection.left_over.len()));
             connection.left_over.extend_from_slice(begin);
@@ -180,7 +180,7 @@ pub fn broadcast() -> Result {
     serve(|connections, _, bytes| {
         for _ in 0..bytes.len() * MESSAGES_PER_BURST {
             for connection in connections.iter_mut().flatten() {
-                // Who is gone will be closed when he is read.
+                // If the connection is broken, its next read closes it.
                 let _ = connection.send(&MESSAGE);
             }
         }
@@ -189,8 +189,8 @@ pub fn broadcast() -> Result {
 }
 
 pub fn pound() -> Result {
-    serve(|connections, place, _| {
-        connections[place] = None;
+    serve(|connections, index, _| {
+        connections[index] = None;
         Ok(())
     })
 }

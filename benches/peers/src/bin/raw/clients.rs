@@ -16,7 +16,7 @@ use rustix::{
 use crate::{Result, sockets::new_socket};
 
 const MESSAGE: &[u8] = b"Hello, world.";
-/// Messages are gathered until there is as much as this.
+/// Messages are coalesced up to this size before they are sent.
 const GATHERED_BYTES: usize = 64 << 10;
 const BLOCKS_PER_TURN: usize = 16;
 
@@ -24,7 +24,7 @@ fn target(arguments: &Arguments) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::LOCALHOST, arguments.get("port"))
 }
 
-/// Begins to connect. Whether it is done already is the second of the answer.
+/// Starts to connect. Returns the socket, and whether it is connected already.
 fn begin_connecting(addr: &SocketAddrV4) -> Result<(OwnedFd, bool)> {
     let socket = new_socket()?;
     match rustix::net::connect(&socket, addr) {
@@ -34,7 +34,7 @@ fn begin_connecting(addr: &SocketAddrV4) -> Result<(OwnedFd, bool)> {
     }
 }
 
-/// Connects and waits until that is done.
+/// Connects, and waits until the connection is established.
 fn connected(addr: &SocketAddrV4) -> Result<OwnedFd> {
     let (socket, done) = begin_connecting(addr)?;
     if !done {
@@ -51,7 +51,7 @@ fn wait_for(socket: &OwnedFd, flags: PollFlags) -> Result {
 
 // ---- write_batch
 
-/// Gathers the messages into large sends: the floor. Others have a request for each.
+/// Coalesces the messages into large sends, which is the floor. The libraries have a request for each.
 pub fn write_batch(arguments: &Arguments) -> Result {
     let count: u64 = arguments.get_or("count", 1_000_000);
     let socket = connected(&target(arguments))?;
@@ -101,7 +101,7 @@ pub fn pump(arguments: &Arguments) -> Result {
     for key in 0..arguments.get("conns") {
         let socket = connected(&target)?;
         poller.add(&socket, key, EventFlags::OUT)?;
-        // With it: how much of the block was taken.
+        // The second value is the number of bytes of the current block that were sent.
         streams.push((socket, 0));
     }
     arguments.ready();
@@ -110,8 +110,8 @@ pub fn pump(arguments: &Arguments) -> Result {
     while meter.wall() < window {
         for event in 0..poller.wait()? {
             let (socket, taken) = &mut streams[poller.key(event)];
-            // The next block at once, when the system took the whole of the last one; but the others have a
-            // turn, too.
+            // Send the next block at once if the kernel took all of the last one, but let the other streams
+            // have their turns.
             for _ in 0..BLOCKS_PER_TURN {
                 let Some(count) = send_some(socket, &block[*taken..])? else { break };
                 written += count as u64;
@@ -127,7 +127,7 @@ pub fn pump(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// How much the system took, if it takes anything.
+/// Returns the number of bytes that the kernel took, or `None` if it would block.
 fn send_some(socket: &OwnedFd, bytes: &[u8]) -> Result<Option<usize>> {
     match send(socket, bytes, SendFlags::NOSIGNAL) {
         Ok(count) => Ok(Some(count)),
@@ -138,31 +138,31 @@ fn send_some(socket: &OwnedFd, bytes: &[u8]) -> Result<Option<usize>> {
 
 // ---- connect
 
-/// One that connects, asks, and waits for the end.
+/// A client that connects, sends a request, and waits for EOF.
 struct Caller {
     socket: OwnedFd,
-    asked: bool,
+    request_sent: bool,
 }
 
 impl Caller {
     fn begin(addr: &SocketAddrV4, poller: &Poller, key: usize) -> Result<Caller> {
         let (socket, _) = begin_connecting(addr)?;
-        // Within one machine it is connected when the call returns, although the call does not say so.
-        let asked = match send(&socket, b"QS", SendFlags::NOSIGNAL) {
+        // On loopback the connection is established when the call returns, although it reports EINPROGRESS.
+        let request_sent = match send(&socket, b"QS", SendFlags::NOSIGNAL) {
             Ok(_) => true,
             Err(Errno::AGAIN) => false,
             Err(error) => return Err(error.into()),
         };
-        poller.add(&socket, key, if asked { EventFlags::IN } else { EventFlags::OUT })?;
-        Ok(Caller { socket, asked })
+        poller.add(&socket, key, if request_sent { EventFlags::IN } else { EventFlags::OUT })?;
+        Ok(Caller { socket, request_sent })
     }
 
-    /// Whether it is done.
+    /// Returns whether the exchange is complete.
     fn proceed(&mut self, poller: &Poller, key: usize) -> Result<bool> {
-        if !self.asked {
+        if !self.request_sent {
             socket_error(&self.socket)??;
             send(&self.socket, b"QS", SendFlags::NOSIGNAL)?;
-            self.asked = true;
+            self.request_sent = true;
             poller.modify(&self.socket, key, EventFlags::IN)?;
             return Ok(false);
         }

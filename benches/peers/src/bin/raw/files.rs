@@ -1,5 +1,5 @@
-//! Files, by plain calls on one thread: `read_files`, `fs_stat`, `read_big`, `write_big`. The depth does not
-//! matter.
+//! Files, by plain system calls on one thread: `read_files`, `fs_stat`, `read_big`, `write_big`. Ignores the
+//! depth.
 
 use std::{ffi::CString, hint::black_box, os::unix::ffi::OsStringExt, path::Path};
 

@@ -1,5 +1,5 @@
-//! The floor: the least that a correct program for each workload can do on this kernel, written by hand. It
-//! is a yardstick, not a library: what the system does not take at once is the end of a connection.
+//! The floor: for each workload the least that a correct program can do on this kernel, on raw epoll. A
+//! yardstick, not a library: when the kernel does not take all bytes of a send, it closes the connection.
 
 mod clients;
 mod files;

@@ -14,19 +14,19 @@ use crate::{Result, sockets::listener};
 const LISTENER: usize = usize::MAX;
 const BUFFER_BYTES: usize = 64 << 10;
 const MESSAGE: [u8; 64] = [b'm'; 64];
-/// What each stream gets in a burst of `broadcast`.
+/// Messages for each stream in a burst of `broadcast`.
 const MESSAGES_PER_BURST: usize = 20;
 
-/// By descriptor, as the kernel has them.
+/// Indexed by descriptor; the kernel hands out the lowest one that is free.
 type Streams = [Option<OwnedFd>];
 
 trait Service {
-    /// Whether a stream that was just accepted stays.
+    /// Returns whether to keep a stream that was just accepted.
     fn accepted(&mut self, _stream: &OwnedFd) -> bool {
         true
     }
 
-    /// Whether a stream that can be read stays.
+    /// Returns whether to keep a stream that is readable.
     fn readable(&mut self, streams: &Streams, stream: &OwnedFd) -> bool;
 }
 
@@ -65,16 +65,16 @@ fn accept_all(
         if !service.accepted(&stream) {
             continue;
         }
-        let place = stream.as_raw_fd() as usize;
-        poller.add(&stream, place, EventFlags::IN)?;
-        if place >= streams.len() {
-            streams.resize_with(place + 1, || None);
+        let index = stream.as_raw_fd() as usize;
+        poller.add(&stream, index, EventFlags::IN)?;
+        if index >= streams.len() {
+            streams.resize_with(index + 1, || None);
         }
-        streams[place] = Some(stream);
+        streams[index] = Some(stream);
     }
 }
 
-/// How many bytes came; none at the end of the stream or when it broke.
+/// Returns the number of bytes received, or `None` at EOF or after an error.
 fn receive(stream: &OwnedFd, buffer: &mut [u8], flags: RecvFlags) -> Option<usize> {
     match recv(stream, buffer, flags) {
         Ok((0, _)) => None,
@@ -112,25 +112,25 @@ impl Service for Echo {
 
 struct Pipelined {
     buffer: Vec<u8>,
-    answers: Vec<u8>,
-    /// By descriptor: how much there is of a request that is not whole yet. Nobody asks what it says.
+    responses: Vec<u8>,
+    /// Indexed by descriptor: the bytes received of an incomplete request. Their content does not matter.
     left_over: Vec<usize>,
 }
 
-/// Gathers the answers to all that one read brought into one send: the floor. Others have a write for each
-/// answer.
+/// Coalesces the responses to all requests of one read into one send, which is the floor. The libraries have
+/// a write for each response.
 pub fn pipelined() -> Result {
-    let answers = vec![b'a'; BUFFER_BYTES + MESSAGE.len()];
-    serve(Pipelined { buffer: vec![0; BUFFER_BYTES], answers, left_over: Vec::new() })
+    let responses = vec![b'a'; BUFFER_BYTES + MESSAGE.len()];
+    serve(Pipelined { buffer: vec![0; BUFFER_BYTES], responses, left_over: Vec::new() })
 }
 
 impl Service for Pipelined {
     fn accepted(&mut self, stream: &OwnedFd) -> bool {
-        let place = stream.as_raw_fd() as usize;
-        if place >= self.left_over.len() {
-            self.left_over.resize(place + 1, 0);
+        let index = stream.as_raw_fd() as usize;
+        if index >= self.left_over.len() {
+            self.left_over.resize(index + 1, 0);
         }
-        self.left_over[place] = 0;
+        self.left_over[index] = 0;
         true
     }
 
@@ -140,7 +140,7 @@ impl Service for Pipelined {
         let there = *left_over + count;
         *left_over = there % MESSAGE.len();
         let whole = there - *left_over;
-        whole == 0 || send_whole(stream, &self.answers[..whole])
+        whole == 0 || send_whole(stream, &self.responses[..whole])
     }
 }
 
@@ -150,18 +150,19 @@ struct Broadcast {
     burst: Vec<u8>,
 }
 
-/// Gathers what a stream gets in a burst into one send: the floor. Others have a write for each message.
+/// Coalesces a stream's part of a burst into one send, which is the floor. The libraries have a write per
+/// message.
 pub fn broadcast() -> Result {
     serve(Broadcast { burst: MESSAGE.repeat(MESSAGES_PER_BURST) })
 }
 
 impl Service for Broadcast {
     fn readable(&mut self, streams: &Streams, stream: &OwnedFd) -> bool {
-        let mut asked = [0; 64];
-        let Some(bursts) = receive(stream, &mut asked, RecvFlags::empty()) else { return false };
+        let mut requests = [0; 64];
+        let Some(bursts) = receive(stream, &mut requests, RecvFlags::empty()) else { return false };
         for _ in 0..bursts {
             for listening in streams.iter().flatten() {
-                // Who is gone will be closed when he is read.
+                // If the stream is broken, its next read closes it.
                 send_whole(listening, &self.burst);
             }
         }
@@ -178,7 +179,7 @@ pub fn pound() -> Result {
 }
 
 impl Service for Pound {
-    /// What a client asks has mostly come when it is accepted. Then it is never given to `epoll`.
+    /// Mostly the request has arrived by the time of the accept. Then the stream is never added to epoll.
     fn accepted(&mut self, stream: &OwnedFd) -> bool {
         receive(stream, &mut [0; 64], RecvFlags::empty()) == Some(0)
     }
@@ -200,7 +201,7 @@ pub fn sink() -> Result {
 
 impl Service for Sink {
     fn readable(&mut self, _: &Streams, stream: &OwnedFd) -> bool {
-        // With this flag TCP throws away what came, without a copy.
+        // With this flag TCP discards the data without a copy.
         receive(stream, &mut self.buffer, RecvFlags::TRUNC).is_some()
     }
 }

@@ -1,4 +1,4 @@
-//! What servers and clients share: sockets.
+//! Sockets, for servers and clients.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -16,10 +16,10 @@ use rustix::{
 
 const BACKLOG: i32 = 1024;
 
-/// A listener somewhere on 127.0.0.1, and says where.
+/// Binds a listener to a free port of 127.0.0.1, and announces it.
 pub fn listener() -> crate::Result<OwnedFd> {
     let listener = new_socket()?;
-    // Inherited by what it accepts.
+    // Accepted sockets inherit this option.
     set_tcp_nodelay(&listener, true)?;
     bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
     listen(&listener, BACKLOG)?;
@@ -28,7 +28,7 @@ pub fn listener() -> crate::Result<OwnedFd> {
     Ok(listener)
 }
 
-/// TCP, non-blocking.
+/// Creates a non-blocking TCP socket.
 pub fn new_socket() -> Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;

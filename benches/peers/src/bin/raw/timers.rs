@@ -1,5 +1,4 @@
-//! `timers`: what a general heap of deadlines costs, without any waiting. A timer has a deadline and a
-//! number.
+//! `timers`: the cost of a general heap of deadlines, without waiting. A timer is a deadline and a number.
 
 use std::{cmp::Reverse, collections::BinaryHeap, hint::black_box};
 
@@ -12,7 +11,7 @@ pub fn timers(arguments: &Arguments) -> Result {
     let spread = arguments.get_or("spread", 1) != 0;
     let mut fired = 0;
     let mut count_one = |number: u32| fired += u64::from(black_box(number) < count);
-    // Not to be seen through, as a callback is not.
+    // Opaque to the compiler, as a callback is.
     let callback: &mut dyn FnMut(u32) = black_box(&mut count_one);
     arguments.ready();
     let meter = Meter::start();

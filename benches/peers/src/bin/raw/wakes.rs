@@ -1,4 +1,4 @@
-//! A loop that nothing but an eventfd wakes: `loop_count`, `async_pummel`, `post`, `queue_work`, `start_up`.
+//! A loop that only an eventfd wakes: `loop_count`, `async_pummel`, `post`, `queue_work`, `start_up`.
 
 use std::{
     hint::black_box,
@@ -20,18 +20,18 @@ use rustix::{
 
 use crate::Result;
 
-/// Threads that work when there is more than one job at a time.
+/// Worker threads, when more than one job is in flight.
 const WORKERS: usize = 4;
 const QUEUED_MAX: usize = 100_000;
 
-/// What a loop waits for. Nobody reads the eventfd: each write to it is an edge, and 2⁶⁴ of them fit.
-struct Bell {
+/// What a loop waits for. The eventfd is never read: each write to it is an edge, and it counts to 2⁶⁴.
+struct WakeFd {
     epoll: OwnedFd,
     eventfd: OwnedFd,
 }
 
-impl Bell {
-    fn new() -> Result<Bell> {
+impl WakeFd {
+    fn new() -> Result<WakeFd> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let eventfd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         epoll::add(
@@ -40,15 +40,15 @@ impl Bell {
             epoll::EventData::new_u64(0),
             epoll::EventFlags::IN | epoll::EventFlags::ET,
         )?;
-        Ok(Bell { epoll, eventfd })
+        Ok(WakeFd { epoll, eventfd })
     }
 
-    fn ring(&self) {
-        // It refuses only when it is full.
+    fn wake(&self) {
+        // Fails only when the counter is full.
         let _ = write(&self.eventfd, &1_u64.to_ne_bytes());
     }
 
-    /// Whether it rang.
+    /// Returns whether it was woken.
     fn wait(&self, timeout: Option<&Timespec>) -> Result<bool> {
         let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; 8];
         match epoll::wait(&self.epoll, &mut events, timeout) {
@@ -63,41 +63,41 @@ const AT_ONCE: Option<&Timespec> = Some(&Timespec { tv_sec: 0, tv_nsec: 0 });
 
 pub fn loop_count(arguments: &Arguments) -> Result {
     let count: u64 = arguments.get("count");
-    let bell = Bell::new()?;
+    let wake_fd = WakeFd::new()?;
     arguments.ready();
     let meter = Meter::start();
     let mut turns = 0;
     while turns < count {
-        bell.wait(AT_ONCE)?;
+        wake_fd.wait(AT_ONCE)?;
         turns = black_box(turns + 1);
     }
     meter.report(turns);
     Ok(())
 }
 
-/// A loop that waits once, for nothing.
+/// Makes a loop, waits once without blocking, and drops the loop.
 pub fn start_up(arguments: &Arguments) -> Result {
     let count: u64 = arguments.get("count");
     arguments.ready();
     let meter = Meter::start();
     for _ in 0..count {
-        Bell::new()?.wait(AT_ONCE)?;
+        WakeFd::new()?.wait(AT_ONCE)?;
     }
     meter.report(count);
     Ok(())
 }
 
-/// Every wake goes to the system. To remember that the loop has been woken already, and spare the call, gives
-/// more wakes and fewer callbacks: the threads then fight for that memory with the loop.
+/// Each wake is a system call. A flag that remembers that the loop was woken would save calls, and gives
+/// more wakes and fewer callbacks: the threads then contend with the loop for the flag.
 pub fn async_pummel(arguments: &Arguments) -> Result {
     let count: u64 = arguments.get("count");
     let threads: usize = arguments.get("threads");
-    let bell = Bell::new()?;
+    let wake_fd = WakeFd::new()?;
     let (over, sends) = (AtomicBool::new(false), AtomicU64::new(0));
-    let ring_until_over = || {
+    let wake_until_over = || {
         let mut sent = 0;
         while !over.load(Ordering::Relaxed) {
-            bell.ring();
+            wake_fd.wake();
             sent += 1;
         }
         sends.fetch_add(sent, Ordering::Relaxed);
@@ -106,11 +106,11 @@ pub fn async_pummel(arguments: &Arguments) -> Result {
     let meter = Meter::start();
     thread::scope(|scope| -> Result {
         for _ in 0..threads {
-            scope.spawn(ring_until_over);
+            scope.spawn(wake_until_over);
         }
         let mut callbacks = 0;
         while callbacks < count {
-            callbacks += u64::from(bell.wait(None)?);
+            callbacks += u64::from(wake_fd.wait(None)?);
         }
         over.store(true, Ordering::Relaxed);
         meter.report(callbacks);
@@ -123,16 +123,16 @@ pub fn async_pummel(arguments: &Arguments) -> Result {
 pub fn post(arguments: &Arguments) -> Result {
     let count: u64 = arguments.get("count");
     let threads: u64 = arguments.get("threads");
-    let (bell, posted) = (Bell::new()?, Mutex::new(Vec::new()));
+    let (wake_fd, posted) = (WakeFd::new()?, Mutex::new(Vec::new()));
     let post_one = |value: u64| {
         loop {
-            let mut queue = posted.lock().expect("nobody panics with it");
+            let mut queue = posted.lock().expect("no thread panics while it holds the lock");
             if queue.len() < QUEUED_MAX {
                 queue.push(value);
                 let first = queue.len() == 1;
                 drop(queue);
                 if first {
-                    bell.ring();
+                    wake_fd.wake();
                 }
                 return;
             }
@@ -149,8 +149,8 @@ pub fn post(arguments: &Arguments) -> Result {
         let (mut received, mut sum) = (0, 0_u64);
         let mut batch = Vec::new();
         while received < count {
-            bell.wait(None)?;
-            mem::swap(&mut batch, &mut posted.lock().expect("nobody panics with it"));
+            wake_fd.wait(None)?;
+            mem::swap(&mut batch, &mut posted.lock().expect("no thread panics while it holds the lock"));
             received += batch.len() as u64;
             sum = batch.drain(..).fold(sum, u64::wrapping_add);
         }
@@ -163,21 +163,21 @@ pub fn post(arguments: &Arguments) -> Result {
 pub fn queue_work(arguments: &Arguments) -> Result {
     let (depth, count): (u64, u64) = (arguments.get("depth"), arguments.get("count"));
     let workers = if depth == 1 { 1 } else { WORKERS };
-    let (bell, done) = (Bell::new()?, Mutex::new(Vec::new()));
+    let (wake_fd, done) = (WakeFd::new()?, Mutex::new(Vec::new()));
     let (jobs, taken) = mpsc::channel::<u64>();
     let taken = Mutex::new(taken);
     let work = || {
         loop {
-            let job = taken.lock().expect("nobody panics with it").recv();
+            let job = taken.lock().expect("no thread panics while it holds the lock").recv();
             let Ok(state) = job else { return };
-            let answer =
+            let result =
                 state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let mut answers = done.lock().expect("nobody panics with it");
-            answers.push(answer);
-            let first = answers.len() == 1;
-            drop(answers);
+            let mut results = done.lock().expect("no thread panics while it holds the lock");
+            results.push(result);
+            let first = results.len() == 1;
+            drop(results);
             if first {
-                bell.ring();
+                wake_fd.wake();
             }
         }
     };
@@ -190,18 +190,18 @@ pub fn queue_work(arguments: &Arguments) -> Result {
         let mut finished = 0;
         let mut batch = Vec::new();
         while finished < count {
-            bell.wait(None)?;
-            mem::swap(&mut batch, &mut done.lock().expect("nobody panics with it"));
-            for answer in batch.drain(..) {
+            wake_fd.wait(None)?;
+            mem::swap(&mut batch, &mut done.lock().expect("no thread panics while it holds the lock"));
+            for result in batch.drain(..) {
                 finished += 1;
                 if queued < count {
                     queued += 1;
-                    jobs.send(answer)?;
+                    jobs.send(result)?;
                 }
             }
         }
         meter.report(finished);
-        // The workers end when nobody can send any more.
+        // The workers exit when the last sender is dropped.
         drop(jobs);
         Ok(())
     })

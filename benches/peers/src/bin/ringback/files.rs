@@ -1,4 +1,4 @@
-//! Files: small ones, their metadata, and a big one.
+//! Small files, their metadata, and a big file.
 
 use std::{path::PathBuf, rc::Rc, sync::Arc};
 
@@ -77,7 +77,7 @@ fn stat_next(lp: &mut Loop<Progress>, progress: &mut Progress, count: u64) -> Re
     Ok(())
 }
 
-/// Where the next block is, and how much of the file is done.
+/// The progress through a file.
 struct Blocks {
     file: Option<File>,
     next: u64,

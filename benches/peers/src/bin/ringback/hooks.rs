@@ -1,4 +1,4 @@
-//! Turns, and what each handle costs to make and to close.
+//! Turns of the loop, and the cost to make and close each kind of handle.
 
 use std::time::Duration;
 

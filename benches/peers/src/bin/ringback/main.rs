@@ -1,5 +1,4 @@
-//! The programs that are measured, written with ringback: as its documentation says, with nothing that a user could not
-//! write.
+//! The workloads on ringback, as its documentation describes it. Nothing here is private to the crate.
 
 mod files;
 mod hooks;
@@ -50,7 +49,7 @@ fn run(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// From the manifest of the crate itself: a dependency does not tell its version.
+/// Reads the crate's own manifest: a dependency does not export its version.
 fn own_version() -> &'static str {
     let manifest = include_str!("../../../../../Cargo.toml");
     let version = manifest.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));

@@ -167,7 +167,7 @@ pub fn pump(arguments: &Arguments) -> Result {
         let block = block.clone();
         TcpStream::connect(&mut lp, server(arguments).as_str(), move |lp, _, conn| {
             let conn = conn?;
-            // Much at a time, and nobody waits for the last piece.
+            // Large blocks, and no peer that waits for the last piece: Nagle's algorithm may stay on.
             conn.set_nodelay(lp, false)?;
             pump_once(lp, conn, block)
         })?;

@@ -1,4 +1,4 @@
-//! Timers: many, put off and cancelled, and the shortest life of a loop.
+//! Timers: many, restarted and cancelled, and the shortest life of a loop.
 
 use std::time::Duration;
 

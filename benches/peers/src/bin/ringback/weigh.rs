@@ -1,4 +1,4 @@
-//! What handles weigh.
+//! Heap bytes of handles.
 
 use std::{io, time::Duration};
 

@@ -72,7 +72,7 @@ pub async fn stat(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// Its own files have a place where they read next, and no reading elsewhere: so a job for each block.
+/// tokio's own files have a cursor and no reads at offsets, so each block is a blocking job.
 pub async fn read_big(arguments: &Arguments) -> Result {
     let file = std::fs::File::open(arguments.get::<String>("path"))?;
     let bytes = file.metadata()?.len();
@@ -95,12 +95,12 @@ pub async fn write_big(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// Does something with each block of a file, with as many at a time as `depth` says.
+/// Runs an operation on each block of a file, `depth` of them at a time.
 async fn in_blocks(
     arguments: &Arguments,
     file: std::fs::File,
     bytes: u64,
-    act: fn(&std::fs::File, &mut [u8], u64) -> io::Result<()>,
+    operation: fn(&std::fs::File, &mut [u8], u64) -> io::Result<()>,
 ) -> io::Result<()> {
     let block: u64 = arguments.get("block");
     let depth: u64 = arguments.get("depth");
@@ -118,9 +118,9 @@ async fn in_blocks(
                 }
                 let piece = block.min(bytes - offset) as usize;
                 let file = file.clone();
-                // The buffer goes with the job, and comes back.
+                // The buffer moves to the job, and back with the result.
                 buffer = spawn_blocking(move || {
-                    act(&file, &mut buffer[..piece], offset)?;
+                    operation(&file, &mut buffer[..piece], offset)?;
                     io::Result::Ok(buffer)
                 })
                 .await??;

@@ -1,5 +1,5 @@
-//! The programs that are measured, written with tokio, on its runtime of one thread: a task for each
-//! connection and each timer, as its documentation does it.
+//! The workloads on tokio, on its runtime of one thread: a task for each connection and each timer, as its
+//! documentation recommends.
 
 mod clients;
 mod files;
@@ -27,7 +27,7 @@ fn run(arguments: &Arguments) -> Result {
 }
 
 fn new_runtime() -> std::io::Result<Runtime> {
-    // As many threads for jobs and files as other loops have. By default it would start one for each job in
+    // As many threads for jobs and files as the other loops have. By default tokio starts one for each job in
     // flight.
     Builder::new_current_thread().enable_all().max_blocking_threads(4).build()
 }

@@ -17,10 +17,10 @@ use tokio::{
 const BACKLOG: u32 = 1024;
 const BUFFER_BYTES: usize = 64 << 10;
 const MESSAGE: [u8; 64] = [b'm'; 64];
-/// What each stream gets in a burst of `broadcast`.
+/// Messages for each stream in a burst of `broadcast`.
 const MESSAGES_PER_BURST: usize = 20;
 
-/// A listener somewhere on 127.0.0.1, and says where.
+/// Binds a listener to a free port of 127.0.0.1, and announces it.
 pub fn listener() -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
@@ -53,12 +53,12 @@ pub async fn echo() -> io::Result<()> {
 pub async fn pipelined() -> io::Result<()> {
     let listener = listener()?;
     loop {
-        // It ends when the connection does.
-        spawn(answer(accept(&listener).await?));
+        // The task ends with its connection.
+        spawn(respond(accept(&listener).await?));
     }
 }
 
-async fn answer(mut stream: TcpStream) -> io::Result<()> {
+async fn respond(mut stream: TcpStream) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut filled = 0;
     while let count @ 1.. = stream.read(&mut buffer[filled..]).await? {
@@ -85,7 +85,7 @@ pub async fn broadcast() -> io::Result<()> {
                 let mut streams = streams.lock().await;
                 for _ in 0..MESSAGES_PER_BURST {
                     for stream in streams.iter_mut() {
-                        // To one that is gone nothing is sent, to the others it is.
+                        // A write to a closed stream fails; the others continue.
                         let _ = stream.write_all(&MESSAGE).await;
                     }
                 }

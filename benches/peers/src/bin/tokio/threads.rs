@@ -75,7 +75,7 @@ pub async fn post(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// A task for each job in flight.
+/// One task for each job in flight.
 pub async fn queue_work(arguments: &Arguments) -> Result {
     let depth: u64 = arguments.get("depth");
     let count: u64 = arguments.get("count");

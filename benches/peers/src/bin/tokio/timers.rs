@@ -23,7 +23,7 @@ use crate::{Result, new_runtime};
 
 const CHURNED_PER_TURN: u64 = 1000;
 
-/// Counts, and says when it has counted all.
+/// Counts down, and notifies at zero.
 pub struct Counter {
     left: AtomicU64,
     all: Notify,
@@ -45,7 +45,7 @@ impl Counter {
     }
 }
 
-/// A timer is a task that sleeps. It is started when the task first runs, and freed when it has fired.
+/// A timer is a task that sleeps. It starts when the task first runs, and is freed when it has fired.
 pub async fn timers(arguments: &Arguments) -> Result {
     let count: u64 = arguments.get("count");
     let spread = arguments.get_or("spread", 1) != 0;
@@ -73,14 +73,13 @@ pub async fn timers(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// Many timers that are re-armed, in one task: each pinned in a box, as a time-out that is put off is
-/// written.
+/// Many timers in one task. Each is pinned in a box, as one writes a timeout that is restarted.
 pub async fn churn(arguments: &Arguments) -> Result {
     let count: u64 = arguments.get("count");
     let ops: u64 = arguments.get("ops");
     let mut random = Random::new(1);
     let mut timers = Vec::new();
-    // Without a bound on what one turn may poll: a timer is started by polling it.
+    // `unconstrained` lifts the budget of polls per turn: polling a timer is what starts it.
     unconstrained(poll_fn(|context| {
         timers.extend((0..count).map(|_| start(far(&mut random), context)));
         Poll::Ready(())
@@ -123,7 +122,7 @@ fn start(after: Duration, context: &mut Context) -> Pin<Box<Sleep>> {
     timer
 }
 
-/// The least that it sleeps is until its clock of milliseconds goes on.
+/// The shortest sleep lasts until the next tick of tokio's millisecond clock.
 pub fn start_up(arguments: &Arguments) -> Result {
     let count: u64 = arguments.get("count");
     arguments.ready();
@@ -135,7 +134,7 @@ pub fn start_up(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// Who yields is asked again after the system was asked.
+/// tokio polls a task that yields again only after it has polled the system.
 pub async fn loop_count(arguments: &Arguments) -> Result {
     let count: u64 = arguments.get("count");
     arguments.ready();

@@ -1,4 +1,4 @@
-//! Bytes on the heap: `weigh_conns`, `weigh_timers`.
+//! Heap bytes: `weigh_conns`, `weigh_timers`.
 
 use std::{
     cell::RefCell,
@@ -35,16 +35,16 @@ thread_local! {
 pub async fn conns() -> Result {
     let listener = listener()?;
     BUFFER.with(|_| ());
-    let (tell, mut told) = oneshot::channel();
-    // Standard input is a file that no loop waits for.
+    let (stop, mut stopped) = oneshot::channel();
+    // Standard input may be a file, which no loop can wait for.
     thread::spawn(move || {
         let _ = io::stdin().read_line(&mut String::new());
-        let _ = tell.send(());
+        let _ = stop.send(());
     });
     let before = heap_bytes();
     select! {
         ended = serve(&listener) => ended?,
-        _ = &mut told => {}
+        _ = &mut stopped => {}
     }
     result("heap_bytes", heap_bytes() - before);
     Ok(())
@@ -57,7 +57,7 @@ async fn serve(listener: &TcpListener) -> io::Result<()> {
     Ok(())
 }
 
-/// As `echo` is, but all connections read to the same buffer: what is weighed is what tokio has for each of
+/// Echoes, with one read buffer for all connections, so that the heap holds only what tokio has for each of
 /// them.
 async fn echo(mut stream: TcpStream, number: usize) -> io::Result<()> {
     loop {
@@ -68,7 +68,7 @@ async fn echo(mut stream: TcpStream, number: usize) -> io::Result<()> {
     }
 }
 
-/// Reads, and sends what was read. What the system did not take of it, or nothing at the end of the stream.
+/// Reads, and sends what was read. Returns the bytes that the kernel did not take, or `None` at EOF.
 fn poll_echo(stream: &mut TcpStream, context: &mut Context) -> Poll<io::Result<Option<Vec<u8>>>> {
     BUFFER.with_borrow_mut(|buffer| {
         let mut read = ReadBuf::new(buffer);

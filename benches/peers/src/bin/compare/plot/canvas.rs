@@ -1,4 +1,4 @@
-//! What is drawn on, and the colours and letters that all plots share.
+//! The canvas, the colours and the font of all plots.
 
 use plotters::{
     coord::Shift,
@@ -13,9 +13,9 @@ use crate::metric::Peer;
 
 pub const FAMILY: &str = "Inter, system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif";
 
-/// Plots are drawn larger than they are shown, as the backend draws on whole pixels only.
+/// The scale of the drawing. The backend draws on whole pixels only, so plots are drawn larger than shown.
 pub const FINE: f64 = 4.0;
-/// The backend takes a size for the height of a line, and writes the size of the letters.
+/// Line height per font size. The backend takes the height of a line, and writes the size of the font.
 const LINE_HEIGHT: f64 = 1.24;
 
 /// A colour on a light page, and on a dark one.
@@ -55,7 +55,7 @@ pub fn ink_of(column: &str) -> Ink {
     }
 }
 
-/// Style rules that turn a plot dark.
+/// Returns the style rules for dark pages.
 pub fn dark_rules() -> String {
     let rule = |ink: Ink| {
         let Ink { light, dark } = ink;
@@ -78,13 +78,13 @@ pub enum Align {
     Right,
 }
 
-/// An area of pixels that may be parts of one.
+/// A drawing area with coordinates in fractions of pixels.
 pub struct Canvas<'a> {
     pub area: DrawingArea<SVGBackend<'a>, Shift>,
 }
 
 impl Canvas<'_> {
-    /// Draws, and gives the SVG. It has the size that is told, however finely it is drawn.
+    /// Returns the SVG of a drawing. Its size is the one passed, whatever the scale.
     pub fn draw(width: f64, height: f64, draw: impl FnOnce(&Canvas)) -> String {
         let mut text = String::new();
         let (wide, high) = (fine(width) as u32, fine(height) as u32);
@@ -128,7 +128,7 @@ impl Canvas<'_> {
     }
 }
 
-/// Drawing is to a string, which takes everything.
+/// Unwraps the result of drawing to a string, which never fails.
 pub fn written<T, E: std::fmt::Debug>(result: Result<T, E>) -> T {
     result.expect("a string takes everything")
 }

@@ -1,4 +1,4 @@
-//! Latency distributions and growth curves: what their axes are.
+//! Latency distributions and growth curves: their axes and lines.
 
 use crate::{
     format::short,
@@ -10,7 +10,7 @@ use crate::{
     rows::Latencies,
 };
 
-/// As far as a run of a second has something to say.
+/// The last quantile shown, in nines: a run of one second has no samples beyond it.
 const NINES: f64 = 4.0;
 
 pub fn latencies(latencies: &Latencies) -> String {
@@ -43,8 +43,11 @@ pub fn growth(grown: &Grown) -> String {
         line(&series.peer, points.map(|(size, cost)| (size.log10(), cost.log10())).collect())
     });
     let lines: Vec<Line> = lines.collect();
-    let growth =
-        grown.series.iter().find(|series| series.peer == "ours").and_then(|series| a_decade(&series.points));
+    let growth = grown
+        .series
+        .iter()
+        .find(|series| series.peer == "ours")
+        .and_then(|series| growth_per_decade(&series.points));
     let growth = growth.map_or(String::new(), |growth| format!(" · ours × {growth:.2} a decade"));
     let up = Axis { name: grown.up.clone() + &growth, ..logarithmic(&lines, |point| point.1, nanoseconds) };
     let (from, to) = extent(&lines, |point| point.0);
@@ -56,9 +59,9 @@ pub fn growth(grown: &Grown) -> String {
     draw(&Chart { title: grown.title.clone(), across, up, lines })
 }
 
-/// How many times greater the cost is where the size is ten times as great: the slope of the line that fits
-/// best where both are logarithms. 1 is level, 10 is in proportion.
-fn a_decade(points: &[(f64, f64)]) -> Option<f64> {
+/// Returns the factor by which the cost grows when the size grows tenfold: the slope of the least-squares
+/// line through the logarithms. 1 is constant, 10 is linear.
+fn growth_per_decade(points: &[(f64, f64)]) -> Option<f64> {
     let logarithms = || points.iter().map(|(size, cost)| (size.log10(), cost.log10()));
     let count = points.len() as f64;
     let (sizes, costs) = logarithms().fold((0.0, 0.0), |sums, it| (sums.0 + it.0, sums.1 + it.1));
@@ -79,8 +82,8 @@ fn extent(lines: &[Line], of: impl Fn(&(f64, f64)) -> f64) -> (f64, f64) {
     if from < to { (from, to) } else { (0.0, 1.0) }
 }
 
-/// Over all points, and over more than a decade in any case: what is flat is to look flat. Takes and gives
-/// logarithms.
+/// Returns an axis over all points, and over more than a decade in any case, so that a flat curve looks flat.
+/// Takes and returns logarithms.
 fn logarithmic(lines: &[Line], of: impl Fn(&(f64, f64)) -> f64, name: fn(f64) -> String) -> Axis {
     const LEAST: f64 = 1.3;
     let (low, high) = extent(lines, of);
@@ -107,10 +110,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn growth_is_told_a_decade() {
+    fn growth_is_per_decade() {
         let points = |cost: fn(f64) -> f64| [10.0, 100.0, 1000.0].map(|size| (size, cost(size)));
-        assert!((a_decade(&points(|_| 7.0)).unwrap() - 1.0).abs() < 1e-9);
-        assert!((a_decade(&points(|size| 3.0 * size)).unwrap() - 10.0).abs() < 1e-9);
-        assert_eq!(a_decade(&[(10.0, 3.0)]), None);
+        assert!((growth_per_decade(&points(|_| 7.0)).unwrap() - 1.0).abs() < 1e-9);
+        assert!((growth_per_decade(&points(|size| 3.0 * size)).unwrap() - 10.0).abs() < 1e-9);
+        assert_eq!(growth_per_decade(&[(10.0, 3.0)]), None);
     }
 }

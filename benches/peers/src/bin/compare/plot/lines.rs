@@ -1,4 +1,4 @@
-//! A small chart of lines with a label at each line's end.
+//! A small line chart, with a label at the end of each line.
 
 use plotters::{
     prelude::{ChartBuilder, LineSeries},
@@ -15,7 +15,7 @@ const TOP: f64 = 40.0;
 const BOTTOM: f64 = 40.0;
 const LETTERS: f64 = 10.5;
 
-/// An axis that has been straightened already: where ticks are, and what they say.
+/// An axis whose values are on a linear scale, with its ticks and their labels.
 pub struct Axis {
     pub from: f64,
     pub to: f64,
@@ -34,12 +34,12 @@ pub struct Chart {
     pub title: String,
     pub across: Axis,
     pub up: Axis,
-    /// The first is drawn last, over the others.
+    /// The first line is drawn last, over the others.
     pub lines: Vec<Line>,
 }
 
 impl Axis {
-    fn place(&self, value: f64) -> f64 {
+    fn position(&self, value: f64) -> f64 {
         (value - self.from) / (self.to - self.from)
     }
 }
@@ -55,11 +55,11 @@ pub fn draw(chart: &Chart) -> String {
 }
 
 fn x(chart: &Chart, value: f64) -> f64 {
-    LEFT + chart.across.place(value) * (WIDTH - LEFT - RIGHT)
+    LEFT + chart.across.position(value) * (WIDTH - LEFT - RIGHT)
 }
 
 fn y(chart: &Chart, value: f64) -> f64 {
-    HEIGHT - BOTTOM - chart.up.place(value) * (HEIGHT - TOP - BOTTOM)
+    HEIGHT - BOTTOM - chart.up.position(value) * (HEIGHT - TOP - BOTTOM)
 }
 
 fn draw_grid(canvas: &Canvas, chart: &Chart) {
@@ -93,7 +93,7 @@ fn draw_lines(canvas: &Canvas, chart: &Chart) {
     }
 }
 
-/// Each beside the end of its line, moved apart where they would be over each other.
+/// Draws each label beside the end of its line. Labels that would overlap are moved apart.
 fn draw_names(canvas: &Canvas, chart: &Chart) {
     const APART: f64 = 12.0;
     let mut names: Vec<(f64, f64, &Line)> = Vec::new();
@@ -106,7 +106,7 @@ fn draw_names(canvas: &Canvas, chart: &Chart) {
     for index in 1..names.len() {
         names[index].0 = names[index].0.max(names[index - 1].0 + APART);
     }
-    // What was moved below the chart is moved up again, and what is above it with it.
+    // Labels that were moved below the chart are moved up again, and those above them, too.
     let mut lowest = HEIGHT - BOTTOM;
     for name in names.iter_mut().rev() {
         name.0 = name.0.min(lowest);

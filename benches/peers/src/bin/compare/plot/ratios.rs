@@ -1,5 +1,5 @@
-//! One bar for each goal: how many times better than libuv, and how near to the floor; with the spread of the
-//! pairs and a mark where the goal is.
+//! One bar for each goal: how many times better than libuv, or the cost relative to the floor; with the
+//! spread of the pairs, and a mark at the goal.
 
 use crate::{
     document::Document,
@@ -14,7 +14,7 @@ const BAR: f64 = 9.0;
 const HEAD: f64 = 58.0;
 const BELOW: f64 = 26.0;
 
-/// Where the columns are.
+/// The positions of the columns.
 const SIZE: f64 = 108.0;
 const METRIC: f64 = 318.0;
 const BARS: (f64, f64) = (496.0, 950.0);
@@ -27,11 +27,11 @@ const LETTERS: f64 = 11.5;
 /// A part of the plot with an axis of its own.
 struct Section<'a> {
     title: &'static str,
-    /// What it means to be on this side of 1.
+    /// What it means to be on the left or the right side of 1.
     left: &'static str,
     right: &'static str,
     ticks: &'static [f64],
-    /// The axis reaches over these at least.
+    /// The least range of the axis.
     reach: (f64, f64),
     rows: Vec<&'a Row>,
 }
@@ -51,7 +51,7 @@ fn sections(document: &Document) -> Vec<Section<'_>> {
             rows: rows(false),
         },
         Section {
-            title: "Cost beside the least there is (an epoll loop by hand)",
+            title: "Cost relative to the floor (raw epoll)",
             left: "← less",
             right: "more →",
             ticks: &[0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 2.0, 4.0, 8.0],
@@ -62,7 +62,7 @@ fn sections(document: &Document) -> Vec<Section<'_>> {
     sections.into_iter().filter(|section| !section.rows.is_empty()).collect()
 }
 
-/// To be put into a page.
+/// Returns the plot for embedding into a page.
 pub fn inline(document: &Document) -> String {
     let sections = sections(document);
     let height = sections.iter().map(Section::height).sum::<f64>().max(1.0);
@@ -75,7 +75,7 @@ pub fn inline(document: &Document) -> String {
     })
 }
 
-/// To stand alone: with a ground of its own, and dark where the page is.
+/// Returns the plot as a file of its own, with a background, and dark where the page is.
 pub fn document(document: &Document) -> String {
     let sections = sections(document);
     let margin = 18.0;
@@ -113,7 +113,7 @@ impl Section<'_> {
         HEAD + self.rows.len() as f64 * ROW + BELOW
     }
 
-    /// Over all medians and goals; a spread that reaches further is cut.
+    /// Covers all medians and goals. A spread that reaches further is cut.
     fn axis(&self) -> Axis {
         let medians = self.rows.iter().filter_map(|row| row.ratio).map(|ratio| ratio.median);
         let goals = self.rows.iter().filter_map(|row| row.goal_value);
@@ -142,7 +142,7 @@ impl Section<'_> {
         }
     }
 
-    /// Every other workload has a ground, so that its rows are seen to belong together.
+    /// Shades every other workload, so that its rows are seen to belong together.
     fn draw_bands(&self, canvas: &Canvas, top: f64) {
         let mut is_shaded = false;
         for (index, row) in self.rows.iter().enumerate() {
@@ -201,7 +201,7 @@ fn draw_spread(canvas: &Canvas, (low, high): (f64, f64), y: f64) {
     }
 }
 
-/// The metric, and whom it is compared with unless that goes without saying.
+/// Returns the metric, and what it is compared with unless that is obvious.
 fn what(row: &Row) -> String {
     let usual = if row.goal_is_a_limit { "raw" } else { "libuv" };
     match row.against.as_deref() {

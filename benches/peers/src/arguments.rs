@@ -1,4 +1,4 @@
-//! What a peer was asked.
+//! A peer's arguments, and its `main`.
 
 use std::{
     collections::BTreeMap,
@@ -16,11 +16,10 @@ pub struct Arguments {
 impl Arguments {
     fn from_env() -> Result<Arguments, String> {
         let mut arguments = std::env::args().skip(1);
-        let workload = arguments.next().ok_or("which workload? see the documentation of this crate")?;
+        let workload = arguments.next().ok_or("no workload given: see the documentation of this crate")?;
         let mut values = BTreeMap::new();
         for argument in arguments {
-            let (key, value) =
-                argument.split_once('=').ok_or(format!("{argument}: key=value is expected"))?;
+            let (key, value) = argument.split_once('=').ok_or(format!("{argument}: expected key=value"))?;
             values.insert(key.to_owned(), value.to_owned());
         }
         Ok(Arguments { workload, values })
@@ -30,9 +29,9 @@ impl Arguments {
         self.values.get(key).map(String::as_str)
     }
 
-    /// The value of `key`; ends the process when there is none or it cannot be read.
+    /// Returns the value of `key`. Exits if there is none, or if it cannot be parsed.
     pub fn get<T: FromStr>(&self, key: &str) -> T {
-        self.find(key).unwrap_or_else(|| quit(&format!("{}: {key}=… is needed", self.workload)))
+        self.find(key).unwrap_or_else(|| quit(&format!("{}: {key}=… is missing", self.workload)))
     }
 
     pub fn get_or<T: FromStr>(&self, key: &str, default: T) -> T {
@@ -41,12 +40,11 @@ impl Arguments {
 
     fn find<T: FromStr>(&self, key: &str) -> Option<T> {
         let text = self.values.get(key)?;
-        Some(text.parse().unwrap_or_else(|_| quit(&format!("{key}={text}: cannot be read"))))
+        Some(text.parse().unwrap_or_else(|_| quit(&format!("{key}={text}: cannot be parsed"))))
     }
-}
 
-impl Arguments {
-    /// All is prepared, the operations are next. With `wait=1`, says so and waits for a line.
+    /// Call this between the preparation and the operations. With `wait=1` it prints `ready` and waits for a
+    /// line on stdin.
     pub fn ready(&self) {
         if self.get_or("wait", 0) != 0 {
             announce("ready");
@@ -60,7 +58,7 @@ fn quit(reason: &str) -> ! {
     std::process::exit(1)
 }
 
-/// The `main` of every peer in Rust: reads the arguments, sees to the core, the descriptors and the parent's death, and runs
+/// The `main` of every peer: parses the arguments, pins the process, raises its descriptor limit, and runs
 /// the workload.
 pub fn main_of(run: impl FnOnce(&Arguments) -> Result<(), Box<dyn Error>>) -> ExitCode {
     let arguments = Arguments::from_env().unwrap_or_else(|reason| quit(&reason));
@@ -78,13 +76,13 @@ pub fn main_of(run: impl FnOnce(&Arguments) -> Result<(), Box<dyn Error>>) -> Ex
     }
 }
 
-/// For a workload that a peer does not have.
+/// Exits, because the peer does not have the workload.
 pub fn missing(workload: &str) -> ! {
     eprintln!("{workload}: not in this peer");
     std::process::exit(3)
 }
 
-/// Says the version of a library from the registry: the one in the lock file, which all was built with.
+/// Prints the version of a library, from the lock file.
 pub fn announce_locked_version(name: &str) {
     let lock = include_str!("../Cargo.lock");
     let mut lines =
@@ -93,9 +91,9 @@ pub fn announce_locked_version(name: &str) {
     announce(&format!("version {name} {}", version.unwrap_or("unknown")));
 }
 
-/// Says where a server listens (`listening PORT`), or that it is `ready`.
+/// Prints a line, such as `listening PORT` or `ready`, and flushes it.
 pub fn announce(line: &str) {
     let mut out = io::stdout().lock();
-    // Who no longer listens will not mind.
+    // If the reader is gone, the line does not matter.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
