@@ -199,7 +199,7 @@ fn check(plan: &Rc<Plan>) -> Result<(), Violation> {
 fn random_programs_keep_the_contract_on_the_system() {
     quiet_panics();
     let (mut played, mut counts) = (0, BTreeMap::<&'static str, u32>::new());
-    for seed in seeds_on_the_system(40) {
+    for seed in seeds_on_the_system(100) {
         let plan = Rc::new(Plan::new(seed, BTreeSet::new()));
         if let Err(violation) = check(&plan) {
             panic!(
@@ -212,5 +212,5 @@ fn random_programs_keep_the_contract_on_the_system() {
     }
     // A generator that never does something tests nothing of it.
     let missing: Vec<_> = KNOWN_SYSTEM_OPS.iter().filter(|what| !counts.contains_key(*what)).collect();
-    assert!(missing.is_empty() || played < 40, "never done: {missing:?}; done: {counts:?}");
+    assert!(missing.is_empty() || played < 100, "never done: {missing:?}; done: {counts:?}");
 }
