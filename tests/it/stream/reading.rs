@@ -45,10 +45,10 @@ pub(super) fn every_byte_arrives_in_order_and_then_the_end<C: Carrier>(test: &mu
         })
         .unwrap();
     let mut sent = 0;
-    while sent < bytes.len() {
+    test.run_until(|_, _| {
         sent += peer.try_send(&bytes[sent..]);
-        test.advance().unwrap();
-    }
+        sent == bytes.len()
+    });
     peer.shutdown();
     assert_eq!(test.run(), ["complete: true"]);
 }
