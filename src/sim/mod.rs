@@ -4,6 +4,7 @@
 #![doc = include_str!("guide.md")]
 
 mod check;
+mod control;
 mod files;
 mod host;
 mod link;

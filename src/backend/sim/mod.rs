@@ -4,11 +4,13 @@
 //! its backend; all hosts share one [`World`]. `wait` advances the world's clock to the next event, up to its
 //! timeout. `crate::sim::World` gives it a timeout of zero, so that several loops can take turns.
 
+mod errno;
 mod fs;
 mod jobs;
 mod net;
 mod random;
 mod trace;
+mod workers;
 mod world;
 
 use std::{
@@ -27,17 +29,13 @@ pub(crate) use random::Random;
 pub(crate) use trace::{TraceEntry, TraceEvent};
 pub(crate) use world::{Shared, World};
 
+use self::errno::errno;
 use super::{
     ListenConfig, Notifier, Readiness,
     job::{Done, Job, Submitted},
     native::{Arc, NotifyQueue, WakeFd},
 };
 use crate::{handle::Key, time::Nanos};
-
-/// The system's error of this number.
-fn errno(number: i32) -> io::Error {
-    io::Error::from_raw_os_error(number)
-}
 
 /// The backend of a loop in a world.
 pub(crate) struct Host {

@@ -1,8 +1,12 @@
 //! The trace of a world: entries for people to read, and a hash of them to compare runs.
 
-use std::{collections::VecDeque, fmt, net::SocketAddr, panic::Location};
+use std::{
+    collections::VecDeque,
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    panic::Location,
+};
 
-use super::net::UNIX;
 use crate::{
     handle::{Handle, Kind},
     time::Nanos,
@@ -115,6 +119,9 @@ impl TraceEvent {
         }
     }
 }
+
+/// Stands for the address of a Unix socket.
+pub(super) const UNIX: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// An address for people to read.
 struct Addr(SocketAddr);

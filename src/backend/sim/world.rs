@@ -9,10 +9,13 @@ use std::{
 };
 
 use super::{
-    Random, TraceEvent, Tree, errno,
+    errno::errno,
+    fs::Tree,
     jobs::{JobTiming, Jobs},
     net::{EndId, Net, Packet},
+    random::Random,
     trace::Trace,
+    trace::TraceEvent,
 };
 use crate::{backend::Readiness, handle::Key, time::Nanos};
 

@@ -2,7 +2,10 @@
 
 use std::io::{self, IoSlice};
 
-use super::{super::trace::Preview, Direction, EndId, EndKind, Packet, Segment, TraceEvent, World, errno};
+use super::{
+    super::{TraceEvent, World, errno::errno, trace::Preview},
+    ends::{Direction, EndId, EndKind, Packet, Segment},
+};
 
 impl World {
     pub(super) fn send(&mut self, id: EndId, pieces: &[IoSlice<'_>]) -> io::Result<Option<usize>> {

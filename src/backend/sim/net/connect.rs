@@ -6,7 +6,10 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::{Direction, End, EndId, EndKind, Packet, Stream, TraceEvent, World, errno};
+use super::{
+    super::{TraceEvent, World, errno::errno},
+    ends::{Direction, End, EndId, EndKind, Packet, Stream},
+};
 use crate::time::Nanos;
 
 /// A SYN is sent again after one second, then after two, four, and so on, as on Linux.

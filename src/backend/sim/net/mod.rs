@@ -5,231 +5,30 @@
 //! sender's buffer: short writes and back-pressure arise as they do in TCP. A link that is cut holds its
 //! segments until it is healed or the sender times out.
 //!
-//! Here: the ends, their state, and their readiness. `connect` makes connections, `bytes` moves data,
+//! Here: what arrives, and readiness. `ends` has the ends and their state. `connect` makes connections, `bytes` moves data,
 //! `faults` has the links and everything that fails, `socket` is what a loop holds.
 
 mod bytes;
 mod connect;
+mod ends;
 mod faults;
+mod link;
 mod socket;
 mod unix;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    net::SocketAddr,
-    os::unix::net::SocketAddr as UnixAddr,
+use self::ends::EndKind;
+pub(crate) use self::{
+    ends::{EndId, Net, Packet},
+    link::Link,
+    socket::Socket,
+    unix::SocketFile,
 };
-
-pub(crate) use self::{faults::Link, socket::Socket, unix::SocketFile};
-use super::{
-    TraceEvent, World, errno,
-    world::{Event, Shared},
-};
+use super::{TraceEvent, World, world::Event};
 use crate::{
     backend::{Interest, Readiness},
     handle::Key,
     time::Nanos,
 };
-pub(super) use unix::UNIX;
-
-/// Names an end of a world. Never reused.
-pub(crate) type EndId = u64;
-
-/// A machine reaches itself faster than others.
-const LOOPBACK_LATENCY: Nanos = 10_000;
-
-/// From one machine to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Direction {
-    from: usize,
-    to: usize,
-}
-
-impl Direction {
-    fn reversed(self) -> Direction {
-        Direction { from: self.to, to: self.from }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) enum Segment {
-    Data(Vec<u8>),
-    Fin,
-}
-
-/// What travels through the network.
-#[derive(Debug)]
-pub(crate) enum Packet {
-    /// An attempt to connect, the first or a later one.
-    Syn {
-        client: EndId,
-        attempt: u32,
-    },
-    /// The server's machine agrees.
-    SynAck {
-        client: EndId,
-        server: EndId,
-    },
-    /// The attempt fails: nothing listens there, or there is no such machine.
-    Refusal {
-        client: EndId,
-        errno: i32,
-    },
-    /// The connection is complete and joins the listener's queue.
-    Ack {
-        server: EndId,
-        listener: EndId,
-    },
-    /// Data, or the end of the data.
-    Segment {
-        direction: Direction,
-        from: EndId,
-        to: EndId,
-        seq: u64,
-        segment: Segment,
-    },
-    Reset {
-        direction: Direction,
-        to: EndId,
-    },
-}
-
-#[derive(Debug)]
-enum EndKind {
-    Listener {
-        /// Connections that wait to be accepted.
-        queue: VecDeque<EndId>,
-        /// The number of connections that have yet to join the queue.
-        half_open: usize,
-        backlog: usize,
-    },
-    Stream(Box<Stream>),
-}
-
-/// One end of a connection.
-#[derive(Debug)]
-struct Stream {
-    remote: SocketAddr,
-    /// The machine of the other end.
-    peer_host: usize,
-    /// The other end, once it is known.
-    peer: Option<EndId>,
-    connected: bool,
-    /// Received and not read yet.
-    inbox: VecDeque<u8>,
-    /// Segments that arrived out of order, or found no room in the inbox.
-    pending: BTreeMap<u64, Segment>,
-    /// The number of the next segment to send, and of the next to put into the inbox.
-    send_seq: u64,
-    receive_seq: u64,
-    receive_buffer: usize,
-    send_buffer: usize,
-    /// Bytes sent that have not reached the peer's inbox.
-    in_flight: usize,
-    /// Why it failed. Reported once, by the next operation.
-    error: Option<i32>,
-    /// Nothing is sent or received any more.
-    failed: bool,
-    fin_received: bool,
-    fin_sent: bool,
-    /// When the last segment sent arrives.
-    last_arrival: Nanos,
-    /// When the line has sent everything so far, at the link's bandwidth.
-    line_free: Nanos,
-    /// Closing resets the connection.
-    reset_on_close: bool,
-    stalled_since: Option<Nanos>,
-}
-
-/// A listener, or one end of a connection.
-#[derive(Debug)]
-struct End {
-    host: usize,
-    local: SocketAddr,
-    /// Its name, if it is a Unix socket that was bound.
-    unix: Option<UnixAddr>,
-    /// A program has a socket for it. Otherwise it waits to be accepted.
-    owned: bool,
-    watch: Option<(Key, Interest)>,
-    nodelay: bool,
-    ttl: u32,
-    kind: EndKind,
-}
-
-impl End {
-    fn new(host: usize, local: SocketAddr, owned: bool, kind: EndKind) -> End {
-        End { host, local, unix: None, owned, watch: None, nodelay: true, ttl: 64, kind }
-    }
-
-    fn stream(&mut self) -> Option<&mut Stream> {
-        match &mut self.kind {
-            EndKind::Stream(stream) => Some(stream),
-            EndKind::Listener { .. } => None,
-        }
-    }
-
-    fn readiness(&self) -> Readiness {
-        let mut bits = 0;
-        match &self.kind {
-            EndKind::Listener { queue, .. } => {
-                if !queue.is_empty() {
-                    bits |= Readiness::READ.0;
-                }
-            }
-            EndKind::Stream(stream) => {
-                if !stream.inbox.is_empty() || stream.fin_received {
-                    bits |= Readiness::READ.0;
-                }
-                if stream.connected && stream.in_flight < stream.send_buffer {
-                    bits |= Readiness::WRITE.0;
-                }
-                if stream.error.is_some() || stream.failed {
-                    bits |= Readiness::ERROR.0 | Readiness::HANGUP.0;
-                }
-                if stream.fin_received && stream.fin_sent {
-                    bits |= Readiness::HANGUP.0;
-                }
-            }
-        }
-        Readiness(bits)
-    }
-}
-
-/// All links and ends of a world.
-#[derive(Debug, Default)]
-pub(crate) struct Net {
-    ends: BTreeMap<EndId, End>,
-    last_id: EndId,
-    /// By machine and port.
-    listeners: BTreeMap<(usize, u16), EndId>,
-    /// By machine and name.
-    unix_listeners: BTreeMap<(usize, unix::Name), EndId>,
-    pub(crate) default_link: Link,
-    /// By the two machines, the lower index first.
-    pub(crate) links: BTreeMap<(usize, usize), Link>,
-    cut: BTreeSet<Direction>,
-    /// Packets that wait at a cut link, in order.
-    stalled: Vec<(Direction, Packet)>,
-}
-
-impl Net {
-    fn add(&mut self, end: End) -> EndId {
-        self.last_id += 1;
-        self.ends.insert(self.last_id, end);
-        self.last_id
-    }
-
-    /// Returns the link between two machines, or of a machine to itself.
-    fn link(&self, one: usize, other: usize) -> Link {
-        let link = *self.links.get(&(one.min(other), one.max(other))).unwrap_or(&self.default_link);
-        let latency = if one == other { LOOPBACK_LATENCY.min(link.latency) } else { link.latency };
-        Link { latency, ..link }
-    }
-
-    fn stream(&mut self, id: EndId) -> Option<&mut Stream> {
-        self.ends.get_mut(&id)?.stream()
-    }
-}
 
 /// Returns what is reported for an interest. Errors and hang-ups always are.
 fn requested(interest: Interest) -> Readiness {

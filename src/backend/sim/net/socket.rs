@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::{End, EndId, Shared, Stream, errno};
+use super::{
+    super::{errno::errno, world::Shared},
+    ends::{End, EndId, Stream},
+};
 use crate::{
     backend::{Interest, SocketOptions},
     handle::Key,

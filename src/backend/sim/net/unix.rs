@@ -6,20 +6,9 @@
 use std::{io, os::unix::net::SocketAddr as UnixAddr, path::PathBuf};
 
 use super::{
-    super::{TraceEvent, World, errno, world::Shared},
-    End, EndId, EndKind,
+    super::{TraceEvent, World, errno::errno, trace::UNIX, world::Shared},
+    ends::{End, EndId, EndKind, Name},
 };
-
-/// Stands for the address of a Unix socket where an internet address is recorded.
-pub(in super::super) const UNIX: std::net::SocketAddr =
-    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
-
-/// What a Unix socket is found by, within a machine.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Name {
-    Inode(u64),
-    Abstract(Vec<u8>),
-}
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn abstract_name(addr: &UnixAddr) -> io::Result<Vec<u8>> {
