@@ -31,7 +31,8 @@ pub(crate) type Wire = Rc<RefCell<BTreeMap<Ends, Sent>>>;
 pub(crate) struct Sent {
     bytes: u64,
     shut_down: bool,
-    /// The program knows that it is connected. A connect that times out closes the stream before it reports that.
+    /// The program knows that it is connected. A connect that times out closes the stream before it reports
+    /// that.
     connected: bool,
     /// The stream has a callback, which gets its errors.
     started: bool,
