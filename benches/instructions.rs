@@ -4,8 +4,8 @@
 //!     cargo bench --bench instructions                # needs valgrind
 //!
 //! Each path runs twice under valgrind's callgrind, with different numbers of operations. The difference of
-//! the counts is divided by the difference of the operations, so the start-up cancels out. The kernel's part of
-//! a system call is not counted.
+//! the counts is divided by the difference of the operations, so the start-up cancels out. The kernel's part
+//! of a system call is not counted.
 //!
 //! Exit status 1 if a path takes more than its limit, which is a little above the count when it was set. A
 //! change that makes a path shorter lowers its limit. One that makes it longer raises it, and its commit says

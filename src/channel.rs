@@ -185,7 +185,8 @@ impl HandleKind for State {
         let no_senders = inbox.claim(MESSAGES_MAX);
         while inbox.is_ready() {
             if !lp.has_callback(handle) {
-                // It was dropped when the application exchanged this loop inside of it. The loop is back by now.
+                // It was dropped when the application exchanged this loop inside of it. The loop is back by
+                // now.
                 lp.core.close(handle);
             }
             if !lp.is_open(handle) {

@@ -210,8 +210,8 @@ impl HandleKind for State {
 
     fn on_ready<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle, readiness: Readiness) -> Result {
         let Some(&mut State { wish, .. }) = lp.core.get::<State>(handle) else { return Ok(()) };
-        // Beyond its interest a descriptor reports only that it failed or was hung up. Then whatever was waited for
-        // will not block, either.
+        // Beyond its interest a descriptor reports only that it failed or was hung up. Then whatever was
+        // waited for will not block, either.
         let broken =
             readiness.has(Readiness::ERROR) || (readiness.has(Readiness::HANGUP) && !wish.has(Wish::HANGUP));
         let everything = if broken { Readiness::READ.0 | Readiness::WRITE.0 } else { 0 };

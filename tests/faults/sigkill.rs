@@ -53,7 +53,8 @@ fn kill_clients(server: &Server, random: &mut Random, times: usize) -> usize {
     most
 }
 
-/// Runs clients that must receive every byte until `stop` is set. Returns how many completed, and their bytes.
+/// Runs clients that must receive every byte until `stop` is set. Returns how many completed, and their
+/// bytes.
 fn survive(plan: &Plan, seed: u64, stop: &AtomicBool) -> (usize, u64) {
     let (mut survived, mut bytes, mut round) = (0, 0, 0);
     while !stop.load(Ordering::SeqCst) {

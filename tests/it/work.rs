@@ -106,7 +106,7 @@ fn jobs_start_without_a_turn_of_the_loop() {
 }
 
 #[test]
-fn jobs_beyond_the_rings_capacity_start_in_order() {
+fn jobs_beyond_the_ring_capacity_start_in_order() {
     let mut lp: Loop<Log> = Options::new().workers(1).build().unwrap();
     let started = Arc::new(AtomicUsize::new(0));
     for number in 0..5000 {

@@ -1,7 +1,7 @@
 //! What a loop promises to a program, checked from inside the program.
 //!
 //! * Each request completes exactly once; writes of a stream complete in order and before its `Closed`.
-//! * Nothing comes after `Closed`, nothing but `Closed` after a close or an error, no data after a stop or EOF.
+//! * Nothing comes after `Closed`, only `Closed` after a close or an error, no data after a stop or EOF.
 //! * Bytes arrive as they were written; EOF arrives after the last of them.
 //! * No timer fires early, out of order, or after it was stopped.
 //! * What is due is not left for later turns.

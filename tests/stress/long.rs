@@ -71,7 +71,7 @@ fn two_thousand_connections_leave_no_memory_or_descriptors_behind() {
         server.comes_back_to(descriptors);
         let after = server.memory();
         println!(
-            "memory: {memory} KiB at first, {peak} at its peak, {after} after; descriptors: {descriptors}, {most}"
+            "memory: {memory} KiB at first, {peak} at peak, {after} after; descriptors: {descriptors}, {most}"
         );
         if std::env::var_os("LOOSE").is_none() {
             assert!(after <= peak.max(memory) && after <= memory + (32 << 10), "memory was not returned");

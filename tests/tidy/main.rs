@@ -388,7 +388,6 @@ fn prose() -> BTreeMap<String, String> {
 }
 
 #[test]
-#[ignore = "until the words are changed everywhere"]
 fn retired_words_are_gone() {
     let found = prose().into_iter().flat_map(|(file, text)| {
         words::retired(&text).into_iter().map(move |line| format!("{file}:{line}")).collect::<Vec<_>>()
@@ -397,7 +396,6 @@ fn retired_words_are_gone() {
 }
 
 #[test]
-#[ignore = "until the lines are wrapped everywhere"]
 fn no_line_is_longer_than_110_columns() {
     let mut long = Vec::new();
     for (file, text) in prose().iter().filter(|(file, _)| file.ends_with(".rs")) {

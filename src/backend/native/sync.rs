@@ -1,7 +1,7 @@
 //! The primitives of everything that crosses threads: the standard library's, under one name.
 //!
 //! Under loom `tests/loom/sync.rs` takes the place of this file, with the same names. There each access is a
-//! step of the model checker's, and blocks and rings are so small that a model reaches their ends.
+//! step of the model checker's, and blocks and ring buffers are so small that a model reaches their ends.
 
 pub(crate) use std::sync::Arc;
 pub(super) use std::{

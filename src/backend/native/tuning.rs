@@ -35,8 +35,8 @@ pub(super) const BURST_SPINS: u32 = 32;
 /// How often a worker that has run out of jobs polls the queue before it parks, at most. About 25 µs.
 ///
 /// That is what the loop may take to wake up and submit the next job. Spinning for half a microsecond was too
-/// short: each job then cost two wake-ups of 10 µs. With one job in flight a job took 23 to 26 µs; now it takes
-/// 8 to 9 µs.
+/// short: each job then cost two wake-ups of 10 µs. With one job in flight a job took 23 to 26 µs; now it
+/// takes 8 to 9 µs.
 ///
 /// `benches/compare --only queue_work`
 pub(super) const WORKER_SPINS_MAX: usize = 1000;
@@ -53,8 +53,8 @@ pub(super) const WORKER_MISSES_PER_RETRY: usize = 32;
 
 /// With this many file jobs in flight, the workers share those that the loop could do without blocking.
 ///
-/// With 32 in flight, sharing reads twice as many files, at the same processor time for each. With 18 it reads
-/// no more, and takes 50 % more processor time: waking a worker then costs more than it saves.
+/// With 32 in flight, sharing reads twice as many files, at the same processor time for each. With 18 it
+/// reads no more, and takes 50 % more processor time: waking a worker then costs more than it saves.
 ///
 /// `benches/compare --only read_files --only fs_stat`
 pub(super) const FILE_JOBS_SHARED_MIN: usize = 24;

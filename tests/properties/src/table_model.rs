@@ -86,7 +86,8 @@ impl World {
             now.as_ref().map(|(flags, _)| (number, *flags))
         );
         assert_eq!(self.table.name(handle), now.as_ref().and_then(|(_, name)| name.as_deref()));
-        assert_eq!(self.table.resolve(handle.key()).map(|(handle, _)| handle), is_open.then_some(handle), "a stale key finds nothing");
+        let resolved = self.table.resolve(handle.key()).map(|(handle, _)| handle);
+        assert_eq!(resolved, is_open.then_some(handle), "a stale key finds nothing");
         assert_eq!(self.table.get_open(handle).map(|slot| slot.body), is_open.then_some(number));
         assert_eq!(matches!(self.table.require(handle, "check"), Err(NotOpen::Closed { .. })), !is_open);
         let foreign = Handle { lp: LOOP + 1, ..handle };

@@ -1,4 +1,4 @@
-//! The same programs in a world and on the system: what their callbacks get must be equal.
+//! Programs that run in a world and on the system: what their callbacks get must be equal.
 //!
 //! `SEEDS=1000 cargo test --release --features sim --test sim both`; with `RUSTFLAGS='--cfg
 //! ringback_portable'` on the portable selector.
@@ -87,7 +87,7 @@ fn compare(seed: u64, one: &[Log; 2], other: &[Log; 2]) {
             let same = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
             assert!(
                 one == other,
-                "seed {seed}: {actor} of the {host}: after\n  {}\ncame {:?} on one side, and {:?} on the other",
+                "seed {seed}: {actor} of the {host}: after\n  {}\ncame {:?} on one side, {:?} on the other",
                 one[same.saturating_sub(12)..same].join("\n  "),
                 one.get(same),
                 other.get(same)

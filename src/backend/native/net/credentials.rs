@@ -12,7 +12,8 @@ use super::super::sys::cvt;
 pub(super) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<(u32, u32, Option<u32>)> {
     let mut found = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut len = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: `found` has room for `len` bytes, and both live through the call; the descriptor is open, being borrowed.
+    // SAFETY: `found` has room for `len` bytes, and both live through the call; the descriptor is open, being
+    // borrowed.
     cvt(unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),

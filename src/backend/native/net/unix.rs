@@ -1,8 +1,8 @@
 //! Unix sockets: how they are made, and the files that name them.
 //!
-//! A socket file outlives its listener. One that is left over by a process that was killed is stale: nothing listens
-//! on it, and it is replaced. Replacing is done under a lock on the directory, so that two processes that start at the
-//! same time do not remove each other's.
+//! A socket file outlives its listener. One that is left over by a process that was killed is stale: nothing
+//! listens on it, and it is replaced. Replacing is done under a lock on the directory, so that two processes
+//! that start at the same time do not remove each other's.
 
 use std::{
     fs::{self, File},
@@ -21,7 +21,8 @@ use socket2::{Domain, SockAddr, Type};
 
 use super::{super::sys::cvt, Socket};
 
-/// The file that names a listening socket. Removed when this is dropped, unless another file has its name by then.
+/// The file that names a listening socket. Removed when this is dropped, unless another file has its name by
+/// then.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
@@ -105,8 +106,9 @@ fn replace_stale(socket: &Socket, path: &Path, name: &SockAddr, error: io::Error
 
 /// Whether a path names a socket that no process has any more.
 ///
-/// A datagram socket cannot connect to a stream socket. The system says so (EPROTOTYPE) if that is bound, listening or
-/// not, and refuses if it is gone. So the probe is no connection that the listener would have to accept.
+/// A datagram socket cannot connect to a stream socket. The system says so (EPROTOTYPE) if that is bound,
+/// listening or not, and refuses if it is gone. So the probe is no connection that the listener would have to
+/// accept.
 ///
 /// A file that is no socket refuses in the same way, and is never stale.
 fn is_stale(path: &Path, name: &SockAddr) -> io::Result<bool> {
@@ -117,8 +119,8 @@ fn is_stale(path: &Path, name: &SockAddr) -> io::Result<bool> {
     Ok(probe.connect(name).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }
 
-/// Locks the directory of a path against others that replace a socket there. `None` where it cannot be locked, as on
-/// some network file systems: then there is no better way.
+/// Locks the directory of a path against others that replace a socket there. `None` where it cannot be
+/// locked, as on some network file systems: then there is no better way.
 fn lock_directory(path: &Path) -> Option<File> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = File::open(parent).ok()?;

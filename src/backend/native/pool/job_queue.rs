@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn items_come_out_in_order_past_the_rings_capacity() {
+    fn items_come_out_in_order_past_the_ring_capacity() {
         let queue = JobQueue::new();
         for round in 0..3 {
             for number in 0..RING_CAP + round * 100 {

@@ -56,7 +56,8 @@ impl Faults {
         self.requested.push(Fault { path, op, errno, times });
     }
 
-    /// The power is lost after this many calls: they and all later ones fail, until the machine is started again.
+    /// The power is lost after this many calls: they and all later ones fail, until the machine is started
+    /// again.
     pub(crate) fn lose_power_after(&mut self, calls: u32) {
         self.power = Some(calls);
     }

@@ -21,8 +21,8 @@ use crate::{
     time::Nanos,
 };
 
-/// A file of a world, open in a program. Closed when it is dropped, which may be anywhere: the world finds out by
-/// itself.
+/// A file of a world, open in a program. Closed when it is dropped, which may be anywhere: the world finds
+/// out by itself.
 #[derive(Debug)]
 pub(crate) struct OpenFile {
     number: u64,

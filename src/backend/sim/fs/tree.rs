@@ -1,9 +1,9 @@
 //! The files of a machine: names and inodes as programs see them, and what of both is on the disk.
 //!
-//! A crash leaves what is on the disk. Syncing a file writes its data, and commits the changes to names up to then, as
-//! a journal does (ext4's, in its ordered mode). Of the changes that were not committed, a crash keeps a number of the
-//! first ones, drawn from the seed. A name whose data was never synced comes back empty: so a program that renames
-//! before it syncs is found out.
+//! A crash leaves what is on the disk. Syncing a file writes its data, and commits the changes to names up to
+//! then, as a journal does (ext4's, in its ordered mode). Of the changes that were not committed, a crash
+//! keeps a number of the first ones, drawn from the seed. A name whose data was never synced comes back
+//! empty: so a program that renames before it syncs is found out.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -229,25 +229,25 @@ pub(super) fn from_root(path: &Path) -> PathBuf {
 
 impl Tree {
     /// Resolves the path of a socket that is to be made.
-    pub(in super::super) fn resolve_for_socket(&self, path: &Path) -> io::Result<PathBuf> {
+    pub(crate) fn resolve_for_socket(&self, path: &Path) -> io::Result<PathBuf> {
         self.resolve(path, false)
     }
 
     /// The inode that a resolved path names.
-    pub(in super::super) fn inode_at(&self, path: &Path) -> Option<u64> {
+    pub(crate) fn inode_at(&self, path: &Path) -> Option<u64> {
         self.names.get(path).copied()
     }
 
-    pub(in super::super) fn is_socket(&self, inode: u64) -> bool {
+    pub(crate) fn is_socket(&self, inode: u64) -> bool {
         matches!(self.inodes[&inode].content, Content::Socket)
     }
 
-    pub(in super::super) fn make_socket(&mut self, path: PathBuf, now: Nanos) -> io::Result<u64> {
+    pub(crate) fn make_socket(&mut self, path: PathBuf, now: Nanos) -> io::Result<u64> {
         self.create(path, Content::Socket, 0o755, now)
     }
 
     /// Finds the socket that a path leads to, to connect to it.
-    pub(in super::super) fn socket_at(&self, path: &Path) -> io::Result<u64> {
+    pub(crate) fn socket_at(&self, path: &Path) -> io::Result<u64> {
         let inode = self.look_up(&self.resolve(path, true)?)?;
         match &self.inodes[&inode] {
             Inode { mode, .. } if mode & 0o200 == 0 => Err(errno(libc::EACCES)),
@@ -257,7 +257,7 @@ impl Tree {
     }
 
     /// Removes the file of a socket, unless its name is another file's.
-    pub(in super::super) fn remove_socket(&mut self, path: &Path, inode: u64) {
+    pub(crate) fn remove_socket(&mut self, path: &Path, inode: u64) {
         if self.inode_at(path) == Some(inode) {
             self.change(Change::Unlink(path.to_owned()));
         }
@@ -303,8 +303,8 @@ impl Tree {
         self.commit();
     }
 
-    /// Follows the links of a path: of all directories, and of its last name if `follow` is set. What the last name
-    /// names need not exist.
+    /// Follows the links of a path: of all directories, and of its last name if `follow` is set. What the
+    /// last name names need not exist.
     pub(super) fn resolve(&self, path: &Path, follow: bool) -> io::Result<PathBuf> {
         let mut left: VecDeque<OsString> = components(path).collect();
         let mut at = PathBuf::from("/");

@@ -52,7 +52,7 @@ impl World {
         port
     }
 
-    pub(in super::super) fn listen(
+    pub(crate) fn listen(
         &mut self,
         host: usize,
         addr: SocketAddr,
@@ -85,7 +85,7 @@ impl World {
         Ok(id)
     }
 
-    pub(in super::super) fn connect(&mut self, host: usize, addr: SocketAddr) -> io::Result<EndId> {
+    pub(crate) fn connect(&mut self, host: usize, addr: SocketAddr) -> io::Result<EndId> {
         self.check_fd_limit(host)?;
         if addr.port() == 0 {
             return Err(errno(libc::ECONNREFUSED));

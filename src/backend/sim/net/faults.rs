@@ -119,7 +119,7 @@ impl World {
     }
 
     /// Fails an end whose segments are still stalled.
-    pub(in super::super) fn time_out(&mut self, end: EndId, since: Nanos) {
+    pub(crate) fn time_out(&mut self, end: EndId, since: Nanos) {
         if self.net.stream(end).is_some_and(|stream| stream.stalled_since == Some(since)) {
             self.random.count_fault("timed out");
             self.fail_end(end, libc::ETIMEDOUT);

@@ -5,7 +5,8 @@
 //! sender's buffer: short writes and back-pressure arise as they do in TCP. A link that is cut holds its
 //! segments until it is healed or the sender times out.
 //!
-//! Here: what arrives, and readiness. `ends` has the ends and their state. `connect` makes connections, `bytes` moves data,
+//! Here: what arrives, and readiness. `ends` has the ends and their state. `connect` makes connections,
+//! `bytes` moves data,
 //! `faults` has the links and everything that fails, `socket` is what a loop holds.
 
 mod bytes;

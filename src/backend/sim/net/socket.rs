@@ -29,7 +29,7 @@ impl std::fmt::Debug for Socket {
 }
 
 impl Socket {
-    pub(in super::super) fn new(world: &Shared, end: EndId) -> Socket {
+    pub(crate) fn new(world: &Shared, end: EndId) -> Socket {
         Socket { world: world.clone(), end }
     }
 

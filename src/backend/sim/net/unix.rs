@@ -22,8 +22,8 @@ fn abstract_name(_: &UnixAddr) -> io::Result<Vec<u8>> {
     Err(errno(libc::EINVAL))
 }
 
-/// The file of a listening socket. Removed when this is dropped, unless its program was killed or another file has
-/// the name by then.
+/// The file of a listening socket. Removed when this is dropped, unless its program was killed or another
+/// file has the name by then.
 pub(crate) struct SocketFile {
     world: Shared,
     host: usize,
@@ -49,7 +49,7 @@ impl Drop for SocketFile {
 }
 
 impl World {
-    pub(in super::super) fn listen_unix(
+    pub(crate) fn listen_unix(
         world: &Shared,
         host: usize,
         addr: &UnixAddr,
@@ -88,7 +88,7 @@ impl World {
     }
 
     /// Connects. The outer error is that no socket could be made.
-    pub(in super::super) fn connect_unix(
+    pub(crate) fn connect_unix(
         &mut self,
         host: usize,
         addr: &UnixAddr,
@@ -117,7 +117,7 @@ impl World {
     }
 
     /// Makes two ends that are connected to each other.
-    pub(in super::super) fn unix_pair(&mut self, host: usize) -> io::Result<(EndId, EndId)> {
+    pub(crate) fn unix_pair(&mut self, host: usize) -> io::Result<(EndId, EndId)> {
         self.check_fd_limit(host)?;
         self.machines[host].sockets += 1;
         if let Err(error) = self.check_fd_limit(host) {
