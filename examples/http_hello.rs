@@ -95,7 +95,6 @@ pub(crate) fn serve(lp: &mut Loop, addr: &str) -> Result<TcpListener> {
 
 fn main() -> Result {
     let mut lp = Options::new().read_buffer(16 << 10).build()?;
-    let listener = serve(&mut lp, &common::addr_or("127.0.0.1:8080"))?;
-    let addr = listener.local_addr(&mut lp)?;
+    let addr = serve(&mut lp, &common::addr_or("127.0.0.1:8080"))?.local_addr(&mut lp)?;
     common::run_server(&mut lp, &mut (), addr)
 }

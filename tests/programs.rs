@@ -119,7 +119,7 @@ fn a_game_uses_timers_a_file_a_worker_and_a_thread() -> Result {
     Timer::after(&mut lp, Duration::from_millis(5), |_, _| { println!("once"); Ok(()) })?;
     let tick = Timer::every(&mut lp, Duration::from_millis(1), |_, game: &mut Game| { game.step(); Ok(()) })?;
     Timer::after(&mut lp, Duration::from_millis(20), move |lp, _| {
-        fs::read(lp, "Cargo.toml", move |lp, _, text| { println!("{}", text?.len()); tick.close(lp); Ok(()) })?;
+        fs::read(lp, "Cargo.toml", move |lp, _, text| { println!("{} bytes", text?.len()); tick.close(lp); Ok(()) })?;
         Ok(())
     })?;
     work::run(&mut lp, || fib(20), |_, _, n| { println!("{}", n?); Ok(()) })?;

@@ -152,7 +152,7 @@ macro_rules! kinds {
             lp: &mut Loop<S>,
             state: &mut S,
             key: Key,
-            error: io::Error,
+            error: std::io::Error,
         ) -> Result {
             match lp.core.resolve(key) {
                 $(Some((handle, Body::$name(_))) => {

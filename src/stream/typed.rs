@@ -42,7 +42,7 @@ macro_rules! stream_handle {
                 callback: impl FnMut(
                     &mut $crate::Loop<S>,
                     &mut S,
-                    $crate::Result<$crate::io::Event<'_>>,
+                    $crate::Result<$crate::stream::Event<'_>>,
                 ) -> $crate::Result
                 + 'static,
             ) -> $crate::Result {
@@ -210,15 +210,15 @@ macro_rules! stream_handle {
 /// Declares that a typed stream converts into [`Stream`].
 macro_rules! into_stream {
     ($name:ident) => {
-        impl From<$name> for $crate::io::Stream {
-            fn from(stream: $name) -> $crate::io::Stream {
-                $crate::io::Stream(stream.0)
+        impl From<$name> for $crate::stream::Stream {
+            fn from(stream: $name) -> $crate::stream::Stream {
+                $crate::stream::Stream(stream.0)
             }
         }
 
-        impl From<&$name> for $crate::io::Stream {
-            fn from(stream: &$name) -> $crate::io::Stream {
-                $crate::io::Stream(stream.0)
+        impl From<&$name> for $crate::stream::Stream {
+            fn from(stream: &$name) -> $crate::stream::Stream {
+                $crate::stream::Stream(stream.0)
             }
         }
     };

@@ -52,12 +52,7 @@ impl World {
         port
     }
 
-    pub(crate) fn listen(
-        &mut self,
-        host: usize,
-        addr: SocketAddr,
-        backlog: usize,
-    ) -> io::Result<EndId> {
+    pub(crate) fn listen(&mut self, host: usize, addr: SocketAddr, backlog: usize) -> io::Result<EndId> {
         self.check_fd_limit(host)?;
         let own =
             addr.ip().is_unspecified() || addr.ip().is_loopback() || addr.ip() == self.machines[host].addr;
