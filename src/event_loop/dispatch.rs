@@ -238,7 +238,7 @@ impl<S> Loop<S> {
         let id = self.core.lp;
         match self.invoke(state, index, close_on_error, callback, how) {
             Ok(()) => Ok(()),
-            Err(error) => self.call_failed(state, id, close_on_error, error),
+            Err(error) => self.call_failed(state, id, close_on_error, *error),
         }
     }
 
@@ -284,16 +284,16 @@ impl<S> Loop<S> {
         let reported = if self.core.lp == id { self.report_if_slow(state, callee, began) } else { Ok(()) };
         // An error of the callback takes precedence over one of the reporter.
         if let Err(error) = result {
-            self.call_failed(state, id, close_on_error, error)?;
+            self.call_failed(state, id, close_on_error, *error)?;
         }
         reported
     }
 
     #[cold]
-    fn call_failed(&mut self, state: &mut S, id: u32, index: u32, error: Box<Error>) -> Result {
+    fn call_failed(&mut self, state: &mut S, id: u32, index: u32, error: Error) -> Result {
         match self.core.table.at(index) {
-            Some(handle) if self.core.lp == id => self.fail(state, handle, *error),
-            _ => Err(*error),
+            Some(handle) if self.core.lp == id => self.fail(state, handle, error),
+            _ => Err(error),
         }
     }
 
