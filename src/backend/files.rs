@@ -5,9 +5,12 @@
 //! [`WouldBlock`](io::ErrorKind::WouldBlock) means "run it on a worker"; and for a simulated world.
 //! Operations are closures over this trait, so one that takes several calls is written once.
 
-use std::{io, path::Path};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
-use super::Descriptor;
+use super::{Descriptor, unsupported::unsupported};
 use crate::{
     error::Error,
     fs::{Metadata, OpenOptions},
@@ -46,6 +49,61 @@ pub(crate) trait FileSystem {
     fn metadata(&mut self, path: &Path, follow: bool) -> io::Result<Metadata>;
 
     fn file_metadata(&mut self, file: &Descriptor) -> io::Result<Metadata>;
+
+    /// Sets the permission bits of an open file, whatever the umask.
+    fn set_mode(&mut self, _file: &Descriptor, _mode: u32) -> io::Result<()> {
+        Err(unsupported("set permissions"))
+    }
+
+    /// Renames, and replaces what `to` names: a file by a file, an empty directory by a directory.
+    fn rename(&mut self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(unsupported("rename"))
+    }
+
+    /// Removes the name of a file or of a symbolic link.
+    fn remove_file(&mut self, _path: &Path) -> io::Result<()> {
+        Err(unsupported("remove a file"))
+    }
+
+    /// Creates a directory with the mode 0o777, less the umask.
+    fn create_dir(&mut self, _path: &Path) -> io::Result<()> {
+        Err(unsupported("create a directory"))
+    }
+
+    /// Removes an empty directory.
+    fn remove_dir(&mut self, _path: &Path) -> io::Result<()> {
+        Err(unsupported("remove a directory"))
+    }
+
+    /// Gives `original` a second name. Of a symbolic link, the link itself.
+    fn hard_link(&mut self, _original: &Path, _link: &Path) -> io::Result<()> {
+        Err(unsupported("hard link"))
+    }
+
+    /// Creates a symbolic link that holds `original`, whether that exists or not.
+    fn symlink(&mut self, _original: &Path, _link: &Path) -> io::Result<()> {
+        Err(unsupported("symlink"))
+    }
+
+    fn read_link(&mut self, _path: &Path) -> io::Result<PathBuf> {
+        Err(unsupported("read a link"))
+    }
+
+    /// Returns the absolute path without symbolic links, `.` and `..`.
+    fn canonicalize(&mut self, _path: &Path) -> io::Result<PathBuf> {
+        Err(unsupported("canonicalize"))
+    }
+
+    /// Waits until the names in a directory are on the disk.
+    fn sync_dir(&mut self, _path: &Path) -> io::Result<()> {
+        Err(unsupported("sync a directory"))
+    }
+
+    /// Returns a part of a file name that no other process and no other call uses at this time. A process
+    /// that ended without cleaning up may have used it.
+    fn unique_name(&mut self) -> io::Result<String> {
+        Err(unsupported("unique names"))
+    }
 }
 
 /// Why an operation on files failed.
@@ -57,6 +115,12 @@ pub(crate) struct FileError {
 }
 
 impl FileError {
+    fn new(source: io::Error, subject: fmt::Arguments<'_>) -> FileError {
+        // Not for a refusal that only means "run it on a worker".
+        let is_final = source.kind() != io::ErrorKind::WouldBlock;
+        FileError { subject: if is_final { subject.to_string() } else { String::new() }, source }
+    }
+
     pub(crate) fn would_block(&self) -> bool {
         self.source.kind() == io::ErrorKind::WouldBlock
     }
@@ -76,15 +140,17 @@ impl From<io::Error> for FileError {
 /// Adds the subject of an operation to its error. Formats nothing unless the operation failed.
 pub(crate) trait OnPath<T> {
     fn on(self, path: &Path) -> Result<T, FileError>;
+
+    /// For an operation on two paths.
+    fn on_both(self, from: &Path, to: &Path) -> Result<T, FileError>;
 }
 
 impl<T> OnPath<T> for io::Result<T> {
     fn on(self, path: &Path) -> Result<T, FileError> {
-        self.map_err(|source| {
-            // Not for a refusal that only means "run it on a worker".
-            let is_final = source.kind() != io::ErrorKind::WouldBlock;
-            let subject = if is_final { path.display().to_string() } else { String::new() };
-            FileError { subject, source }
-        })
+        self.map_err(|source| FileError::new(source, format_args!("{}", path.display())))
+    }
+
+    fn on_both(self, from: &Path, to: &Path) -> Result<T, FileError> {
+        self.map_err(|source| FileError::new(source, format_args!("{} to {}", from.display(), to.display())))
     }
 }

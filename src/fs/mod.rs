@@ -36,15 +36,20 @@
 //! # Ok::<(), ringback::Error>(())
 //! ```
 
+mod compound;
 pub(crate) mod file;
 mod metadata;
 mod operation;
 mod options;
 mod path;
 
+pub use compound::write_atomic;
 pub use file::File;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use metadata::time;
 pub use metadata::{FileType, Metadata};
 pub use options::OpenOptions;
-pub use path::{metadata, read, symlink_metadata, write};
+pub use path::{
+    canonicalize, create_dir, hard_link, metadata, read, read_link, remove_dir, remove_file, rename, symlink,
+    symlink_metadata, write,
+};

@@ -31,6 +31,11 @@ impl Op {
         Op { name, owner: None, only_reads: true }
     }
 
+    /// An operation that only reads, but never from memory: it always runs on a worker.
+    pub(super) fn blocking(name: &'static str) -> Op {
+        Op::write(name)
+    }
+
     /// Sets the open file that it is on.
     pub(super) fn of(self, owner: Handle) -> Op {
         Op { owner: Some(owner), ..self }

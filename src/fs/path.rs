@@ -1,6 +1,9 @@
 //! Operations on paths.
 
-use std::{panic::Location, path::Path};
+use std::{
+    panic::Location,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Metadata, OpenOptions,
@@ -69,4 +72,228 @@ pub fn symlink_metadata<S>(
     let path = path.as_ref().to_owned();
     let run = move |fs: &mut dyn FileSystem| fs.metadata(&path, false).on(&path);
     submit(lp, Op::read("metadata"), run, callback, Location::caller())
+}
+
+/// Renames a file or a directory, within one file system.
+///
+/// A file replaces the file that `to` names, a directory an empty directory. To every other process the
+/// replacement is a single step: it finds the old file or the new one. Symbolic links are renamed and
+/// replaced themselves. The error names both paths.
+///
+/// ```
+/// use ringback::{Loop, fs};
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+/// # std::fs::write(&from, "text").unwrap();
+///
+/// let mut lp = Loop::new()?;
+/// fs::rename(&mut lp, &from, &to, |_, _, renamed| renamed)?;
+/// lp.run(&mut ())?;
+/// # assert!(to.exists() && !from.exists());
+/// # Ok::<(), ringback::Error>(())
+/// ```
+#[track_caller]
+pub fn rename<S>(
+    lp: &mut Loop<S>,
+    from: impl AsRef<Path>,
+    to: impl AsRef<Path>,
+    callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
+) -> Result<Request> {
+    let (from, to) = (from.as_ref().to_owned(), to.as_ref().to_owned());
+    let run = move |fs: &mut dyn FileSystem| fs.rename(&from, &to).on_both(&from, &to);
+    submit(lp, Op::write("rename"), run, callback, Location::caller())
+}
+
+/// Removes a file. Of a symbolic link, the link itself.
+///
+/// What another name leads to, or an open [`File`](super::File), stays until that is gone, too.
+///
+/// ```
+/// use ringback::{Loop, fs};
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("old");
+/// # std::fs::write(&path, "text").unwrap();
+///
+/// let mut lp = Loop::new()?;
+/// fs::remove_file(&mut lp, &path, |_, _, removed| removed)?;
+/// lp.run(&mut ())?;
+/// # assert!(!path.exists());
+/// # Ok::<(), ringback::Error>(())
+/// ```
+#[track_caller]
+pub fn remove_file<S>(
+    lp: &mut Loop<S>,
+    path: impl AsRef<Path>,
+    callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
+) -> Result<Request> {
+    let path = path.as_ref().to_owned();
+    let run = move |fs: &mut dyn FileSystem| fs.remove_file(&path).on(&path);
+    submit(lp, Op::write("remove file"), run, callback, Location::caller())
+}
+
+/// Creates a directory, with the permission bits 0o777 less the process's umask.
+///
+/// The directory above it must exist, and the path itself must not.
+///
+/// ```
+/// use ringback::{Loop, fs};
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("new");
+///
+/// let mut lp = Loop::new()?;
+/// fs::create_dir(&mut lp, &path, |_, _, created| created)?;
+/// lp.run(&mut ())?;
+/// # assert!(path.is_dir());
+/// # Ok::<(), ringback::Error>(())
+/// ```
+#[track_caller]
+pub fn create_dir<S>(
+    lp: &mut Loop<S>,
+    path: impl AsRef<Path>,
+    callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
+) -> Result<Request> {
+    let path = path.as_ref().to_owned();
+    let run = move |fs: &mut dyn FileSystem| fs.create_dir(&path).on(&path);
+    submit(lp, Op::write("create directory"), run, callback, Location::caller())
+}
+
+/// Removes a directory, which must be empty.
+///
+/// ```
+/// use ringback::{Loop, fs};
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("old");
+/// # std::fs::create_dir(&path).unwrap();
+///
+/// let mut lp = Loop::new()?;
+/// fs::remove_dir(&mut lp, &path, |_, _, removed| removed)?;
+/// lp.run(&mut ())?;
+/// # assert!(!path.exists());
+/// # Ok::<(), ringback::Error>(())
+/// ```
+#[track_caller]
+pub fn remove_dir<S>(
+    lp: &mut Loop<S>,
+    path: impl AsRef<Path>,
+    callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
+) -> Result<Request> {
+    let path = path.as_ref().to_owned();
+    let run = move |fs: &mut dyn FileSystem| fs.remove_dir(&path).on(&path);
+    submit(lp, Op::write("remove directory"), run, callback, Location::caller())
+}
+
+/// Gives the file `original` a second name, `link`, in the same file system.
+///
+/// If `original` is a symbolic link, Linux links that link itself; other systems may follow it. The error
+/// names both paths.
+///
+/// ```
+/// use ringback::{Loop, fs};
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let (original, link) = (dir.path().join("original"), dir.path().join("link"));
+/// # std::fs::write(&original, "text").unwrap();
+///
+/// let mut lp = Loop::new()?;
+/// fs::hard_link(&mut lp, &original, &link, |_, _, linked| linked)?;
+/// lp.run(&mut ())?;
+/// # assert_eq!(std::fs::read(&link).unwrap(), b"text");
+/// # Ok::<(), ringback::Error>(())
+/// ```
+#[track_caller]
+pub fn hard_link<S>(
+    lp: &mut Loop<S>,
+    original: impl AsRef<Path>,
+    link: impl AsRef<Path>,
+    callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
+) -> Result<Request> {
+    let (original, link) = (original.as_ref().to_owned(), link.as_ref().to_owned());
+    let run = move |fs: &mut dyn FileSystem| fs.hard_link(&original, &link).on_both(&original, &link);
+    submit(lp, Op::write("hard link"), run, callback, Location::caller())
+}
+
+/// Creates the symbolic link `link`, which leads to `original`.
+///
+/// `original` is kept as it is given, and need not exist. A relative one is looked up from the directory of
+/// the link. The error names both paths.
+///
+/// ```
+/// use ringback::{Loop, fs};
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let link = dir.path().join("current");
+///
+/// let mut lp = Loop::new()?;
+/// fs::symlink(&mut lp, "release-2", &link, |_, _, linked| linked)?;
+/// lp.run(&mut ())?;
+/// # assert_eq!(std::fs::read_link(&link).unwrap(), std::path::Path::new("release-2"));
+/// # Ok::<(), ringback::Error>(())
+/// ```
+#[track_caller]
+pub fn symlink<S>(
+    lp: &mut Loop<S>,
+    original: impl AsRef<Path>,
+    link: impl AsRef<Path>,
+    callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
+) -> Result<Request> {
+    let (original, link) = (original.as_ref().to_owned(), link.as_ref().to_owned());
+    let run = move |fs: &mut dyn FileSystem| fs.symlink(&original, &link).on_both(&original, &link);
+    submit(lp, Op::write("symlink"), run, callback, Location::caller())
+}
+
+/// Reads a symbolic link. `callback` gets the path that it holds, which may be relative to the link's
+/// directory.
+///
+/// ```
+/// use ringback::{Loop, fs};
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let link = dir.path().join("current");
+/// # std::os::unix::fs::symlink("release-2", &link).unwrap();
+///
+/// let mut lp = Loop::new()?;
+/// fs::read_link(&mut lp, &link, |_, _, original| {
+///     assert_eq!(original?, std::path::Path::new("release-2"));
+///     Ok(())
+/// })?;
+/// lp.run(&mut ())?;
+/// # Ok::<(), ringback::Error>(())
+/// ```
+#[track_caller]
+pub fn read_link<S>(
+    lp: &mut Loop<S>,
+    path: impl AsRef<Path>,
+    callback: impl FnOnce(&mut Loop<S>, &mut S, Result<PathBuf>) -> Result + 'static,
+) -> Result<Request> {
+    let path = path.as_ref().to_owned();
+    let run = move |fs: &mut dyn FileSystem| fs.read_link(&path).on(&path);
+    submit(lp, Op::blocking("read link"), run, callback, Location::caller())
+}
+
+/// Resolves a path. `callback` gets it absolute, and without symbolic links, `.` and `..`.
+///
+/// The path must exist.
+///
+/// ```
+/// use ringback::{Loop, fs};
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("file");
+/// # std::fs::write(&path, "text").unwrap();
+/// # let roundabout = dir.path().join(".").join("file");
+/// # let expected = std::fs::canonicalize(&path).unwrap();
+///
+/// let mut lp = Loop::new()?;
+/// fs::canonicalize(&mut lp, &roundabout, move |_, _, path| {
+///     assert_eq!(path?, expected);
+///     Ok(())
+/// })?;
+/// lp.run(&mut ())?;
+/// # Ok::<(), ringback::Error>(())
+/// ```
+#[track_caller]
+pub fn canonicalize<S>(
+    lp: &mut Loop<S>,
+    path: impl AsRef<Path>,
+    callback: impl FnOnce(&mut Loop<S>, &mut S, Result<PathBuf>) -> Result + 'static,
+) -> Result<Request> {
+    let path = path.as_ref().to_owned();
+    let run = move |fs: &mut dyn FileSystem| fs.canonicalize(&path).on(&path);
+    submit(lp, Op::blocking("canonicalize"), run, callback, Location::caller())
 }

@@ -139,7 +139,8 @@ impl World {
         shared.record(number, event);
     }
 
-    /// Crashes a host, as a power failure does. Of its files only what was synced is left.
+    /// Crashes a host, as a power failure does. Of its files what was synced is left; of later changes
+    /// nothing, all, or a part.
     ///
     /// Its peers are not notified: to them it is silent, until it is restarted and answers their packets with
     /// resets.

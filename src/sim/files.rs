@@ -74,6 +74,41 @@ impl Files<'_> {
         self.tree().faults.fail_one_in = times;
     }
 
+    /// Lets the host lose its power after `calls` calls of its file system. The calls after that fail with
+    /// EIO, until the host [crashes](super::World::crash) and is restarted. The program runs on meanwhile, so
+    /// a test can choose the moment of the crash to the call.
+    ///
+    /// An operation is one call or more, as on a system: [`fs::write`](crate::fs::write) opens, writes and
+    /// closes. A write that loses its power may have written a part.
+    ///
+    /// ```
+    /// use ringback::{fs, sim::World};
+    ///
+    /// let mut world = World::new(1);
+    /// let host = world.host("one", (), |lp, _| {
+    ///     fs::write(lp, "/note", "text", |_, _, written| {
+    ///         assert!(written.is_err());
+    ///         Ok(())
+    ///     })
+    ///     .map(drop)
+    /// })?;
+    /// world.files(host).lose_power_after(1);
+    /// world.run()?;
+    /// assert!(world.files(host).power_is_lost());
+    /// world.crash(host);
+    /// world.restart(host, (), |_, _| Ok(()))?;
+    /// assert!(!world.files(host).power_is_lost());
+    /// # Ok::<(), ringback::Error>(())
+    /// ```
+    pub fn lose_power_after(&self, calls: u32) {
+        self.tree().faults.lose_power_after(calls);
+    }
+
+    /// Returns whether the host has lost its power, by [`lose_power_after`](Self::lose_power_after).
+    pub fn power_is_lost(&self) -> bool {
+        self.tree().faults.power_is_lost()
+    }
+
     /// Sets how many bytes all files together may have before the disk is full.
     pub fn set_capacity(&self, bytes: u64) {
         self.tree().capacity = bytes;

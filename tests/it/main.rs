@@ -9,6 +9,7 @@ mod close;
 mod embed;
 mod failure;
 mod fs;
+mod fs_paths;
 mod hook;
 mod inspect;
 mod poll;

@@ -1,5 +1,6 @@
 //! Programs in a simulated world. `cargo test --features sim --test sim`
 
+mod atomic;
 mod both;
 mod contract;
 mod examples;

@@ -55,6 +55,7 @@ fn on_files(lp: &mut Loop<Attempts>, _: &mut Attempts) -> Result {
     fs::read(lp, "/data", added("file: read whole"))?;
     fs::metadata(lp, "/data", added("file: metadata of a path"))?;
     fs::symlink_metadata(lp, "/data", added("file: symlink metadata"))?;
+    on_names(lp)?;
     // A file of the system can be held, but not used.
     let file = File::from_std(lp, std::fs::File::open("Cargo.toml").unwrap())?;
     file.read_at(lp, 0, Vec::with_capacity(4), added("file: read a file of std"))?;
@@ -75,6 +76,31 @@ fn on_files(lp: &mut Loop<Attempts>, _: &mut Attempts) -> Result {
     File::open(lp, "/data", |lp, attempts: &mut Attempts, file| {
         let result = file?.into_std(lp);
         add(attempts, "file: into std", result);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn on_names(lp: &mut Loop<Attempts>) -> Result {
+    fs::write_atomic(lp, "/atomic", "text", added("file: write atomically"))?;
+    fs::canonicalize(lp, "/data", added("file: canonicalize"))?;
+    fs::hard_link(lp, "/data", "/second", added("file: hard link"))?;
+    fs::symlink(lp, "/data", "/link", |lp, attempts: &mut Attempts, linked| {
+        add(attempts, "file: symlink", linked);
+        fs::read_link(lp, "/link", |lp, attempts: &mut Attempts, read| {
+            add(attempts, "file: read link", read);
+            fs::rename(lp, "/link", "/renamed", |lp, attempts: &mut Attempts, renamed| {
+                add(attempts, "file: rename", renamed);
+                fs::remove_file(lp, "/renamed", added("file: remove"))?;
+                Ok(())
+            })?;
+            Ok(())
+        })?;
+        Ok(())
+    })?;
+    fs::create_dir(lp, "/dir", |lp, attempts: &mut Attempts, created| {
+        add(attempts, "file: create dir", created);
+        fs::remove_dir(lp, "/dir", added("file: remove dir"))?;
         Ok(())
     })?;
     Ok(())
@@ -148,5 +174,5 @@ fn a_world_supports_all_but_a_known_list() {
     assert_eq!(failed(true).map(|(what, _)| what).collect::<Vec<_>>(), UNSUPPORTED);
     assert_eq!(failed(false).map(|(what, _)| what).collect::<Vec<_>>(), FAILS, "{attempts:?}");
     let missing = UNSUPPORTED.iter().find(|what| !attempts.contains_key(*what));
-    assert_eq!((attempts.len(), missing), (36, None), "{:?}", attempts.keys());
+    assert_eq!((attempts.len(), missing), (45, None), "{:?}", attempts.keys());
 }

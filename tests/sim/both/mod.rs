@@ -4,6 +4,7 @@
 //! ringback_portable'` on the portable selector.
 
 mod filing;
+mod paths;
 mod script;
 mod talk;
 
@@ -40,6 +41,8 @@ fn in_a_world(seed: u64, link: Link) -> [Log; 2] {
     let client = world.host("client", Story::new("/".into()), start).unwrap();
     world.files(server).make_dir(filing::DIR);
     world.files(client).make_dir(filing::DIR);
+    world.files(server).make_dir(paths::base());
+    world.files(client).make_dir(paths::base());
     world.with(server, |lp, _| start_server(lp, seed, "0.0.0.0:7"));
     let addr = (world.addr(server), 7).into();
     world.with(client, |lp, _| start_client(lp, seed, addr));
@@ -49,13 +52,17 @@ fn in_a_world(seed: u64, link: Link) -> [Log; 2] {
             let why = [server, client].map(|host| world.with(host, |lp, _| lp.why_alive().to_string()));
             panic!("seed {seed}, in a world: {error}\n{}\n{}", why[0], why[1])
         });
-    [server, client].map(|host| world.state(host).log.clone())
+    [server, client].map(|host| {
+        paths::assert_inside(&world.files(host).paths());
+        world.state(host).log.clone()
+    })
 }
 
 fn on_the_system(seed: u64) -> [Log; 2] {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let new_program = |dir: &Path| {
         std::fs::create_dir(dir.join(filing::DIR)).unwrap();
+        std::fs::create_dir_all(dir.join(paths::base())).unwrap();
         (Loop::<Story>::new().unwrap(), Story::new(dir.into()))
     };
     let (mut server, mut server_story) = new_program(dirs[0].path());

@@ -18,7 +18,7 @@ use ringback::{
     work,
 };
 
-use super::filing;
+use super::{filing, paths};
 use crate::program::{ON_PURPOSE, Random};
 
 /// What each actor got, in order.
@@ -83,6 +83,7 @@ pub(crate) fn start(lp: &mut Loop<Story>, seed: u64) {
         messages(lp, story, &mut random(seed, 4))?;
         jobs(lp, &mut random(seed, 5))?;
         filing::begin(lp, story, seed)?;
+        paths::begin(lp, story, seed)?;
         mistakes(lp, story)
     });
 }

@@ -4,8 +4,10 @@
 use std::{
     fs::{self, OpenOptions as StdOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::{Descriptor as NativeDescriptor, cached::classify_fs, descriptor::read_full};
@@ -70,6 +72,55 @@ impl FileSystem for Blocking {
 
     fn file_metadata(&mut self, file: &Descriptor) -> io::Result<Metadata> {
         file.of_system().with_file(|file| file.metadata().map(Metadata::from))
+    }
+
+    fn set_mode(&mut self, file: &Descriptor, mode: u32) -> io::Result<()> {
+        file.of_system().with_file(|file| file.set_permissions(fs::Permissions::from_mode(mode)))
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&mut self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn create_dir(&mut self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    fn remove_dir(&mut self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn hard_link(&mut self, original: &Path, link: &Path) -> io::Result<()> {
+        fs::hard_link(original, link)
+    }
+
+    fn symlink(&mut self, original: &Path, link: &Path) -> io::Result<()> {
+        symlink(original, link)
+    }
+
+    fn read_link(&mut self, path: &Path) -> io::Result<PathBuf> {
+        fs::read_link(path)
+    }
+
+    fn canonicalize(&mut self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+
+    fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
+        match fs::File::open(path)?.sync_all() {
+            // A file system that cannot sync directories, see fsync(2). Then nothing more can be done.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            synced => synced,
+        }
+    }
+
+    fn unique_name(&mut self) -> io::Result<String> {
+        static CALLS: AtomicU64 = AtomicU64::new(0);
+        Ok(format!("{}-{}", process::id(), CALLS.fetch_add(1, Ordering::Relaxed)))
     }
 }
 

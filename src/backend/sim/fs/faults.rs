@@ -21,7 +21,7 @@ pub enum FileOp {
     Sync,
     /// Closing a file that was written to.
     Close,
-    /// Reading metadata, a symbolic link, or a canonical path.
+    /// Reading metadata, a symbolic link, or a canonical path; setting permission bits.
     Metadata,
     /// Renaming.
     Rename,
@@ -70,14 +70,16 @@ impl Faults {
         self.power = None;
     }
 
-    /// Whether this call fails now.
-    pub(super) fn check(&mut self, path: &Path, op: FileOp, random: &mut Random) -> io::Result<()> {
+    /// Fails if this call, on one path or on two, is to fail now.
+    pub(super) fn check(&mut self, paths: &[&Path], op: FileOp, random: &mut Random) -> io::Result<()> {
         match &mut self.power {
             Some(0) => return Err(errno(libc::EIO)),
             Some(calls) => *calls -= 1,
             None => {}
         }
-        let is_due = |fault: &&mut Fault| fault.op == op && fault.times > 0 && path.starts_with(&fault.path);
+        let is_due = |fault: &&mut Fault| {
+            fault.op == op && fault.times > 0 && paths.iter().any(|path| path.starts_with(&fault.path))
+        };
         while let Some(fault) = self.requested.iter_mut().find(is_due) {
             fault.times -= 1;
             random.count_fault("file operation");

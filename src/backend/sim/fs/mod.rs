@@ -1,6 +1,8 @@
 //! A machine's disk, as programs use it: what a worker of the system does, and the same errors.
 
 mod faults;
+mod lookup;
+mod names;
 mod tree;
 
 use std::{
@@ -88,6 +90,9 @@ impl Tree {
     }
 }
 
+/// What the umask of programs leaves of a mode: theirs is 022, as on most systems.
+const MODE_MASK: u32 = 0o7777 & !0o022;
+
 /// A machine's files, while one job is done on them.
 pub(crate) struct Disk<'a> {
     pub(super) tree: &'a mut Tree,
@@ -99,7 +104,11 @@ pub(crate) struct Disk<'a> {
 
 impl Disk<'_> {
     fn check(&mut self, path: &Path, op: FileOp) -> io::Result<()> {
-        self.tree.faults.check(path, op, self.random)
+        self.tree.faults.check(&[path], op, self.random)
+    }
+
+    fn check_both(&mut self, one: &Path, other: &Path, op: FileOp) -> io::Result<()> {
+        self.tree.faults.check(&[&from_root(one), &from_root(other)], op, self.random)
     }
 
     fn check_open(&mut self, file: &Descriptor, op: FileOp) -> io::Result<()> {
@@ -119,20 +128,29 @@ impl Disk<'_> {
     fn open_checked(&mut self, path: &Path, options: &OpenOptions) -> io::Result<OpenFile> {
         check_options(options)?;
         self.claim_descriptor()?;
-        let path = self.tree.resolve(path, !options.create_new)?;
+        let creates = options.create || options.create_new;
+        let path = if creates {
+            self.tree.resolve_to_create(path, options.create_new)?
+        } else {
+            self.tree.resolve(path, true)?
+        };
         let writes = options.write || options.append;
         let inode = match self.tree.look_up(&path) {
-            Ok(_) if options.create_new => return Err(errno(libc::EEXIST)),
             Ok(inode) => inode,
-            Err(_) if options.create || options.create_new => {
+            Err(_) if creates => {
+                self.tree.may_change(&path)?;
                 let file = Content::File(Vec::new());
-                self.tree.create(path.clone(), file, options.mode & 0o755, self.now)?
+                // The mode does not apply to the descriptor that creates the file.
+                let inode = self.tree.make(path.clone(), file, options.mode & MODE_MASK, self.now);
+                return Ok(self.tree.open.add(inode, path, options));
             }
             Err(error) => return Err(error),
         };
         let Some(found) = self.tree.inodes.get_mut(&inode) else { return Err(errno(libc::ENOENT)) };
-        if found.is_dir() && writes {
-            return Err(errno(libc::EISDIR));
+        match found.content {
+            Content::Directory if writes => return Err(errno(libc::EISDIR)),
+            Content::Socket => return Err(errno(libc::ENXIO)),
+            _ => {}
         }
         if (options.read && found.mode & 0o400 == 0) || (writes && found.mode & 0o200 == 0) {
             return Err(errno(libc::EACCES));
@@ -209,6 +227,7 @@ impl FileSystem for Disk<'_> {
         match &self.tree.inodes[&self.tree.look_up(&path)?] {
             Inode { mode, .. } if mode & 0o400 == 0 => Err(errno(libc::EACCES)),
             Inode { content: Content::File(data), .. } => Ok(data.clone()),
+            Inode { content: Content::Socket, .. } => Err(errno(libc::ENXIO)),
             _ => Err(errno(libc::EISDIR)),
         }
     }
@@ -267,5 +286,68 @@ impl FileSystem for Disk<'_> {
     fn file_metadata(&mut self, file: &Descriptor) -> io::Result<Metadata> {
         self.check_open(file, FileOp::Metadata)?;
         self.tree.metadata(self.tree.open.get(file)?.inode)
+    }
+
+    fn set_mode(&mut self, file: &Descriptor, mode: u32) -> io::Result<()> {
+        self.check_open(file, FileOp::Metadata)?;
+        let inode = self.tree.open.get(file)?.inode;
+        self.tree.inodes.entry(inode).and_modify(|inode| inode.mode = mode & 0o7777);
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check_both(from, to, FileOp::Rename)?;
+        self.tree.rename(from, to)
+    }
+
+    fn remove_file(&mut self, path: &Path) -> io::Result<()> {
+        self.check(&from_root(path), FileOp::Remove)?;
+        self.tree.unlink(path)
+    }
+
+    fn create_dir(&mut self, path: &Path) -> io::Result<()> {
+        self.check(&from_root(path), FileOp::Create)?;
+        self.tree.create_dir(path, 0o777 & MODE_MASK, self.now)
+    }
+
+    fn remove_dir(&mut self, path: &Path) -> io::Result<()> {
+        self.check(&from_root(path), FileOp::Remove)?;
+        self.tree.remove_dir(path)
+    }
+
+    fn hard_link(&mut self, original: &Path, link: &Path) -> io::Result<()> {
+        self.check_both(original, link, FileOp::Create)?;
+        self.tree.hard_link(original, link)
+    }
+
+    fn symlink(&mut self, original: &Path, link: &Path) -> io::Result<()> {
+        self.check(&from_root(link), FileOp::Create)?;
+        self.tree.symlink(original, link, self.now)
+    }
+
+    fn read_link(&mut self, path: &Path) -> io::Result<PathBuf> {
+        self.check(&from_root(path), FileOp::Metadata)?;
+        self.tree.read_link(path)
+    }
+
+    fn canonicalize(&mut self, path: &Path) -> io::Result<PathBuf> {
+        self.check(&from_root(path), FileOp::Metadata)?;
+        let path = self.tree.resolve(path, true)?;
+        self.tree.look_up(&path)?;
+        Ok(path)
+    }
+
+    fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
+        self.check(&from_root(path), FileOp::Sync)?;
+        let path = self.tree.resolve(path, true)?;
+        let inode = self.tree.look_up(&path)?;
+        self.tree.sync(inode);
+        Ok(())
+    }
+
+    fn unique_name(&mut self) -> io::Result<String> {
+        // Not by the process: a seed gives the same names on every run.
+        self.tree.unique_names += 1;
+        Ok(format!("1-{}", self.tree.unique_names))
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! A crash leaves what is on the disk. Syncing a file writes its data, and commits the changes to names up to
 //! then, as a journal does (ext4's, in its ordered mode). Of the changes that were not committed, a crash
-//! keeps a number of the first ones, drawn from the seed. A name whose data was never synced comes back
-//! empty: so a program that renames before it syncs is found out.
+//! keeps a number of the first ones, drawn from the seed. Of data that was not synced, it keeps nothing, all,
+//! or a part. This exposes a program that renames before it syncs, or that overwrites a file in place.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    ffi::OsString,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Component, Path, PathBuf},
     time::{Duration, SystemTime},
@@ -24,8 +23,6 @@ use crate::{
 
 /// The largest file, because all files are in memory.
 pub(super) const LEN_MAX: usize = 1 << 32;
-/// As many symbolic links are followed in one path.
-const LINKS_MAX: usize = 40;
 
 #[derive(Clone, Debug)]
 pub(super) enum Content {
@@ -54,7 +51,7 @@ impl Inode {
 
 /// A change of names that is not committed.
 #[derive(Clone, Debug)]
-enum Change {
+pub(super) enum Change {
     Link(PathBuf, u64),
     Unlink(PathBuf),
     Rename(PathBuf, PathBuf),
@@ -84,13 +81,16 @@ fn apply(change: &Change, names: &mut Names) {
 /// 2. The names on the disk, with all of `journal`, are `names`.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    names: Names,
+    pub(super) names: Names,
     pub(super) inodes: BTreeMap<u64, Inode>,
     names_on_disk: Names,
     /// What was synced of each inode.
     inodes_on_disk: BTreeMap<u64, Inode>,
     journal: Vec<Change>,
     numbers: u64,
+    /// How many unique names programs were given. Never less after a crash: files with those names may be
+    /// left.
+    pub(super) unique_names: u64,
     /// How many bytes all files may have.
     pub(crate) capacity: u64,
     pub(crate) faults: Faults,
@@ -106,6 +106,7 @@ impl Default for Tree {
             inodes_on_disk: BTreeMap::new(),
             journal: Vec::new(),
             numbers: 0,
+            unique_names: 0,
             capacity: u64::MAX,
             faults: Faults::default(),
             open: super::OpenFiles::default(),
@@ -116,12 +117,17 @@ impl Default for Tree {
     }
 }
 
-fn components(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
-    path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
-    })
+/// From the root, without `.` and `..`, and without following links.
+pub(super) fn from_root(path: &Path) -> PathBuf {
+    let mut out = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => out.push(name),
+            Component::ParentDir => drop(out.pop()),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    out
 }
 
 // ---- for tests, from outside
@@ -197,13 +203,15 @@ impl Tree {
         self.names = self.names_on_disk.clone();
         let before = std::mem::take(&mut self.inodes);
         for &number in self.names.values() {
-            let on_disk = self.inodes_on_disk.get(&number).cloned();
-            // A name that was kept without its data.
-            let empty = before.get(&number).map(|inode| match &inode.content {
-                Content::File(_) => Inode { content: Content::File(Vec::new()), ..inode.clone() },
-                _ => inode.clone(),
-            });
-            self.inodes.extend(on_disk.or(empty).map(|inode| (number, inode)));
+            let on_disk = self.inodes_on_disk.get(&number);
+            let current = before.get(&number);
+            let (old, new) = (on_disk.map_or(&[][..], Inode::data), current.map_or(&[][..], Inode::data));
+            // A name may be on the disk without its data.
+            let Some(mut inode) = on_disk.or(current).cloned() else { continue };
+            if let Content::File(data) = &mut inode.content {
+                *data = if old == new { old.to_vec() } else { after_crash(old, new, random) };
+            }
+            self.inodes.insert(number, inode);
         }
         debug_assert!(self.names.values().all(|inode| self.inodes.contains_key(inode)), "{on_their_way:?}");
         self.inodes_on_disk = self.inodes.clone();
@@ -212,17 +220,20 @@ impl Tree {
     }
 }
 
-/// From the root, without `.` and `..`, and without following links.
-pub(super) fn from_root(path: &Path) -> PathBuf {
-    let mut out = PathBuf::from("/");
-    for name in components(path) {
-        if name == ".." {
-            out.pop();
-        } else {
-            out.push(name);
-        }
+/// What a crash leaves of a file that was written to since it was synced: nothing of that, all of it, or a
+/// part.
+fn after_crash(old: &[u8], new: &[u8], random: &mut Random) -> Vec<u8> {
+    let written = match random.below(4) {
+        0 | 1 => return old.to_vec(),
+        2 => new.len(),
+        _ => random.below(new.len() as u64 + 1) as usize,
+    };
+    let mut data = new[..written].to_vec();
+    // If the file was truncated first, that may have reached the disk, or not.
+    if random.one_in(2) {
+        data.extend(old.get(written..).unwrap_or_default());
     }
-    out
+    data
 }
 
 // ---- for Unix sockets, which are found by their files
@@ -267,14 +278,14 @@ impl Tree {
 // ---- for programs
 
 impl Tree {
-    fn make(&mut self, path: PathBuf, content: Content, mode: u32, now: Nanos) -> u64 {
+    pub(super) fn make(&mut self, path: PathBuf, content: Content, mode: u32, now: Nanos) -> u64 {
         self.numbers += 1;
         self.inodes.insert(self.numbers, Inode { content, mode, modified: now });
         self.change(Change::Link(path, self.numbers));
         self.numbers
     }
 
-    fn change(&mut self, change: Change) {
+    pub(super) fn change(&mut self, change: Change) {
         apply(&change, &mut self.names);
         self.journal.push(change);
     }
@@ -303,134 +314,6 @@ impl Tree {
         self.commit();
     }
 
-    /// Follows the links of a path: of all directories, and of its last name if `follow` is set. What the
-    /// last name names need not exist.
-    pub(super) fn resolve(&self, path: &Path, follow: bool) -> io::Result<PathBuf> {
-        let mut left: VecDeque<OsString> = components(path).collect();
-        let mut at = PathBuf::from("/");
-        let mut links = 0;
-        while let Some(name) = left.pop_front() {
-            match self.names.get(&at).map(|inode| &self.inodes[inode]) {
-                None => return Err(errno(libc::ENOENT)),
-                Some(dir) if !dir.is_dir() => return Err(errno(libc::ENOTDIR)),
-                Some(dir) if dir.mode & 0o100 == 0 => return Err(errno(libc::EACCES)),
-                Some(_) if name == ".." => {
-                    at.pop();
-                    continue;
-                }
-                Some(_) => {}
-            }
-            let next = at.join(name);
-            let content = self.names.get(&next).map(|inode| &self.inodes[inode].content);
-            match content {
-                Some(Content::Symlink(target)) if follow || !left.is_empty() => {
-                    links += 1;
-                    if links > LINKS_MAX {
-                        return Err(errno(libc::ELOOP));
-                    }
-                    components(target).rev().for_each(|name| left.push_front(name));
-                    if target.is_absolute() {
-                        at = PathBuf::from("/");
-                    }
-                }
-                _ => at = next,
-            }
-        }
-        Ok(at)
-    }
-
-    /// The inode that a resolved path names.
-    pub(super) fn look_up(&self, path: &Path) -> io::Result<u64> {
-        self.names.get(path).copied().ok_or_else(|| errno(libc::ENOENT))
-    }
-
-    /// Creates an inode at a resolved path whose directory can be written to.
-    pub(super) fn create(
-        &mut self,
-        path: PathBuf,
-        content: Content,
-        mode: u32,
-        now: Nanos,
-    ) -> io::Result<u64> {
-        self.may_change(&path)?;
-        match self.names.contains_key(&path) {
-            true => Err(errno(libc::EEXIST)),
-            false => Ok(self.make(path, content, mode, now)),
-        }
-    }
-
-    /// Whether the directory of a resolved path is there and can be written to.
-    fn may_change(&self, path: &Path) -> io::Result<()> {
-        let dir = path.parent().ok_or_else(|| errno(libc::EBUSY))?;
-        match &self.inodes[&self.look_up(dir)?] {
-            dir if !dir.is_dir() => Err(errno(libc::ENOTDIR)),
-            dir if dir.mode & 0o200 == 0 => Err(errno(libc::EACCES)),
-            _ => Ok(()),
-        }
-    }
-
-    fn is_empty_dir(&self, path: &Path) -> bool {
-        !self.names.keys().any(|other| other != path && other.starts_with(path))
-    }
-
-    pub(super) fn unlink(&mut self, path: PathBuf) -> io::Result<()> {
-        let inode = self.look_up(&path)?;
-        if self.inodes[&inode].is_dir() {
-            return Err(errno(libc::EISDIR));
-        }
-        self.may_change(&path)?;
-        self.change(Change::Unlink(path));
-        Ok(())
-    }
-
-    pub(super) fn remove_dir(&mut self, path: PathBuf) -> io::Result<()> {
-        let inode = self.look_up(&path)?;
-        if !self.inodes[&inode].is_dir() {
-            return Err(errno(libc::ENOTDIR));
-        }
-        self.may_change(&path)?;
-        if !self.is_empty_dir(&path) {
-            return Err(errno(libc::ENOTEMPTY));
-        }
-        self.change(Change::Unlink(path));
-        Ok(())
-    }
-
-    pub(super) fn rename(&mut self, from: PathBuf, to: PathBuf) -> io::Result<()> {
-        let moved = self.look_up(&from)?;
-        self.may_change(&from)?;
-        self.may_change(&to)?;
-        if to != from && to.starts_with(&from) {
-            return Err(errno(libc::EINVAL));
-        }
-        if let Ok(replaced) = self.look_up(&to) {
-            if replaced == moved {
-                return Ok(());
-            }
-            match (self.inodes[&moved].is_dir(), self.inodes[&replaced].is_dir()) {
-                (true, false) => return Err(errno(libc::ENOTDIR)),
-                (false, true) => return Err(errno(libc::EISDIR)),
-                (true, true) if !self.is_empty_dir(&to) => return Err(errno(libc::ENOTEMPTY)),
-                _ => {}
-            }
-        }
-        self.change(Change::Rename(from, to));
-        Ok(())
-    }
-
-    pub(super) fn hard_link(&mut self, original: &Path, link: PathBuf) -> io::Result<()> {
-        let inode = self.look_up(original)?;
-        if self.inodes[&inode].is_dir() {
-            return Err(errno(libc::EPERM));
-        }
-        self.may_change(&link)?;
-        if self.names.contains_key(&link) {
-            return Err(errno(libc::EEXIST));
-        }
-        self.change(Change::Link(link, inode));
-        Ok(())
-    }
-
     fn used(&self) -> u64 {
         self.inodes.values().map(|inode| inode.data().len() as u64).sum()
     }
@@ -455,7 +338,11 @@ impl Tree {
                 Content::Symlink(_) => FileType::Symlink,
                 Content::Socket => FileType::Other,
             },
-            len: inode.data().len() as u64,
+            len: match &inode.content {
+                Content::File(data) => data.len() as u64,
+                Content::Directory | Content::Socket => 0,
+                Content::Symlink(original) => original.as_os_str().len() as u64,
+            },
             mode: inode.mode,
             device: 1,
             inode: number,
