@@ -25,7 +25,6 @@ use std::{
 pub use fs::FileOp;
 pub(crate) use fs::{OpenFile, Tree};
 pub(crate) use net::{Link, Socket, SocketFile};
-pub(crate) use random::Random;
 pub(crate) use trace::{TraceEntry, TraceEvent};
 pub(crate) use world::{Shared, World};
 

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::super::{Random, errno};
+use super::super::{errno::errno, random::Random};
 
 /// An operation on files that can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

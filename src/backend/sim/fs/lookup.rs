@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    super::errno,
+    super::errno::errno,
     tree::{Content, Tree},
 };
 

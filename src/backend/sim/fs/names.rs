@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    super::errno,
+    super::errno::errno,
     lookup::{Last, check_nul, check_path},
     tree::{Change, Content, Tree},
 };

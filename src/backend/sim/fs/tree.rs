@@ -13,8 +13,9 @@ use std::{
 };
 
 use super::{
-    super::{Random, errno},
-    faults::Faults,
+    super::{errno::errno, random::Random},
+    faults::{Faults, FileOp},
+    open::OpenFiles,
 };
 use crate::{
     fs::{FileType, Metadata},
@@ -94,7 +95,7 @@ pub(crate) struct Tree {
     /// How many bytes all files may have.
     pub(crate) capacity: u64,
     pub(crate) faults: Faults,
-    pub(super) open: super::OpenFiles,
+    pub(super) open: OpenFiles,
 }
 
 impl Default for Tree {
@@ -109,7 +110,7 @@ impl Default for Tree {
             unique_names: 0,
             capacity: u64::MAX,
             faults: Faults::default(),
-            open: super::OpenFiles::default(),
+            open: OpenFiles::default(),
         };
         tree.make(PathBuf::from("/"), Content::Directory, 0o755, 0);
         tree.commit();
@@ -183,7 +184,7 @@ impl Tree {
         }
     }
 
-    pub(crate) fn fail(&mut self, path: &Path, op: super::FileOp, errno: i32, times: u32) {
+    pub(crate) fn fail(&mut self, path: &Path, op: FileOp, errno: i32, times: u32) {
         self.faults.add(from_root(path), op, errno, times);
     }
 
@@ -376,5 +377,11 @@ impl Tree {
             *modified = now;
         }
         if fits < bytes.len() { Err(errno(libc::ENOSPC)) } else { Ok(()) }
+    }
+}
+
+impl Tree {
+    pub(crate) fn open_count(&self) -> usize {
+        self.open.count()
     }
 }
