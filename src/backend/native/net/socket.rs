@@ -136,6 +136,11 @@ impl Socket {
         Ok(socket)
     }
 
+    /// Creates a Unix socket that is neither bound nor connected.
+    pub(super) fn unix() -> io::Result<Socket> {
+        flags::stream(Domain::UNIX).map(Socket)
+    }
+
     pub(crate) fn options(&self) -> &dyn SocketOptions {
         self
     }

@@ -1,6 +1,6 @@
 //! Links and what goes wrong: cuts, resets, timeouts, crashes, and the close of an end.
 
-use super::{Direction, End, EndId, EndKind, Event, Packet, Segment, TraceEvent, World};
+use super::{Direction, End, EndId, EndKind, Event, Packet, Segment, TraceEvent, UNIX, World};
 use crate::time::Nanos;
 
 /// What lies between two machines, or between a machine and itself.
@@ -116,7 +116,8 @@ impl World {
         let is_between = |end: &End| match &end.kind {
             EndKind::Stream(stream) => {
                 let hosts = (end.host, stream.peer_host);
-                stream.connected && (hosts == (one, other) || hosts == (other, one))
+                let is_between = hosts == (one, other) || hosts == (other, one);
+                stream.connected && end.local != UNIX && is_between
             }
             EndKind::Listener { .. } => false,
         };
