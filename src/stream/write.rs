@@ -48,7 +48,7 @@ fn write_slow(core: &mut Core, handle: Handle, payload: Payload<'_>, op: &'stati
     if queued > state.limit() {
         return Err(Error::QueueFull { op, queued, limit: state.limit() });
     }
-    if state.failed {
+    if state.failed && !state.connecting() {
         // The callback will be told. What is written now is lost with what was written before.
         return Ok(());
     }
@@ -128,7 +128,8 @@ pub(crate) fn write_then(
     write(core, handle, payload, "write")?;
     let request = core.request(Some(handle), Kind::Write, "write", started_at);
     match core.get::<State>(handle) {
-        Some(state) if !state.failed => {
+        // That of a failed connect completes first, and cancels these.
+        Some(state) if !state.failed || state.connecting() => {
             state.queue.mark(request);
             // With nothing to send, or everything sent, only the flush notices.
             list_for_flush(core, handle);

@@ -18,5 +18,6 @@ mod signal;
 mod stream;
 mod tcp;
 mod timer;
+mod unix;
 mod wake;
 mod work;

@@ -2,7 +2,9 @@
 
 use std::io::{self, IoSlice};
 
-use super::{super::trace::Preview, Direction, EndId, EndKind, Packet, Segment, TraceEvent, UNIX, World, errno};
+use super::{
+    super::trace::Preview, Direction, EndId, EndKind, Packet, Segment, TraceEvent, UNIX, World, errno,
+};
 
 impl World {
     pub(super) fn send(&mut self, id: EndId, pieces: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
