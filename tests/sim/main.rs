@@ -12,4 +12,5 @@ mod race;
 mod random;
 mod supported;
 mod system;
+mod unix;
 mod world;
