@@ -94,8 +94,8 @@ impl World {
         segment: Segment,
     ) {
         // No network is between Unix sockets, and resets them.
-        let is_unix = self.net.ends.get(&to).is_some_and(|end| end.local == UNIX);
-        let reset_one_in = if is_unix { 0 } else { self.net.link(direction.from, direction.to).reset_one_in };
+        let reset_one_in =
+            if self.net.is_unix(to) { 0 } else { self.net.link(direction.from, direction.to).reset_one_in };
         let Some(stream) = self.net.stream(to) else {
             if matches!(segment, Segment::Data(_)) {
                 // As TCP does, answer data for a socket that is gone with a reset.

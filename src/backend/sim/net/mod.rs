@@ -226,6 +226,11 @@ impl Net {
         Link { latency, ..link }
     }
 
+    /// Whether it is a Unix socket, which no network can cut off.
+    fn is_unix(&self, id: EndId) -> bool {
+        self.ends.get(&id).is_some_and(|end| end.local == UNIX)
+    }
+
     fn stream(&mut self, id: EndId) -> Option<&mut Stream> {
         self.ends.get_mut(&id)?.stream()
     }
@@ -250,7 +255,9 @@ impl World {
             Packet::SynAck { client, server } => self.syn_ack(client, server),
             Packet::Refusal { client, errno } => self.fail_end(client, errno),
             Packet::Ack { server, listener } => self.ack(server, listener),
-            Packet::Segment { direction, .. } | Packet::Reset { direction, .. } if self.is_cut(direction) => {
+            Packet::Segment { direction, to, .. } | Packet::Reset { direction, to }
+                if self.is_cut(direction) && !self.net.is_unix(to) =>
+            {
                 self.stall(direction, packet);
             }
             Packet::Segment { direction, from, to, seq, segment } => {
