@@ -27,10 +27,11 @@ const BACKOFF_MAX: Nanos = 1_000_000_000;
 /// 2. Watched: started, below its limit, not backing off.
 #[derive(Debug)]
 pub(crate) struct State {
+    /// The file that names a Unix socket: removed when it is dropped. Before the socket, here and in
+    /// `release`: a file whose socket is closed is stale, and another process may replace it at any time.
+    file: Option<SocketFile>,
     /// `None` once it is closed.
     socket: Option<Socket>,
-    /// The file that names a Unix socket: removed when it is dropped.
-    file: Option<SocketFile>,
     kind: Kind,
     /// The kind of the accepted streams.
     stream_kind: Kind,
@@ -51,8 +52,8 @@ impl State {
         max_connections: Option<usize>,
     ) -> State {
         State {
-            socket: Some(socket),
             file,
+            socket: Some(socket),
             kind,
             stream_kind,
             has_callback: false,
@@ -204,7 +205,6 @@ impl HandleKind for State {
 
     fn release(core: &mut Core, handle: Handle) {
         let Some(Parts { state, backend, .. }) = core.parts::<State>(handle) else { return };
-        // The file first: while it is there, clients find a socket that listens.
         drop(state.file.take());
         if let Some(socket) = state.socket.take() {
             backend.close(socket);

@@ -35,7 +35,8 @@ pub trait ToUnixAddr {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for a path that is too long for a socket (about 100 bytes) or has a zero in it.
+    /// [`Error::Invalid`] for a path that is too long for a socket (about 100 bytes) or has a zero in it. An
+    /// empty one is refused when it is used.
     fn to_unix_addr(&self) -> Result<SocketAddr>;
 }
 
@@ -70,7 +71,16 @@ impl ToUnixAddr for SocketAddr {
     }
 }
 
-/// Formats an address, for errors.
+/// Returns the address, unless it has no name.
+fn named(addr: impl ToUnixAddr) -> Result<SocketAddr> {
+    let addr = addr.to_unix_addr()?;
+    if addr.is_unnamed() {
+        return Err(Error::invalid("address", "it is empty"));
+    }
+    Ok(addr)
+}
+
+/// An address, for errors.
 pub(super) fn describe(addr: &SocketAddr) -> String {
     match addr.as_pathname() {
         Some(path) => path.display().to_string(),
@@ -210,7 +220,7 @@ impl ListenOptions {
     /// As [`UnixListener::bind`].
     #[track_caller]
     pub fn bind_unix<S>(self, lp: &mut Loop<S>, addr: impl ToUnixAddr) -> Result<UnixListener> {
-        let addr = addr.to_unix_addr()?;
+        let addr = named(addr)?;
         let socket = lp.core.backend().listen_unix(&addr, self.config.backlog);
         let socket = socket.map_err(|error| Error::system_on("listen on", describe(&addr), error))?;
         let state = listener::State::new(socket, Kind::UnixListener, Kind::UnixStream, self.max_connections);
@@ -228,15 +238,18 @@ impl UnixStream {
     /// # Errors
     ///
     /// [`Error::Invalid`] if `addr` is no address; [`Error::System`] if no socket can be made. Everything
-    /// else goes to the callback: a path that does not exist, or on which nothing listens, or a listener
-    /// whose backlog is full ([`WouldBlock`](std::io::ErrorKind::WouldBlock)).
+    /// else goes to the callback: such as a path that does not exist, or on which nothing listens, or a
+    /// listener whose backlog is full. Linux reports the latter as
+    /// [`WouldBlock`](std::io::ErrorKind::WouldBlock), other systems as
+    /// [`ConnectionRefused`](std::io::ErrorKind::ConnectionRefused). It is not retried: the application knows
+    /// how long it wants to wait for a server that does not accept.
     #[track_caller]
     pub fn connect<S>(
         lp: &mut Loop<S>,
         addr: impl ToUnixAddr,
         callback: impl FnOnce(&mut Loop<S>, &mut S, Result<UnixStream>) -> Result + 'static,
     ) -> Result<UnixStream> {
-        let (addr, started_at) = (addr.to_unix_addr()?, Location::caller());
+        let (addr, started_at) = (named(addr)?, Location::caller());
         let made = lp.core.backend().connect_unix(&addr);
         let (socket, connected) =
             made.map_err(|error| Error::system_on("connect to", describe(&addr), error))?;

@@ -119,6 +119,21 @@ impl World {
         self.make_loop(number)
     }
 
+    /// Creates a loop beside another, as a second process on its machine: it reaches the same Unix sockets.
+    /// What else a machine has, such as files and addresses, the two do not share.
+    ///
+    /// For tests of Unix sockets themselves, whose peer is a loop of its own.
+    #[doc(hidden)]
+    pub fn new_loop_beside<S, T>(&mut self, name: &str, beside: &mut Loop<T>) -> Result<Loop<S>> {
+        let backend::Backend::World(host) = beside.core.backend() else {
+            return Err(Error::invalid("make a loop", "the other loop is not in a world"));
+        };
+        let home = host.number();
+        let number = self.add_machine(name, None);
+        self.shared.borrow_mut().machines[number].home = home;
+        self.make_loop(number)
+    }
+
     pub(super) fn make_loop<S>(&self, number: usize) -> Result<Loop<S>> {
         let options = self.options;
         let backend = sim::Host::new(&self.shared, number, options.workers);

@@ -2,10 +2,11 @@
 //!
 //! # The way of a failed write
 //!
-//! [`io_failed`] is where every failed operation arrives. A failed connect completes its request. Otherwise
+//! [`io_failed`] is where every failed operation arrives. A connect that failed completes its request; one
+//! that failed at once does so in the deferred phase, so that the stream can be used until then. Otherwise
 //! the first write that waits for completion gets the error, and the stream is closed. If no write waits,
-//! [`queue_error`] keeps the error and lists the stream. In the next deferred phase [`on_deferred`] passes
-//! the error to the callback and closes the stream. Closing cancels the requests that are left ([`release`]).
+//! [`queue_error`] keeps the error and lists the stream, and in the next deferred phase [`on_deferred`] gives
+//! it to the callback and closes the stream. Closing cancels the requests that are left ([`release`]).
 
 use std::{
     io::{self, IoSlice},
@@ -208,6 +209,10 @@ pub(super) fn on_deferred<S>(lp: &mut Loop<S>, state: &mut S, handle: Handle) ->
     let Some(stream) = lp.core.get::<State>(handle) else { return Ok(()) };
     stream.notify_queued = false;
     if let Some(error) = stream.take_error() {
+        if stream.connecting() {
+            finish_connect(&mut lp.core, handle, Err(*error));
+            return Ok(());
+        }
         update(&mut lp.core, handle);
         return report_error(lp, state, handle, error);
     }

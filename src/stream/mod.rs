@@ -18,7 +18,7 @@ pub(crate) use typed::{into_stream, stream_handle};
 pub use write::broadcast;
 
 use self::{
-    drive::{finish_connect, flush, list_for_flush, update},
+    drive::{finish_connect, flush, list_for_flush, queue_error, update},
     state::ReadSide,
 };
 use crate::{
@@ -140,7 +140,8 @@ pub(crate) fn connect(
     match connected {
         Ok(true) => finish_connect(core, handle, Ok(())),
         Ok(false) => update(core, handle),
-        Err(error) => finish_connect(core, handle, Err(Error::system("connect", error))),
+        // The callers use the stream before they know: it stays open until the callback gets the error.
+        Err(error) => queue_error(core, handle, Error::system("connect", error)),
     }
     (handle, request)
 }

@@ -48,7 +48,8 @@ pub(super) enum WriteSide {
 ///
 /// 1. `outstanding` in the slot means: connecting, or bytes queued, or a shutdown to be sent, or an error to
 ///    be reported, or the close due that `finish` asked for.
-/// 2. Watched for reading: [`wants_to_read`](State::wants_to_read). For writing: connecting or blocked.
+/// 2. Watched for reading: [`wants_to_read`](State::wants_to_read). For writing: connecting or blocked,
+///    and not failed.
 /// 3. `above_high` implies that bytes are queued.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -204,7 +205,7 @@ impl State {
     // ---- writing
 
     pub(super) fn wants_to_write(&self) -> bool {
-        self.connecting() || (self.blocked && !self.failed)
+        (self.blocked || self.connecting()) && !self.failed
     }
 
     /// Returns whether these bytes need only be appended: they reach no limit and no watermark, and nothing

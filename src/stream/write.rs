@@ -51,7 +51,7 @@ fn write_slow(core: &mut Core, handle: Handle, payload: Payload<'_>, op: &'stati
     if queued > state.limit() {
         return Err(Error::QueueFull { op, queued, limit: state.limit() });
     }
-    if state.failed {
+    if state.failed && !state.connecting() {
         // The callback will get the error. These bytes are lost with those written before.
         return Ok(());
     }
@@ -131,7 +131,8 @@ pub(crate) fn write_then(
     write(core, handle, payload, "write")?;
     let request = core.request(Some(handle), Kind::Write, "write", started_at);
     match core.get::<State>(handle) {
-        Some(state) if !state.failed => {
+        // That of a failed connect completes first, and cancels these.
+        Some(state) if !state.failed || state.connecting() => {
             state.queue.mark(request);
             // If nothing is left to send, only the flush completes the request.
             list_for_flush(core, handle);

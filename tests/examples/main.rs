@@ -16,5 +16,6 @@ mod harness;
 mod http;
 mod servers;
 mod standalone;
+mod unix;
 #[path = "../common/wait.rs"]
 mod wait;

@@ -19,5 +19,6 @@ mod signal;
 mod stream;
 mod tcp;
 mod timer;
+mod unix;
 mod wake;
 mod work;

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use ringback::{Handle, Loop, Request, net::TcpStream};
+use ringback::{Handle, Loop, Request, net::Stream};
 
 /// How often a stream may be read in one turn; once more in the turn in which it was accepted.
 const READS_MAX: u32 = 8 + 1;
@@ -74,20 +74,20 @@ pub(crate) struct Contract {
 
     // ---- streams
     wire: Wire,
-    ends: BTreeMap<Handle, (TcpStream, Ends)>,
+    ends: BTreeMap<Handle, (Stream, Ends)>,
     /// Bytes written to, and received from, each stream.
-    sent: BTreeMap<TcpStream, u64>,
-    received: BTreeMap<TcpStream, u64>,
+    sent: BTreeMap<Stream, u64>,
+    received: BTreeMap<Stream, u64>,
     /// Writes that have not completed, in order; and streams of which one has failed.
-    writes: BTreeMap<TcpStream, VecDeque<u64>>,
-    write_failed: BTreeSet<TcpStream>,
-    started: BTreeSet<TcpStream>,
-    ended: BTreeSet<TcpStream>,
-    shut_down: BTreeSet<TcpStream>,
-    stream_closed: BTreeSet<TcpStream>,
-    limits: BTreeMap<TcpStream, usize>,
+    writes: BTreeMap<Stream, VecDeque<u64>>,
+    write_failed: BTreeSet<Stream>,
+    started: BTreeSet<Stream>,
+    ended: BTreeSet<Stream>,
+    shut_down: BTreeSet<Stream>,
+    stream_closed: BTreeSet<Stream>,
+    limits: BTreeMap<Stream, usize>,
     /// In which turn each stream was read last, and how often.
-    reads: BTreeMap<TcpStream, (u64, u32)>,
+    reads: BTreeMap<Stream, (u64, u32)>,
 }
 
 /// Returns the byte at a position of a stream.
@@ -157,7 +157,7 @@ impl Contract {
     }
 
     /// A stream was converted into one of std's.
-    pub(crate) fn given_away(&mut self, stream: TcpStream) {
+    pub(crate) fn given_away(&mut self, stream: Stream) {
         self.abandon(stream.into());
         self.has_closed(stream.into());
     }
@@ -272,25 +272,25 @@ impl Contract {
     // ---- streams
 
     /// The program has a stream from now on.
-    pub(crate) fn adopted(&mut self, stream: TcpStream, ends: Ends) {
+    pub(crate) fn adopted(&mut self, stream: Stream, ends: Ends) {
         self.ends.insert(stream.into(), (stream, ends));
         self.wire.borrow_mut().insert(ends, Sent::default());
     }
 
-    pub(crate) fn stream_started(&mut self, stream: TcpStream) {
+    pub(crate) fn stream_started(&mut self, stream: Stream) {
         self.started(stream);
         self.started.insert(stream);
         self.on_wire(stream, |sent| sent.started = true);
     }
 
-    pub(crate) fn connected(&mut self, stream: TcpStream) {
+    pub(crate) fn connected(&mut self, stream: Stream) {
         let closed = self.stream_closed.contains(&stream);
         self.expect(!closed, || "a stream was connected after its `Closed`".into());
         self.on_wire(stream, |sent| sent.connected = true);
     }
 
     /// `Closed` was reported.
-    pub(crate) fn stream_closed(&mut self, stream: TcpStream) {
+    pub(crate) fn stream_closed(&mut self, stream: Stream) {
         self.callback("closed");
         // After `finish` it comes when everything was sent.
         if !self.shut_down.contains(&stream) {
@@ -321,16 +321,16 @@ impl Contract {
         self.ends.keys().for_each(|&handle| self.abandon(handle));
     }
 
-    pub(crate) fn limited(&mut self, stream: TcpStream, limit: usize) {
+    pub(crate) fn limited(&mut self, stream: Stream, limit: usize) {
         self.limits.insert(stream, limit);
     }
 
-    pub(crate) fn shut_down(&mut self, stream: TcpStream) {
+    pub(crate) fn shut_down(&mut self, stream: Stream) {
         self.shut_down.insert(stream);
         self.on_wire(stream, |sent| sent.shut_down = true);
     }
 
-    fn on_wire(&self, stream: TcpStream, change: impl FnOnce(&mut Sent)) {
+    fn on_wire(&self, stream: Stream, change: impl FnOnce(&mut Sent)) {
         if let Some((_, ends)) = self.ends.get(&stream.into()) {
             if let Some(sent) = self.wire.borrow_mut().get_mut(ends) {
                 change(sent);
@@ -339,23 +339,23 @@ impl Contract {
     }
 
     /// A write of `count` bytes was accepted, and so much is queued now.
-    pub(crate) fn queued(&mut self, stream: TcpStream, count: u64, queued: usize) {
+    pub(crate) fn queued(&mut self, stream: Stream, count: u64, queued: usize) {
         let limit = self.limits.get(&stream).copied().unwrap_or(QUEUE_LIMIT);
         self.expect(queued <= limit + count as usize, || "a write was queued beyond the limit".into());
     }
 
     /// Returns what to write next to a stream.
-    pub(crate) fn text(&self, stream: TcpStream, count: u64) -> Vec<u8> {
+    pub(crate) fn text(&self, stream: Stream, count: u64) -> Vec<u8> {
         let from = self.sent.get(&stream).copied().unwrap_or(0);
         (from..from + count).map(byte_at).collect()
     }
 
-    pub(crate) fn sent(&mut self, stream: TcpStream, count: u64) {
+    pub(crate) fn sent(&mut self, stream: Stream, count: u64) {
         *self.sent.entry(stream).or_default() += count;
         self.on_wire(stream, |sent| sent.bytes += count);
     }
 
-    pub(crate) fn received(&mut self, stream: TcpStream, bytes: &[u8], turn: u64) {
+    pub(crate) fn received(&mut self, stream: Stream, bytes: &[u8], turn: u64) {
         let (last, reads) = self.reads.entry(stream).or_default();
         *reads = if *last == turn { *reads + 1 } else { 1 };
         *last = turn;
@@ -370,7 +370,7 @@ impl Contract {
     }
 
     /// EOF was reported.
-    pub(crate) fn eof(&mut self, stream: TcpStream) {
+    pub(crate) fn eof(&mut self, stream: Stream) {
         let first = self.ended.insert(stream);
         self.expect(first, || "EOF was reported twice".into());
         let Some(&(_, (own, peer))) = self.ends.get(&stream.into()) else { return };
@@ -383,12 +383,12 @@ impl Contract {
         self.expect(whole, || format!("EOF came after {received} bytes of {bytes}"));
     }
 
-    pub(crate) fn write_submitted(&mut self, stream: TcpStream, number: u64) {
+    pub(crate) fn write_submitted(&mut self, stream: Stream, number: u64) {
         self.writes.entry(stream).or_default().push_back(number);
     }
 
     /// A write has completed: those of one stream do in order, and none succeeds after one that failed.
-    pub(crate) fn write_completed(&mut self, stream: TcpStream, number: u64, succeeded: bool) {
+    pub(crate) fn write_completed(&mut self, stream: Stream, number: u64, succeeded: bool) {
         let closed = self.stream_closed.contains(&stream);
         self.expect(!closed, || "a write completed after `Closed`".into());
         let first = self.writes.entry(stream).or_default().pop_front();
@@ -415,7 +415,7 @@ pub(crate) struct Settled {
 impl Contract {
     /// Returns the streams that are open.
     pub(crate) fn connections<S>(&self, lp: &Loop<S>) -> Vec<Settled> {
-        let describe = |&(stream, ends): &(TcpStream, Ends)| Settled {
+        let describe = |&(stream, ends): &(Stream, Ends)| Settled {
             ends,
             sent: self.sent.get(&stream).copied().unwrap_or(0),
             shut_down: self.shut_down.contains(&stream),

@@ -13,4 +13,5 @@ mod race;
 mod random;
 mod supported;
 mod system;
+mod unix;
 mod world;

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, io, time::Duration};
 use ringback::{
     Error, Loop, Poll, Result, channel, fs,
     fs::{File, OpenOptions},
-    net::{Event, Keepalive, ListenOptions, TcpListener, TcpStream},
+    net::{Event, Keepalive, ListenOptions, TcpListener, TcpStream, UnixListener, UnixStream},
     poll::Interest,
     signal::{self, Signal},
     sim::World,
@@ -16,7 +16,14 @@ use ringback::{
 };
 
 /// Sorted. To support something means to remove its line.
-const UNSUPPORTED: &[&str] = &["file: into std", "poll: new", "stream: from std", "stream: into std"];
+const UNSUPPORTED: &[&str] = &[
+    "file: into std",
+    "poll: new",
+    "stream: from std",
+    "stream: into std",
+    "unix stream: from std",
+    "unix stream: into std",
+];
 
 /// Sorted. What fails with another error, where it should be supported or refused.
 const FAILS: &[&str] = &["file: read a file of std"];
@@ -48,6 +55,8 @@ fn on_descriptors(lp: &mut Loop<Attempts>, attempts: &mut Attempts) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     add(attempts, "stream: from std", TcpStream::from_std(lp, stream));
+    let (stream, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+    add(attempts, "unix stream: from std", UnixStream::from_std(lp, stream));
 }
 
 fn on_files(lp: &mut Loop<Attempts>, _: &mut Attempts) -> Result {
@@ -147,6 +156,34 @@ fn on_network(lp: &mut Loop<Attempts>, attempts: &mut Attempts) -> Result {
     Ok(())
 }
 
+fn on_unix_sockets(lp: &mut Loop<Attempts>, attempts: &mut Attempts) -> Result {
+    let listener = UnixListener::bind(lp, "/socket")?;
+    add(attempts, "unix listener: local addr", listener.local_addr(lp));
+    add(attempts, "unix listener: max connections", listener.set_max_connections(lp, Some(5)));
+    listener.start(lp, |lp, attempts, conn| {
+        add(attempts, "unix stream: peer credentials", conn.peer_credentials(lp));
+        add(attempts, "unix stream: write", conn.write(lp, "text"));
+        conn.finish(lp)
+    })?;
+    UnixStream::connect(lp, "/socket", |lp, attempts: &mut Attempts, conn| {
+        let conn = conn?;
+        add(attempts, "unix stream: local addr", conn.local_addr(lp));
+        add(attempts, "unix stream: peer addr", conn.peer_addr(lp));
+        add(attempts, "unix stream: set receive buffer", conn.set_receive_buffer(lp, 1000));
+        add(attempts, "unix stream: receive buffer", conn.receive_buffer(lp));
+        add(attempts, "unix stream: set send buffer", conn.set_send_buffer(lp, 1000));
+        add(attempts, "unix stream: send buffer", conn.send_buffer(lp));
+        conn.start(lp, move |lp, attempts: &mut Attempts, event| {
+            if let Event::End = event? {
+                add(attempts, "unix stream: into std", conn.into_std(lp));
+            }
+            Ok(())
+        })
+    })?;
+    add(attempts, "unix stream: pair", UnixStream::pair(lp));
+    Ok(())
+}
+
 fn on_the_rest(lp: &mut Loop<Attempts>, attempts: &mut Attempts) -> Result {
     add(attempts, "signal: on", Signal::on(lp, signal::TERM, |_, _, _| Ok(())));
     add(attempts, "channel: unbounded", channel::unbounded(lp, |_, _, _: u8| Ok(())));
@@ -160,7 +197,7 @@ fn a_world_supports_all_but_a_known_list() {
     let mut world = World::new(1);
     let host = world.host("one", Attempts::new(), |_, _| Ok(())).unwrap();
     world.files(host).put("/data", "some text");
-    for attempt in [on_files, on_network, on_the_rest] {
+    for attempt in [on_files, on_network, on_unix_sockets, on_the_rest] {
         world.with(host, attempt).unwrap();
     }
     world.with(host, on_descriptors);
@@ -174,5 +211,5 @@ fn a_world_supports_all_but_a_known_list() {
     assert_eq!(failed(true).map(|(what, _)| what).collect::<Vec<_>>(), UNSUPPORTED);
     assert_eq!(failed(false).map(|(what, _)| what).collect::<Vec<_>>(), FAILS, "{attempts:?}");
     let missing = UNSUPPORTED.iter().find(|what| !attempts.contains_key(*what));
-    assert_eq!((attempts.len(), missing), (45, None), "{:?}", attempts.keys());
+    assert_eq!((attempts.len(), missing), (49, None), "{:?}", attempts.keys());
 }

@@ -56,6 +56,11 @@ impl Host {
         self.world.borrow().now
     }
 
+    /// The index of its machine.
+    pub(crate) fn number(&self) -> usize {
+        self.host
+    }
+
     // ---- sockets
 
     pub(crate) fn listen(&mut self, addr: SocketAddr, config: ListenConfig) -> io::Result<Socket> {

@@ -41,6 +41,9 @@ pub(crate) struct Machine {
     /// Ends that may be ready. Each wait looks at these alone.
     pub(super) maybe_ready: BTreeSet<EndId>,
     pub(crate) files: Tree,
+    /// The machine whose Unix sockets and their files its program sees: itself, unless its loop runs beside
+    /// another's.
+    pub(crate) home: usize,
     pub(super) jobs: Jobs,
     pub(super) watched_signals: BTreeSet<i32>,
     pub(super) signals: Vec<i32>,
@@ -99,6 +102,7 @@ impl World {
             up: true,
             maybe_ready: BTreeSet::new(),
             files: Tree::default(),
+            home: host,
             jobs: Jobs::default(),
             watched_signals: BTreeSet::new(),
             signals: Vec::new(),

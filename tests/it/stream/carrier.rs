@@ -4,7 +4,7 @@ use std::{fmt::Debug, io, ops::Range, time::Duration};
 
 use ringback::{
     Handle, Loop, Result,
-    net::{Event, ListenOptions, Payload, TcpStream, broadcast},
+    net::{Event, ListenOptions, Payload, TcpStream, UnixStream, broadcast},
 };
 
 use crate::common::{self, Log};
@@ -25,6 +25,7 @@ pub(super) trait ByteStream: Copy + Eq + Debug + Into<Handle> + 'static {
         payload: impl Into<Payload<'a>>,
         callback: impl FnOnce(&mut Loop<Log>, &mut Log, Result) -> Result + 'static,
     ) -> Result;
+    fn try_write(self, lp: &mut Loop<Log>, bytes: &[u8]) -> Result<usize>;
     fn flush(self, lp: &mut Loop<Log>) -> Result;
     fn queued(self, lp: &Loop<Log>) -> usize;
     fn shutdown(self, lp: &mut Loop<Log>) -> Result;
@@ -58,6 +59,9 @@ macro_rules! byte_streams {
             ) -> Result {
                 self.write_then(lp, payload, callback)
             }
+            fn try_write(self, lp: &mut Loop<Log>, bytes: &[u8]) -> Result<usize> {
+                self.try_write(lp, bytes)
+            }
             fn queued(self, lp: &Loop<Log>) -> usize {
                 self.queued(lp)
             }
@@ -81,7 +85,7 @@ macro_rules! byte_streams {
     )*};
 }
 
-byte_streams!(TcpStream);
+byte_streams!(TcpStream, UnixStream);
 
 /// What carries bytes between a loop and its peers.
 pub(super) trait Carrier: Sized {
@@ -110,15 +114,19 @@ pub(super) trait Carrier: Sized {
     fn pump(&mut self) {}
 }
 
-/// A carrier whose connections can be reset.
+/// A carrier whose connections can be reset by the peer.
 pub(super) trait Resetting: Carrier {
-    fn close_reset(stream: Self::Stream, lp: &mut Loop<Log>) -> Result;
-
-    /// Closes the peer's end with a reset.
-    fn reset(peer: Self::Peer);
+    /// Closes the peer's end with a reset. What `stream` has not received by then is lost or not, as the
+    /// carrier does it.
+    fn reset(stream: Self::Stream, lp: &mut Loop<Log>, peer: Self::Peer);
 
     /// A stream whose peer has reset the connection. The reset has arrived.
     fn broken(&mut self, lp: &mut Loop<Log>) -> Self::Stream;
+}
+
+/// A carrier whose streams can reset a connection on purpose.
+pub(super) trait CloseReset: Carrier {
+    fn close_reset(stream: Self::Stream, lp: &mut Loop<Log>) -> Result;
 }
 
 /// A carrier with addresses.

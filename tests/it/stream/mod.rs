@@ -2,8 +2,10 @@
 //!
 //! A new kind of stream is a line in `byte_streams!`, an implementation of `Carrier` and a line in
 //! `carriers!`. The groups state what a carrier can do: `reading` and `writing` need one direction each,
-//! `duplex` both, `resetting` a connection that can be reset, `connecting` addresses. What is particular to
-//! TCP is in `tcp.rs`.
+//! `duplex` both, `resetting` a peer that can reset the connection, `close_reset` a stream that can,
+//! `connecting` addresses. What is particular to TCP is in `tcp.rs`, to Unix sockets in `unix.rs`.
+//!
+//! Unix streams have all groups except `close_reset`: their sockets know no reset on request.
 
 mod carrier;
 #[cfg(feature = "sim")]
@@ -20,6 +22,8 @@ macro_rules! instantiate {
     )*};
 }
 
+#[macro_use]
+mod close_reset;
 #[macro_use]
 mod connecting;
 #[macro_use]
@@ -41,9 +45,14 @@ macro_rules! carriers {
 }
 
 carriers! {
-    tcp: crate::stream::system::Tcp => reading, writing, duplex, resetting, connecting;
+    tcp: crate::stream::system::Tcp => reading, writing, duplex, resetting, close_reset, connecting;
+    unix: crate::stream::system::Unix => reading, writing, duplex, resetting, connecting;
     #[cfg(feature = "sim")]
-    simulated_tcp: crate::stream::simulated::Tcp => reading, writing, duplex, resetting, connecting;
+    simulated_tcp: crate::stream::simulated::Simulated<crate::stream::simulated::Tcp>
+        => reading, writing, duplex, resetting, close_reset, connecting;
+    #[cfg(feature = "sim")]
+    simulated_unix: crate::stream::simulated::Simulated<crate::stream::simulated::Unix>
+        => reading, writing, duplex, resetting, connecting;
 }
 
 use std::time::{Duration, Instant};

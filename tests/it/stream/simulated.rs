@@ -1,125 +1,87 @@
-//! TCP in a simulated world: the peers are streams of another loop, on another host.
+//! Streams in a simulated world: the peers are streams of another loop.
+//!
+//! Over TCP that loop runs on another host. Over Unix sockets it runs beside the loop under test, as a second
+//! program of the same machine: the two share its socket files.
 
-use std::{cell::RefCell, collections::VecDeque, io, net::SocketAddr, ops::Range, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell, collections::VecDeque, io, marker::PhantomData, net::SocketAddr, ops::Range, rc::Rc,
+    time::Duration,
+};
 
 use ringback::{
     Handle, Loop, Result,
-    net::{Event, ListenOptions, TcpListener, TcpStream},
+    net::{Event, ListenOptions, TcpStream, UnixStream},
     sim::{Link, World},
 };
 
-use super::carrier::{Carrier, Connecting, Peer, Reader, Resetting};
+use super::carrier::{ByteStream, Carrier, CloseReset, Connecting, Peer, Reader, Resetting};
 use crate::common::{Log, MS};
 
 /// The peers' loop. It runs when a peer's call waits, and when the carrier is pumped.
-type PeerLoop = Rc<RefCell<Loop<()>>>;
+type PeerLoop = Rc<RefCell<Loop<Log>>>;
 
 /// Slices of a millisecond of the world's time after which a peer gives up.
 const SLICES_MAX: u32 = 100_000;
 
 /// Runs the peers' loop until `result` has one.
 #[track_caller]
-fn wait<T>(peers: &PeerLoop, mut result: impl FnMut(&mut Loop<()>) -> Option<T>) -> T {
+fn wait<T>(peers: &PeerLoop, mut result: impl FnMut(&mut Loop<Log>) -> Option<T>) -> T {
     let lp = &mut *peers.borrow_mut();
     for _ in 0..SLICES_MAX {
         if let Some(result) = result(lp) {
             return result;
         }
-        lp.run_for(&mut (), MS).unwrap();
+        lp.run_for(&mut Log::new(), MS).unwrap();
     }
     panic!("a peer waited for {SLICES_MAX} ms of the world's time");
 }
 
-/// Two hosts of a world. The first seed's link is a good one, that of the others is flaky.
-pub(super) struct Tcp {
-    world: World,
-    peers: PeerLoop,
-    accepted: Rc<RefCell<VecDeque<SimulatedPeer>>>,
-}
+/// How two loops of a world reach each other.
+pub(super) trait Family: Sized + 'static {
+    type Stream: ByteStream;
+    type Addr: Clone + 'static;
 
-/// Time enough for what is on its way to arrive.
-const IN_FLIGHT: Duration = MS.saturating_mul(20);
+    fn new_loop(world: &mut World, peers: &mut Loop<Log>) -> Loop<Log>;
 
-/// Where the peers listen: on the first host of the world.
-const PEERS: ([u8; 4], u16) = ([10, 0, 0, 1], 7);
-
-impl Carrier for Tcp {
-    type Stream = TcpStream;
-    type Peer = SimulatedPeer;
-
-    /// Each host buffers 64 KiB for each direction of a connection.
-    const MUCH: usize = 256 << 10;
-    const SEEDS: Range<u64> = 0..5;
-    const SHORT_WRITES: bool = true;
-    const SLICE: Duration = MS;
-
-    fn new(seed: u64) -> Tcp {
-        let mut world = World::new(seed);
-        if seed > 0 {
-            world.set_link(Link::flaky());
-            world.set_spurious_one_in(4);
-        }
-        let peers = Rc::new(RefCell::new(world.new_loop("peers").unwrap()));
-        let carrier = Tcp { world, peers: peers.clone(), accepted: Rc::default() };
-        let accepted = carrier.accepted.clone();
-        let listener = TcpListener::bind(&mut peers.borrow_mut(), PEERS).unwrap();
-        listener
-            .start(&mut peers.clone().borrow_mut(), move |lp, (), stream| {
-                accepted.borrow_mut().push_back(SimulatedPeer::new(&peers, lp, stream)?);
-                Ok(())
-            })
-            .unwrap();
-        carrier
-    }
-
-    fn new_loop(&mut self) -> Loop<Log> {
-        self.world.new_loop("loop").unwrap()
-    }
-
-    fn pair(&mut self, lp: &mut Loop<Log>) -> (TcpStream, SimulatedPeer) {
-        let stream = Tcp::connect(lp, &self.peer_addr(), |_, _, result| result.map(drop));
-        let peer = loop {
-            lp.run_for(&mut Log::new(), MS).unwrap();
-            self.pump();
-            if let Some(peer) = self.accepted.borrow_mut().pop_front() {
-                break peer;
-            }
-        };
-        (stream, peer)
-    }
-
-    fn pump(&mut self) {
-        self.peers.borrow_mut().poll_once(&mut ()).unwrap();
-    }
-}
-
-impl Resetting for Tcp {
-    fn close_reset(stream: TcpStream, lp: &mut Loop<Log>) -> Result {
-        stream.close_reset(lp)
-    }
-
-    fn reset(peer: SimulatedPeer) {
-        peer.stream.close_reset(&mut peer.peers.borrow_mut()).unwrap();
-    }
-
-    fn broken(&mut self, lp: &mut Loop<Log>) -> TcpStream {
-        let (stream, peer) = self.pair(lp);
-        Tcp::reset(peer);
-        self.peers.borrow_mut().run_for(&mut (), IN_FLIGHT).unwrap();
-        stream
-    }
-}
-
-impl Connecting for Tcp {
-    type Addr = SocketAddr;
+    /// Where the peers listen, and where the loop under test does.
+    fn addrs() -> [Self::Addr; 2];
 
     fn listen(
-        &mut self,
         lp: &mut Loop<Log>,
+        addr: &Self::Addr,
+        options: ListenOptions,
+        callback: impl FnMut(&mut Loop<Log>, &mut Log, Self::Stream) -> Result + 'static,
+    ) -> (Handle, Self::Addr);
+
+    fn connect(
+        lp: &mut Loop<Log>,
+        addr: &Self::Addr,
+        callback: impl FnOnce(&mut Loop<Log>, &mut Log, Result<Self::Stream>) -> Result + 'static,
+    ) -> Self::Stream;
+}
+
+/// Two loops, on different hosts.
+pub(super) struct Tcp;
+
+impl Family for Tcp {
+    type Stream = TcpStream;
+    type Addr = SocketAddr;
+
+    fn new_loop(world: &mut World, _: &mut Loop<Log>) -> Loop<Log> {
+        world.new_loop("loop").unwrap()
+    }
+
+    fn addrs() -> [SocketAddr; 2] {
+        [([10, 0, 0, 1], 7).into(), ([10, 0, 0, 2], 0).into()]
+    }
+
+    fn listen(
+        lp: &mut Loop<Log>,
+        addr: &SocketAddr,
         options: ListenOptions,
         callback: impl FnMut(&mut Loop<Log>, &mut Log, TcpStream) -> Result + 'static,
     ) -> (Handle, SocketAddr) {
-        let listener = options.bind(lp, "10.0.0.2:0").unwrap();
+        let listener = options.bind(lp, *addr).unwrap();
         listener.start(lp, callback).unwrap();
         (listener.into(), listener.local_addr(lp).unwrap())
     }
@@ -131,18 +93,171 @@ impl Connecting for Tcp {
     ) -> TcpStream {
         TcpStream::connect(lp, *addr, callback).unwrap()
     }
+}
 
-    fn connect_peer(&mut self, addr: &SocketAddr) -> SimulatedPeer {
+/// Two loops on one machine.
+pub(super) struct Unix;
+
+impl Family for Unix {
+    type Stream = UnixStream;
+    type Addr = &'static str;
+
+    fn new_loop(world: &mut World, peers: &mut Loop<Log>) -> Loop<Log> {
+        world.new_loop_beside("loop", peers).unwrap()
+    }
+
+    fn addrs() -> [&'static str; 2] {
+        ["/peers", "/loop"]
+    }
+
+    fn listen(
+        lp: &mut Loop<Log>,
+        addr: &&'static str,
+        options: ListenOptions,
+        callback: impl FnMut(&mut Loop<Log>, &mut Log, UnixStream) -> Result + 'static,
+    ) -> (Handle, &'static str) {
+        let listener = options.bind_unix(lp, addr).unwrap();
+        listener.start(lp, callback).unwrap();
+        (listener.into(), addr)
+    }
+
+    fn connect(
+        lp: &mut Loop<Log>,
+        addr: &&'static str,
+        callback: impl FnOnce(&mut Loop<Log>, &mut Log, Result<UnixStream>) -> Result + 'static,
+    ) -> UnixStream {
+        UnixStream::connect(lp, addr, callback).unwrap()
+    }
+}
+
+/// A world. The first seed's link is a good one, that of the others is flaky.
+pub(super) struct Simulated<F: Family> {
+    world: World,
+    peers: PeerLoop,
+    accepted: Rc<RefCell<VecDeque<SimulatedPeer<F::Stream>>>>,
+    family: PhantomData<F>,
+}
+
+/// Time enough for what is on its way to arrive.
+const IN_FLIGHT: Duration = MS.saturating_mul(20);
+
+impl<F: Family> Carrier for Simulated<F> {
+    type Stream = F::Stream;
+    type Peer = SimulatedPeer<F::Stream>;
+
+    /// Each host buffers 64 KiB for each direction of a connection.
+    const MUCH: usize = 256 << 10;
+    const SEEDS: Range<u64> = 0..5;
+    const SHORT_WRITES: bool = true;
+    const SLICE: Duration = MS;
+
+    fn new(seed: u64) -> Simulated<F> {
+        let mut world = World::new(seed);
+        if seed > 0 {
+            world.set_link(Link::flaky());
+            world.set_spurious_one_in(4);
+        }
+        let peers = Rc::new(RefCell::new(world.new_loop("peers").unwrap()));
+        let accepted = Rc::new(RefCell::new(VecDeque::new()));
+        let carrier =
+            Simulated { world, peers: peers.clone(), accepted: accepted.clone(), family: PhantomData };
+        let accept = {
+            let peers = peers.clone();
+            move |lp: &mut Loop<Log>, _: &mut Log, stream| {
+                accepted.borrow_mut().push_back(SimulatedPeer::new(&peers, lp, stream)?);
+                Ok(())
+            }
+        };
+        F::listen(&mut peers.borrow_mut(), &F::addrs()[0], ListenOptions::new(), accept);
+        carrier
+    }
+
+    fn new_loop(&mut self) -> Loop<Log> {
+        F::new_loop(&mut self.world, &mut self.peers.borrow_mut())
+    }
+
+    fn pair(&mut self, lp: &mut Loop<Log>) -> (F::Stream, SimulatedPeer<F::Stream>) {
+        let stream = F::connect(lp, &F::addrs()[0], |_, _, result| result.map(drop));
+        let peer = loop {
+            lp.run_for(&mut Log::new(), MS).unwrap();
+            self.pump();
+            if let Some(peer) = self.accepted.borrow_mut().pop_front() {
+                break peer;
+            }
+        };
+        (stream, peer)
+    }
+
+    fn pump(&mut self) {
+        self.peers.borrow_mut().poll_once(&mut Log::new()).unwrap();
+    }
+}
+
+impl CloseReset for Simulated<Tcp> {
+    fn close_reset(stream: TcpStream, lp: &mut Loop<Log>) -> Result {
+        stream.close_reset(lp)
+    }
+}
+
+impl Resetting for Simulated<Tcp> {
+    fn reset(_: TcpStream, _: &mut Loop<Log>, peer: SimulatedPeer<TcpStream>) {
+        peer.stream.close_reset(&mut peer.peers.borrow_mut()).unwrap();
+    }
+
+    fn broken(&mut self, lp: &mut Loop<Log>) -> TcpStream {
+        let (stream, peer) = self.pair(lp);
+        Self::reset(stream, lp, peer);
+        self.peers.borrow_mut().run_for(&mut Log::new(), IN_FLIGHT).unwrap();
+        stream
+    }
+}
+
+impl Resetting for Simulated<Unix> {
+    fn reset(stream: UnixStream, lp: &mut Loop<Log>, peer: SimulatedPeer<UnixStream>) {
+        // Dropped with a byte unread.
+        assert_eq!(ByteStream::try_write(stream, lp, b"x").unwrap(), 1);
+        peer.peers.borrow_mut().run_for(&mut Log::new(), IN_FLIGHT).unwrap();
+    }
+
+    fn broken(&mut self, lp: &mut Loop<Log>) -> UnixStream {
+        let (stream, peer) = self.pair(lp);
+        Self::reset(stream, lp, peer);
+        self.peers.borrow_mut().run_for(&mut Log::new(), IN_FLIGHT).unwrap();
+        stream
+    }
+}
+
+impl<F: Family> Connecting for Simulated<F> {
+    type Addr = F::Addr;
+
+    fn listen(
+        &mut self,
+        lp: &mut Loop<Log>,
+        options: ListenOptions,
+        callback: impl FnMut(&mut Loop<Log>, &mut Log, F::Stream) -> Result + 'static,
+    ) -> (Handle, F::Addr) {
+        F::listen(lp, &F::addrs()[1], options, callback)
+    }
+
+    fn connect(
+        lp: &mut Loop<Log>,
+        addr: &F::Addr,
+        callback: impl FnOnce(&mut Loop<Log>, &mut Log, Result<F::Stream>) -> Result + 'static,
+    ) -> F::Stream {
+        F::connect(lp, addr, callback)
+    }
+
+    fn connect_peer(&mut self, addr: &F::Addr) -> SimulatedPeer<F::Stream> {
         let lp = &mut *self.peers.borrow_mut();
-        let stream = TcpStream::connect(lp, *addr, |_, (), result| result.map(drop)).unwrap();
+        let stream = F::connect(lp, addr, |_, _, result| result.map(drop));
         SimulatedPeer::new(&self.peers, lp, stream).unwrap()
     }
 
-    fn peer_addr(&mut self) -> SocketAddr {
-        PEERS.into()
+    fn peer_addr(&mut self) -> F::Addr {
+        F::addrs()[0].clone()
     }
 
-    fn accept_peer(&mut self) -> SimulatedPeer {
+    fn accept_peer(&mut self) -> SimulatedPeer<F::Stream> {
         wait(&self.peers, |_| self.accepted.borrow_mut().pop_front())
     }
 }
@@ -155,19 +270,19 @@ struct Received {
     error: Option<io::ErrorKind>,
 }
 
-pub(super) struct SimulatedPeer {
+pub(super) struct SimulatedPeer<S: ByteStream> {
     peers: PeerLoop,
-    stream: TcpStream,
+    stream: S,
     received: Rc<RefCell<Received>>,
 }
 
-impl SimulatedPeer {
+impl<S: ByteStream> SimulatedPeer<S> {
     /// It reads only when it is asked to, as a blocking socket does.
-    fn new(peers: &PeerLoop, lp: &mut Loop<()>, stream: TcpStream) -> Result<SimulatedPeer> {
+    fn new(peers: &PeerLoop, lp: &mut Loop<Log>, stream: S) -> Result<SimulatedPeer<S>> {
         let received: Rc<RefCell<Received>> = Rc::default();
         let filled = received.clone();
         stream.set_auto_pause(lp, false)?;
-        stream.start(lp, move |_, (), event| {
+        stream.start(lp, move |_, _, event| {
             let received = &mut *filled.borrow_mut();
             match event {
                 Ok(Event::Data(bytes)) => received.bytes.extend_from_slice(bytes),
@@ -201,8 +316,8 @@ impl SimulatedPeer {
     }
 }
 
-impl Peer for SimulatedPeer {
-    type Reader = SimulatedReader;
+impl<S: ByteStream> Peer for SimulatedPeer<S> {
+    type Reader = SimulatedReader<S>;
 
     fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write(&mut self.peers.borrow_mut(), bytes.as_ref()).unwrap();
@@ -216,7 +331,7 @@ impl Peer for SimulatedPeer {
     fn shutdown(&mut self) {
         let lp = &mut *self.peers.borrow_mut();
         self.stream.shutdown(lp).unwrap();
-        lp.poll_once(&mut ()).unwrap();
+        lp.poll_once(&mut Log::new()).unwrap();
     }
 
     fn read_exact(&mut self, count: usize) -> Vec<u8> {
@@ -227,26 +342,26 @@ impl Peer for SimulatedPeer {
         self.read(None)
     }
 
-    fn start_reading(self, count: Option<usize>) -> SimulatedReader {
+    fn start_reading(self, count: Option<usize>) -> SimulatedReader<S> {
         self.stream.resume(&mut self.peers.borrow_mut()).unwrap();
         SimulatedReader { peer: self, count }
     }
 }
 
-impl Drop for SimulatedPeer {
+impl<S: ByteStream> Drop for SimulatedPeer<S> {
     fn drop(&mut self) {
         self.stream.close(&mut *self.peers.borrow_mut());
     }
 }
 
 /// A peer that reads whenever its loop runs.
-pub(super) struct SimulatedReader {
-    peer: SimulatedPeer,
+pub(super) struct SimulatedReader<S: ByteStream> {
+    peer: SimulatedPeer<S>,
     count: Option<usize>,
 }
 
-impl Reader<SimulatedPeer> for SimulatedReader {
-    fn join(mut self) -> (SimulatedPeer, Vec<u8>) {
+impl<S: ByteStream> Reader<SimulatedPeer<S>> for SimulatedReader<S> {
+    fn join(mut self) -> (SimulatedPeer<S>, Vec<u8>) {
         let bytes = self.peer.read(self.count).unwrap();
         (self.peer, bytes)
     }

@@ -2,20 +2,24 @@
 
 use std::{
     io, net,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix,
+    },
+    path::PathBuf,
     thread::{self, JoinHandle},
 };
 
 use ringback::{
     Handle, Loop, Result,
-    net::{ListenOptions, TcpStream},
+    net::{ListenOptions, TcpStream, UnixStream},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::{Errno, ioctl_fionbio, read, write},
 };
 
-use super::carrier::{Carrier, Connecting, Peer, Reader, Resetting};
+use super::carrier::{ByteStream, Carrier, CloseReset, Connecting, Peer, Reader, Resetting};
 use crate::common::{self, GUARD, Log, std_pair};
 
 /// The other end of a stream: a socket or the end of a pipe.
@@ -146,12 +150,14 @@ impl Carrier for Tcp {
     }
 }
 
-impl Resetting for Tcp {
+impl CloseReset for Tcp {
     fn close_reset(stream: TcpStream, lp: &mut Loop<Log>) -> Result {
         stream.close_reset(lp)
     }
+}
 
-    fn reset(peer: SystemPeer) {
+impl Resetting for Tcp {
+    fn reset(_: TcpStream, _: &mut Loop<Log>, peer: SystemPeer) {
         common::reset(peer.fd());
     }
 
@@ -188,6 +194,84 @@ impl Connecting for Tcp {
 
     fn peer_addr(&mut self) -> net::SocketAddr {
         self.listener.local_addr().unwrap()
+    }
+
+    fn accept_peer(&mut self) -> SystemPeer {
+        self.listener.accept().unwrap().0.into()
+    }
+}
+
+/// Unix sockets. The peers' listener and those of the loop are in a directory of their own.
+pub(super) struct Unix {
+    dir: tempfile::TempDir,
+    listener: unix::net::UnixListener,
+    listeners: usize,
+}
+
+impl Carrier for Unix {
+    type Stream = UnixStream;
+    type Peer = SystemPeer;
+
+    /// A Unix socket takes what its send buffer holds: 208 KiB on Linux, unless the system is configured
+    /// otherwise.
+    const MUCH: usize = 8 << 20;
+
+    fn new(_: u64) -> Unix {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = unix::net::UnixListener::bind(dir.path().join("peers")).unwrap();
+        Unix { dir, listener, listeners: 0 }
+    }
+
+    fn pair(&mut self, lp: &mut Loop<Log>) -> (UnixStream, SystemPeer) {
+        let (ours, peer) = unix::net::UnixStream::pair().unwrap();
+        (UnixStream::from_std(lp, ours).unwrap(), peer.into())
+    }
+}
+
+impl Resetting for Unix {
+    fn reset(stream: UnixStream, lp: &mut Loop<Log>, peer: SystemPeer) {
+        // Dropped with a byte unread.
+        assert_eq!(ByteStream::try_write(stream, lp, b"x").unwrap(), 1);
+        drop(peer);
+    }
+
+    fn broken(&mut self, lp: &mut Loop<Log>) -> UnixStream {
+        let (stream, peer) = self.pair(lp);
+        Unix::reset(stream, lp, peer);
+        stream
+    }
+}
+
+impl Connecting for Unix {
+    type Addr = PathBuf;
+
+    fn listen(
+        &mut self,
+        lp: &mut Loop<Log>,
+        options: ListenOptions,
+        callback: impl FnMut(&mut Loop<Log>, &mut Log, UnixStream) -> Result + 'static,
+    ) -> (Handle, PathBuf) {
+        self.listeners += 1;
+        let path = self.dir.path().join(self.listeners.to_string());
+        let listener = options.bind_unix(lp, &path).unwrap();
+        listener.start(lp, callback).unwrap();
+        (listener.into(), path)
+    }
+
+    fn connect(
+        lp: &mut Loop<Log>,
+        addr: &PathBuf,
+        callback: impl FnOnce(&mut Loop<Log>, &mut Log, Result<UnixStream>) -> Result + 'static,
+    ) -> UnixStream {
+        UnixStream::connect(lp, addr, callback).unwrap()
+    }
+
+    fn connect_peer(&mut self, addr: &PathBuf) -> SystemPeer {
+        unix::net::UnixStream::connect(addr).unwrap().into()
+    }
+
+    fn peer_addr(&mut self) -> PathBuf {
+        self.dir.path().join("peers")
     }
 
     fn accept_peer(&mut self) -> SystemPeer {

@@ -6,6 +6,7 @@
 mod filing;
 mod paths;
 mod script;
+mod sockets;
 mod talk;
 
 use std::{
@@ -118,5 +119,25 @@ fn programs_get_the_same_through_any_link() {
         let plain = in_a_world(seed, Link::new());
         compare(seed, &plain, &in_a_world(seed, Link::flaky().latency(Duration::from_millis(20))));
         compare(seed, &plain, &in_a_world(seed, Link::new().send_buffer(100).receive_buffer(1000)));
+    }
+}
+
+#[test]
+fn unix_sockets_return_the_same_in_a_world() {
+    for (name, operations) in [("names", sockets::names as sockets::Operations), ("ends", sockets::ends)] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "text").unwrap();
+        std::fs::create_dir(dir.path().join("dir")).unwrap();
+        let on_the_system: sockets::Log = operations(&mut Loop::new().unwrap(), dir.path());
+        let mut world = World::new(1);
+        let host = world.host("one", sockets::Log::new(), |_, _| Ok(())).unwrap();
+        world.files(host).put("/file", "text");
+        world.files(host).make_dir("/dir");
+        let in_a_world = world.with(host, |lp, _| operations(lp, Path::new("/")));
+        for (number, (one, other)) in on_the_system.iter().zip(&in_a_world).enumerate() {
+            let before = on_the_system[number.saturating_sub(20)..number].join("\n  ");
+            assert_eq!(one, other, "{name}: on the system and in a world, after\n  {before}");
+        }
+        assert_eq!(on_the_system.len(), in_a_world.len(), "{name}");
     }
 }

@@ -11,14 +11,15 @@ mod streams;
 mod system;
 mod the_loop;
 mod threads;
+mod unix;
 
-use std::{cell::RefCell, net::SocketAddr, path::PathBuf, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, path::PathBuf, rc::Rc};
 
 use ringback::{
     Error, Handle, Loop, Poll, Request, Result, Signal, Wake, Waker,
     channel::Sender,
     fs::File,
-    net::{ListenOptions, TcpListener, TcpStream},
+    net::{ListenOptions, Stream, TcpListener, TcpStream, UnixListener, UnixStream},
     signal,
 };
 
@@ -50,7 +51,7 @@ pub(crate) struct Site {
     /// What was sent through each connection, from all programs.
     pub(crate) wire: Wire,
     /// Streams of all programs, with the number of their program.
-    pub(crate) everyones: Rc<RefCell<Vec<(usize, TcpStream)>>>,
+    pub(crate) everyones: Rc<RefCell<Vec<(usize, Stream)>>>,
     /// What only the system has, unless this is a world.
     pub(crate) system: Option<System>,
 }
@@ -63,7 +64,11 @@ pub(crate) struct App {
     site: Site,
     pub(crate) contract: Contract,
     listeners: Vec<TcpListener>,
-    streams: Vec<TcpStream>,
+    unix_listeners: Vec<UnixListener>,
+    streams: Vec<Stream>,
+    /// Those of the streams whose type has more methods.
+    tcp: BTreeMap<Stream, TcpStream>,
+    unix: BTreeMap<Stream, UnixStream>,
     timers: Vec<StartedTimer>,
     hooks: Vec<Hook>,
     signals: Vec<Signal>,
@@ -88,7 +93,10 @@ impl App {
             contract: Contract::new(site.wire.clone()),
             site,
             listeners: vec![],
+            unix_listeners: vec![],
             streams: vec![],
+            tcp: BTreeMap::new(),
+            unix: BTreeMap::new(),
             timers: vec![],
             hooks: vec![],
             signals: vec![],
@@ -143,7 +151,7 @@ impl App {
     }
 
     /// Picks a stream: mostly an open one.
-    fn any_stream(&self, lp: &Loop<App>, random: &mut Random) -> Option<TcpStream> {
+    fn any_stream(&self, lp: &Loop<App>, random: &mut Random) -> Option<Stream> {
         if random.one_in(8) {
             return random.pick(&self.streams);
         }
@@ -222,6 +230,7 @@ const OPS: &[(u64, Op)] = &[
     (4, handles::on_handles),
     (16, streams::on_streams),
     (1, streams::on_listeners),
+    (4, unix::on_unix),
     (6, files::on_jobs),
     (5, files::on_files),
     (6, threads::on_threads),
@@ -292,6 +301,11 @@ pub(crate) const KNOWN_OPS: &[&str] = &[
     "limits",
     "wrong loop",
     "listen",
+    "unix listen",
+    "unix connect",
+    "unix pair",
+    "unix listener stop",
+    "unix listener resume",
     "listener stop",
     "listener resume",
     "max connections",

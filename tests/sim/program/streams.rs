@@ -4,7 +4,7 @@ use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use ringback::{
     Error, Loop, Result,
-    net::{Event, ListenOptions, TcpListener, TcpStream},
+    net::{Event, ListenOptions, Stream, TcpListener, TcpStream},
 };
 
 use super::{App, Random, after_callback};
@@ -25,10 +25,10 @@ pub(super) fn listen(lp: &mut Loop<App>, app: &mut App, options: ListenOptions) 
     listener.start(lp, move |lp, app: &mut App, conn| {
         app.contract.event(listener.into(), "accepted");
         let ends = conn.local_addr(lp).ok().zip(conn.peer_addr(lp).ok());
-        adopt(app, conn, ends);
-        app.contract.connected(conn);
+        adopt_tcp(app, conn, ends);
+        app.contract.connected(conn.into());
         if app.plan.count() % 10 > 0 {
-            start(lp, app, conn)?;
+            start(lp, app, conn.into())?;
         }
         after_callback(lp, app, Some(conn.into()))
     })?;
@@ -90,7 +90,7 @@ pub(super) fn on_listeners(lp: &mut Loop<App>, app: &mut App, random: &mut Rando
 // ---- streams
 
 /// Takes a stream over. Until it is started, no event may come.
-fn adopt(app: &mut App, conn: TcpStream, ends: Option<(SocketAddr, SocketAddr)>) {
+pub(super) fn adopt(app: &mut App, conn: Stream, ends: Option<(SocketAddr, SocketAddr)>) {
     app.streams.push(conn);
     app.handles.push(conn.into());
     app.site.everyones.borrow_mut().push((app.number, conn));
@@ -100,13 +100,18 @@ fn adopt(app: &mut App, conn: TcpStream, ends: Option<(SocketAddr, SocketAddr)>)
     }
 }
 
-fn start(lp: &mut Loop<App>, app: &mut App, conn: TcpStream) -> Result {
+fn adopt_tcp(app: &mut App, conn: TcpStream, ends: Option<(SocketAddr, SocketAddr)>) {
+    app.tcp.insert(conn.into(), conn);
+    adopt(app, conn.into(), ends);
+}
+
+pub(super) fn start(lp: &mut Loop<App>, app: &mut App, conn: Stream) -> Result {
     conn.start(lp, move |lp, app: &mut App, event| on_event(lp, app, conn, event))?;
     app.contract.stream_started(conn);
     Ok(())
 }
 
-fn on_event(lp: &mut Loop<App>, app: &mut App, conn: TcpStream, event: Result<Event<'_>>) -> Result {
+fn on_event(lp: &mut Loop<App>, app: &mut App, conn: Stream, event: Result<Event<'_>>) -> Result {
     match event {
         Ok(Event::Closed) => {
             app.contract.stream_closed(conn);
@@ -155,8 +160,9 @@ pub(super) fn on_streams(lp: &mut Loop<App>, app: &mut App, random: &mut Random)
             Some(if finish { "finish" } else { "shutdown" })
         }
         11 if random.below(3) == 0 => {
+            let tcp = *app.tcp.get(&conn)?;
             app.contract.closing(lp, conn);
-            conn.close_reset(lp).ok().map(|()| "reset")
+            tcp.close_reset(lp).ok().map(|()| "reset")
         }
         11 | 12 => {
             let limit = 1 + random.below(100_000) as usize;
@@ -203,10 +209,10 @@ fn connect(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'s
         };
         if !early && conn.is_open(lp) {
             let own = conn.local_addr(lp).ok();
-            adopt(app, conn, own.map(|own| (own, addr)));
-            start(lp, app, conn)?;
+            adopt_tcp(app, conn, own.map(|own| (own, addr)));
+            start(lp, app, conn.into())?;
         }
-        app.contract.connected(conn);
+        app.contract.connected(conn.into());
         after_callback(lp, app, Some(conn.into()))
     };
     let limits = [Duration::ZERO, Duration::from_micros(500), Duration::from_secs(100)];
@@ -221,16 +227,16 @@ fn connect(lp: &mut Loop<App>, app: &mut App, random: &mut Random) -> Option<&'s
     app.handles.push(conn.into());
     if early {
         let own = conn.local_addr(lp).ok();
-        adopt(app, conn, own.map(|own| (own, addr)));
+        adopt_tcp(app, conn, own.map(|own| (own, addr)));
         if !random.one_in(10) {
-            start(lp, app, conn).ok()?;
+            start(lp, app, conn.into()).ok()?;
         }
     }
     Some(if limit.is_some() { "connect timeout" } else { "connect" })
 }
 
 /// Writes in one of the ways that there are. The limit of the queue is checked after each.
-fn write(lp: &mut Loop<App>, app: &mut App, random: &mut Random, conn: TcpStream) -> Option<&'static str> {
+fn write(lp: &mut Loop<App>, app: &mut App, random: &mut Random, conn: Stream) -> Option<&'static str> {
     let way = random.below(6);
     let large = app.site.system.is_some() && random.one_in(40);
     let max = if large { 1 << 20 } else { [10, 3000, 40_000][random.below(3) as usize] };
@@ -272,7 +278,7 @@ fn write(lp: &mut Loop<App>, app: &mut App, random: &mut Random, conn: TcpStream
     Some(what)
 }
 
-fn tune(lp: &mut Loop<App>, random: &mut Random, conn: TcpStream) -> Option<&'static str> {
+fn tune(lp: &mut Loop<App>, random: &mut Random, conn: Stream) -> Option<&'static str> {
     let size = random.below(100_000) as usize;
     match random.below(3) {
         0 => conn.flush(lp).ok().map(|()| "flush"),

@@ -77,7 +77,11 @@ pub(super) fn on_system(lp: &mut Loop<App>, app: &mut App, random: &mut Random) 
         }
         3 => {
             let conn = app.any_stream(lp, random)?;
-            drop(conn.into_std(lp).ok()?);
+            match (app.tcp.get(&conn), app.unix.get(&conn)) {
+                (Some(tcp), _) => drop(tcp.into_std(lp).ok()?),
+                (_, Some(unix)) => drop(unix.into_std(lp).ok()?),
+                _ => return None,
+            }
             app.contract.given_away(conn);
             Some("stream into std")
         }

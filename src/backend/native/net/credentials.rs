@@ -23,6 +23,10 @@ pub(super) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<(u32, u32, 
             &mut len,
         )
     })?;
+    // What Linux returns for a socket that was never connected.
+    if found.uid == u32::MAX {
+        return Err(io::Error::from_raw_os_error(libc::ENOTCONN));
+    }
     Ok((found.uid, found.gid, u32::try_from(found.pid).ok().filter(|&pid| pid > 0)))
 }
 

@@ -136,6 +136,11 @@ impl Socket {
         Ok(socket)
     }
 
+    /// Creates a Unix socket that is neither bound nor connected.
+    pub(super) fn unix() -> io::Result<Socket> {
+        flags::stream(Domain::UNIX).map(Socket)
+    }
+
     pub(crate) fn options(&self) -> &dyn SocketOptions {
         self
     }
@@ -310,7 +315,14 @@ impl AsFd for Socket {
 }
 
 fn unix_addr(addr: socket2::SockAddr) -> io::Result<UnixAddr> {
-    addr.as_unix().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    if let Some(path) = addr.as_pathname() {
+        return UnixAddr::from_pathname(path);
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(name) = addr.as_abstract_namespace() {
+        return <UnixAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name);
+    }
+    if addr.is_unix() { UnixAddr::from_pathname("") } else { Err(io::ErrorKind::AddrNotAvailable.into()) }
 }
 
 fn internet_addr(addr: socket2::SockAddr) -> io::Result<SocketAddr> {

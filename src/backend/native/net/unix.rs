@@ -2,7 +2,8 @@
 //!
 //! A socket file outlives its listener. One that is left over by a process that was killed is stale: nothing
 //! listens on it, and it is replaced. Replacing is done under a lock on the directory, so that two processes
-//! that start at the same time do not remove each other's.
+//! that start at the same time do not remove each other's. The file is removed before its socket is closed:
+//! no process takes it for stale in between, and its inode is not used again.
 
 use std::{
     fs::{self, File},
@@ -14,7 +15,9 @@ use std::{
             net::SocketAddr as UnixAddr,
         },
     },
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use socket2::{Domain, SockAddr, Type};
@@ -33,7 +36,9 @@ pub(crate) struct SocketFile {
 impl SocketFile {
     fn of(path: &Path) -> io::Result<SocketFile> {
         let found = fs::symlink_metadata(path)?;
-        Ok(SocketFile { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+        // Found again after the process has changed its directory.
+        let path = path::absolute(path)?;
+        Ok(SocketFile { path, device: found.dev(), inode: found.ino() })
     }
 }
 
@@ -58,6 +63,7 @@ impl Socket {
             }
             (bound, _) => bound?,
         }
+        // Declared after the socket, and so dropped before it.
         let file = addr.as_pathname().map(SocketFile::of).transpose()?;
         socket.sock().listen(backlog)?;
         Ok((socket, file))
@@ -74,10 +80,6 @@ impl Socket {
     pub(crate) fn pair() -> io::Result<(Socket, Socket)> {
         let (one, other) = socket2::Socket::pair(Domain::UNIX, Type::STREAM, None)?;
         Ok((Socket::adopt(one.into())?, Socket::adopt(other.into())?))
-    }
-
-    fn unix() -> io::Result<Socket> {
-        Socket::adopt(socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?.into())
     }
 }
 
@@ -97,10 +99,16 @@ fn to_sock_addr(addr: &UnixAddr) -> io::Result<SockAddr> {
 /// Binds a socket to a path that is taken, if nothing listens there. `error` is what binding returned before.
 fn replace_stale(socket: &Socket, path: &Path, name: &SockAddr, error: io::Error) -> io::Result<()> {
     let _lock = lock_directory(path);
-    if !is_stale(path, name)? {
-        return Err(error);
+    match is_stale(path, name) {
+        Ok(true) => match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        },
+        Ok(false) => return Err(error),
+        // Its listener was closed meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
-    fs::remove_file(path)?;
     socket.sock().bind(name)
 }
 
@@ -116,15 +124,32 @@ fn is_stale(path: &Path, name: &SockAddr) -> io::Result<bool> {
         return Ok(false);
     }
     let probe = socket2::Socket::new(Domain::UNIX, Type::DGRAM, None)?;
-    Ok(probe.connect(name).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
+    match probe.connect(name) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
+        _ => Ok(false),
+    }
 }
 
-/// Locks the directory of a path against others that replace a socket there. `None` where it cannot be
-/// locked, as on some network file systems: then there is no better way.
+/// How often, and how long in between, a lock is tried for: a replacement takes far less than these 500 ms.
+const LOCK_ATTEMPTS: u32 = 500;
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
+
+/// Locks the directory of a path against others that replace a socket there.
+///
+/// `None` where it cannot be locked, as on some network file systems, or where another program keeps it locked
+/// for reasons of its own: systemd-tmpfiles leaves locked directories alone. Then there is no better way.
 fn lock_directory(path: &Path) -> Option<File> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = File::open(parent).ok()?;
-    // SAFETY: takes no pointer; the descriptor is open, being owned here. Held for a few system calls.
-    cvt(unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX) }).ok()?;
-    Some(directory)
+    for _ in 0..LOCK_ATTEMPTS {
+        // SAFETY: takes no pointer; the descriptor is open, being owned here. Held for a few system calls.
+        match cvt(unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
+            Ok(_) => return Some(directory),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(LOCK_PAUSE),
+            Err(_) => return None,
+        }
+    }
+    None
 }

@@ -3,7 +3,11 @@
 use std::io::{self, IoSlice};
 
 use super::{
-    super::{TraceEvent, World, errno::errno, trace::Preview},
+    super::{
+        TraceEvent, World,
+        errno::errno,
+        trace::{Preview, UNIX},
+    },
     ends::{Direction, EndId, EndKind, Packet, Segment},
 };
 
@@ -12,6 +16,7 @@ impl World {
         let World { net, random, .. } = self;
         let Some(end) = net.ends.get_mut(&id) else { return Err(errno(libc::EBADF)) };
         let host = end.host;
+        let is_unix = end.local == UNIX;
         let Some(stream) = end.stream() else { return Err(errno(libc::ENOTCONN)) };
         if let Some(error) = stream.error.take() {
             return Err(errno(error));
@@ -22,6 +27,12 @@ impl World {
         if !stream.connected {
             return Ok(None);
         }
+        // TCP learns from an answer that the peer's socket is gone. A Unix socket knows.
+        let peer = stream.peer;
+        if is_unix && peer.is_none_or(|peer| !net.ends.contains_key(&peer)) {
+            return Err(errno(libc::EPIPE));
+        }
+        let Some(stream) = net.stream(id) else { return Err(errno(libc::ENOTCONN)) };
         let (peer_host, remote) = (stream.peer_host, stream.remote);
         let room = stream.send_buffer.saturating_sub(stream.in_flight);
         let link = net.link(host, peer_host);
@@ -87,7 +98,9 @@ impl World {
         seq: u64,
         segment: Segment,
     ) {
-        let reset_one_in = self.net.link(direction.from, direction.to).reset_one_in;
+        // No network is between Unix sockets, and resets them.
+        let reset_one_in =
+            if self.net.is_unix(to) { 0 } else { self.net.link(direction.from, direction.to).reset_one_in };
         let Some(stream) = self.net.stream(to) else {
             if matches!(segment, Segment::Data(_)) {
                 // As TCP does, answer data for a socket that is gone with a reset.

@@ -6,7 +6,7 @@ use std::{
     os::unix::net::SocketAddr as UnixAddr,
 };
 
-use super::link::Link;
+use super::{super::trace::UNIX, link::Link};
 use crate::{
     backend::{Interest, Readiness},
     handle::Key,
@@ -205,6 +205,11 @@ impl Net {
         let link = *self.links.get(&(one.min(other), one.max(other))).unwrap_or(&self.default_link);
         let latency = if one == other { LOOPBACK_LATENCY.min(link.latency) } else { link.latency };
         Link { latency, ..link }
+    }
+
+    /// Returns whether an end is of a Unix socket, which no network can cut off.
+    pub(super) fn is_unix(&self, id: EndId) -> bool {
+        self.ends.get(&id).is_some_and(|end| end.local == UNIX)
     }
 
     pub(super) fn stream(&mut self, id: EndId) -> Option<&mut Stream> {

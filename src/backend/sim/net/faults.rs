@@ -1,7 +1,7 @@
 //! Links and what goes wrong: cuts, resets, timeouts, crashes, and the close of an end.
 
 use super::{
-    super::{TraceEvent, World, world::Event},
+    super::{TraceEvent, World, trace::UNIX, world::Event},
     ends::{Direction, End, EndId, EndKind, Packet, Segment},
 };
 use crate::time::Nanos;
@@ -80,7 +80,8 @@ impl World {
         let is_between = |end: &End| match &end.kind {
             EndKind::Stream(stream) => {
                 let hosts = (end.host, stream.peer_host);
-                stream.connected && (hosts == (one, other) || hosts == (other, one))
+                let is_between = hosts == (one, other) || hosts == (other, one);
+                stream.connected && end.local != UNIX && is_between
             }
             EndKind::Listener { .. } => false,
         };

@@ -50,7 +50,9 @@ impl World {
             Packet::SynAck { client, server } => self.syn_ack(client, server),
             Packet::Refusal { client, errno } => self.fail_end(client, errno),
             Packet::Ack { server, listener } => self.ack(server, listener),
-            Packet::Segment { direction, .. } | Packet::Reset { direction, .. } if self.is_cut(direction) => {
+            Packet::Segment { direction, to, .. } | Packet::Reset { direction, to }
+                if self.is_cut(direction) && !self.net.is_unix(to) =>
+            {
                 self.stall(direction, packet);
             }
             Packet::Segment { direction, from, to, seq, segment } => {

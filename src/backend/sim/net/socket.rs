@@ -95,7 +95,8 @@ impl SocketOptions for Socket {
 
     /// A machine has one program and one user.
     fn peer_credentials(&self) -> io::Result<(u32, u32, Option<u32>)> {
-        self.with_stream(|_| (0, 0, Some(1)))
+        let connected = self.with_stream(|stream| stream.connected)?;
+        if connected { Ok((0, 0, Some(1))) } else { Err(errno(libc::ENOTCONN)) }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

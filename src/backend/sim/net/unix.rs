@@ -27,6 +27,8 @@ fn abstract_name(_: &UnixAddr) -> io::Result<Vec<u8>> {
 pub(crate) struct SocketFile {
     world: Shared,
     host: usize,
+    /// The machine that has the file.
+    home: usize,
     path: PathBuf,
     inode: u64,
 }
@@ -41,9 +43,8 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         // Borrowed only while a panic unwinds out of the world itself.
         let Ok(mut world) = self.world.try_borrow_mut() else { return };
-        let machine = &mut world.machines[self.host];
-        if !machine.killed {
-            machine.files.remove_socket(&self.path, self.inode);
+        if !world.machines[self.host].killed {
+            world.machines[self.home].files.remove_socket(&self.path, self.inode);
         }
     }
 }
@@ -57,31 +58,32 @@ impl World {
     ) -> io::Result<(EndId, Option<SocketFile>)> {
         let mut this = world.borrow_mut();
         this.check_fd_limit(host)?;
+        let home = this.machines[host].home;
         let (name, file) = match addr.as_pathname() {
             Some(path) => {
-                let path = this.machines[host].files.resolve_for_socket(path)?;
-                if let Some(inode) = this.machines[host].files.inode_at(&path) {
-                    let is_stale = this.machines[host].files.is_socket(inode)
-                        && !this.net.unix_listeners.contains_key(&(host, Name::Inode(inode)));
+                let path = this.machines[home].files.resolve_for_socket(path)?;
+                if let Some(inode) = this.machines[home].files.inode_at(&path) {
+                    let is_stale = this.machines[home].files.is_socket(inode)
+                        && !this.net.unix_listeners.contains_key(&(home, Name::Inode(inode)));
                     if !is_stale {
                         return Err(errno(libc::EADDRINUSE));
                     }
-                    this.machines[host].files.remove_socket(&path, inode);
+                    this.machines[home].files.remove_socket(&path, inode);
                 }
                 let now = this.now;
-                let inode = this.machines[host].files.make_socket(path.clone(), now)?;
-                (Name::Inode(inode), Some(SocketFile { world: world.clone(), host, path, inode }))
+                let inode = this.machines[home].files.make_socket(path.clone(), now)?;
+                (Name::Inode(inode), Some(SocketFile { world: world.clone(), host, home, path, inode }))
             }
             None => (Name::Abstract(abstract_name(addr)?), None),
         };
-        if this.net.unix_listeners.contains_key(&(host, name.clone())) {
+        if this.net.unix_listeners.contains_key(&(home, name.clone())) {
             return Err(errno(libc::EADDRINUSE));
         }
         let kind = EndKind::Listener { queue: Default::default(), half_open: 0, backlog: backlog.max(1) };
         let mut end = End::new(host, UNIX, true, kind);
         end.unix = Some(addr.clone());
         let id = this.net.add(end);
-        this.net.unix_listeners.insert((host, name), id);
+        this.net.unix_listeners.insert((home, name), id);
         this.machines[host].sockets += 1;
         this.record(host, TraceEvent::Listening(UNIX));
         Ok((id, file))
@@ -95,10 +97,12 @@ impl World {
     ) -> io::Result<(EndId, io::Result<bool>)> {
         self.check_fd_limit(host)?;
         self.record(host, TraceEvent::Connecting(UNIX));
-        let client = self.unix_end(host, true);
+        let listener = self.unix_listener(host, addr);
+        let server_host = listener.as_ref().map_or(host, |listener| self.net.ends[listener].host);
+        let client = self.unix_end(host, server_host, true);
         self.machines[host].sockets += 1;
-        let connected = self.unix_listener(host, addr).map(|listener| {
-            let server = self.unix_end(host, false);
+        let connected = listener.map(|listener| {
+            let server = self.unix_end(server_host, host, false);
             self.join(client, server);
             let name = self.net.ends.get(&listener).and_then(|end| end.unix.clone());
             if let Some(end) = self.net.ends.get_mut(&server) {
@@ -125,13 +129,13 @@ impl World {
             return Err(error);
         }
         self.machines[host].sockets += 1;
-        let (one, other) = (self.unix_end(host, true), self.unix_end(host, true));
+        let (one, other) = (self.unix_end(host, host, true), self.unix_end(host, host, true));
         self.join(one, other);
         Ok((one, other))
     }
 
-    fn unix_end(&mut self, host: usize, owned: bool) -> EndId {
-        let stream = self.new_stream(host, host, UNIX);
+    fn unix_end(&mut self, host: usize, peer_host: usize, owned: bool) -> EndId {
+        let stream = self.new_stream(host, peer_host, UNIX);
         self.net.add(End::new(host, UNIX, owned, EndKind::Stream(stream)))
     }
 
@@ -144,12 +148,13 @@ impl World {
     }
 
     fn unix_listener(&self, host: usize, addr: &UnixAddr) -> io::Result<EndId> {
+        let home = self.machines[host].home;
         let name = match addr.as_pathname() {
-            Some(path) => Name::Inode(self.machines[host].files.socket_at(path)?),
+            Some(path) => Name::Inode(self.machines[home].files.socket_at(path)?),
             None => Name::Abstract(abstract_name(addr)?),
         };
         let listener =
-            *self.net.unix_listeners.get(&(host, name)).ok_or_else(|| errno(libc::ECONNREFUSED))?;
+            *self.net.unix_listeners.get(&(home, name)).ok_or_else(|| errno(libc::ECONNREFUSED))?;
         if self.backlog_is_full(listener) { Err(errno(libc::EAGAIN)) } else { Ok(listener) }
     }
 }
