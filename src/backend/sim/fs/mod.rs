@@ -3,16 +3,16 @@
 mod faults;
 mod lookup;
 mod names;
+mod open;
 mod tree;
 
 use std::{
-    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
 };
 
 pub use faults::FileOp;
+pub(crate) use open::OpenFile;
 pub(crate) use tree::Tree;
 
 use self::tree::{Content, Inode, LEN_MAX, from_root};
@@ -22,73 +22,6 @@ use crate::{
     fs::{Metadata, OpenOptions},
     time::Nanos,
 };
-
-/// A file of a world, open in a program. Closed when it is dropped, which may be anywhere: the world finds
-/// out by itself.
-#[derive(Debug)]
-pub(crate) struct OpenFile {
-    number: u64,
-    _open: Arc<()>,
-}
-
-#[derive(Debug)]
-struct Open {
-    inode: u64,
-    path: PathBuf,
-    read: bool,
-    write: bool,
-    append: bool,
-    is_open: Weak<()>,
-}
-
-/// The files that programs have open, by number.
-#[derive(Debug, Default)]
-pub(crate) struct OpenFiles {
-    files: BTreeMap<u64, Open>,
-    numbers: u64,
-}
-
-impl OpenFiles {
-    fn clear(&mut self) {
-        self.files.clear();
-    }
-
-    fn sweep(&mut self) {
-        self.files.retain(|_, open| open.is_open.strong_count() > 0);
-    }
-
-    fn inodes(&self) -> impl Iterator<Item = u64> {
-        self.files.values().map(|open| open.inode)
-    }
-
-    fn count(&self) -> usize {
-        self.files.values().filter(|open| open.is_open.strong_count() > 0).count()
-    }
-
-    fn add(&mut self, inode: u64, path: PathBuf, options: &OpenOptions) -> OpenFile {
-        self.numbers += 1;
-        let alive = Arc::new(());
-        let OpenOptions { read, write, append, .. } = *options;
-        let open = Open { inode, path, read, write, append, is_open: Arc::downgrade(&alive) };
-        self.files.insert(self.numbers, open);
-        OpenFile { number: self.numbers, _open: alive }
-    }
-
-    fn get(&self, file: &Descriptor) -> io::Result<&Open> {
-        let Descriptor::World(OpenFile { number, .. }) = file else { return Err(errno(libc::EBADF)) };
-        self.files.get(number).ok_or_else(|| errno(libc::EBADF))
-    }
-
-    fn path_of(&self, file: &Descriptor) -> PathBuf {
-        self.get(file).map(|open| open.path.clone()).unwrap_or_default()
-    }
-}
-
-impl Tree {
-    pub(crate) fn open_count(&self) -> usize {
-        self.open.count()
-    }
-}
 
 /// What the umask of programs leaves of a mode: theirs is 022, as on most systems.
 const MODE_MASK: u32 = 0o7777 & !0o022;
@@ -102,6 +35,14 @@ pub(crate) struct Disk<'a> {
     pub(super) descriptors: usize,
 }
 
+/// A descriptor of the system cannot be used in a world.
+fn of_world(file: &Descriptor) -> io::Result<&OpenFile> {
+    match file {
+        Descriptor::World(file) => Ok(file),
+        Descriptor::System(_) => Err(errno(libc::EBADF)),
+    }
+}
+
 impl Disk<'_> {
     fn check(&mut self, path: &Path, op: FileOp) -> io::Result<()> {
         self.tree.faults.check(&[path], op, self.random)
@@ -112,7 +53,7 @@ impl Disk<'_> {
     }
 
     fn check_open(&mut self, file: &Descriptor, op: FileOp) -> io::Result<()> {
-        let path = self.tree.open.path_of(file);
+        let path = self.tree.open.get(of_world(file)?)?.path.clone();
         self.check(&path, op)
     }
 
@@ -165,7 +106,7 @@ impl Disk<'_> {
 
     /// Writes, unless a fault is due: then a part of it may be written.
     fn write(&mut self, file: &Descriptor, bytes: &[u8], offset: Option<u64>) -> io::Result<()> {
-        let open = self.tree.open.get(file)?;
+        let open = self.tree.open.get(of_world(file)?)?;
         let (inode, path, append) = (open.inode, open.path.clone(), open.append);
         if !(open.write || append) {
             return Err(errno(libc::EBADF));
@@ -234,7 +175,7 @@ impl FileSystem for Disk<'_> {
 
     fn read_at(&mut self, file: &Descriptor, buffer: &mut Vec<u8>, offset: u64) -> io::Result<()> {
         self.check_open(file, FileOp::Read)?;
-        let open = self.tree.open.get(file)?;
+        let open = self.tree.open.get(of_world(file)?)?;
         if !open.read {
             return Err(errno(libc::EBADF));
         }
@@ -259,14 +200,14 @@ impl FileSystem for Disk<'_> {
 
     fn sync(&mut self, file: &Descriptor, _: bool) -> io::Result<()> {
         self.check_open(file, FileOp::Sync)?;
-        let inode = self.tree.open.get(file)?.inode;
+        let inode = self.tree.open.get(of_world(file)?)?.inode;
         self.tree.sync(inode);
         Ok(())
     }
 
     fn set_len(&mut self, file: &Descriptor, len: u64) -> io::Result<()> {
         self.check_open(file, FileOp::Write)?;
-        let open = self.tree.open.get(file)?;
+        let open = self.tree.open.get(of_world(file)?)?;
         let (inode, writes) = (open.inode, open.write || open.append);
         let len = usize::try_from(len).ok().filter(|&len| len <= LEN_MAX);
         let (true, Some(len)) = (writes, len) else { return Err(errno(libc::EINVAL)) };
@@ -285,12 +226,12 @@ impl FileSystem for Disk<'_> {
 
     fn file_metadata(&mut self, file: &Descriptor) -> io::Result<Metadata> {
         self.check_open(file, FileOp::Metadata)?;
-        self.tree.metadata(self.tree.open.get(file)?.inode)
+        self.tree.metadata(self.tree.open.get(of_world(file)?)?.inode)
     }
 
     fn set_mode(&mut self, file: &Descriptor, mode: u32) -> io::Result<()> {
         self.check_open(file, FileOp::Metadata)?;
-        let inode = self.tree.open.get(file)?.inode;
+        let inode = self.tree.open.get(of_world(file)?)?.inode;
         self.tree.inodes.entry(inode).and_modify(|inode| inode.mode = mode & 0o7777);
         Ok(())
     }

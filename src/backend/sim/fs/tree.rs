@@ -14,7 +14,8 @@ use std::{
 
 use super::{
     super::{Random, errno},
-    faults::Faults,
+    faults::{Faults, FileOp},
+    open::OpenFiles,
 };
 use crate::{
     fs::{FileType, Metadata},
@@ -94,7 +95,7 @@ pub(crate) struct Tree {
     /// How many bytes all files may have.
     pub(crate) capacity: u64,
     pub(crate) faults: Faults,
-    pub(super) open: super::OpenFiles,
+    pub(super) open: OpenFiles,
 }
 
 impl Default for Tree {
@@ -109,7 +110,7 @@ impl Default for Tree {
             unique_names: 0,
             capacity: u64::MAX,
             faults: Faults::default(),
-            open: super::OpenFiles::default(),
+            open: OpenFiles::default(),
         };
         tree.make(PathBuf::from("/"), Content::Directory, 0o755, 0);
         tree.commit();
@@ -183,7 +184,7 @@ impl Tree {
         }
     }
 
-    pub(crate) fn fail(&mut self, path: &Path, op: super::FileOp, errno: i32, times: u32) {
+    pub(crate) fn fail(&mut self, path: &Path, op: FileOp, errno: i32, times: u32) {
         self.faults.add(from_root(path), op, errno, times);
     }
 
@@ -278,6 +279,10 @@ impl Tree {
 // ---- for programs
 
 impl Tree {
+    pub(crate) fn open_count(&self) -> usize {
+        self.open.count()
+    }
+
     pub(super) fn make(&mut self, path: PathBuf, content: Content, mode: u32, now: Nanos) -> u64 {
         self.numbers += 1;
         self.inodes.insert(self.numbers, Inode { content, mode, modified: now });
