@@ -345,7 +345,7 @@ fn binding_while_another_listener_closes_succeeds_or_is_in_use() {
         for _ in 0..500 {
             match UnixListener::bind(&mut lp, &path) {
                 Ok(listener) => {
-                    // Nobody has taken the name away.
+                    // No process has taken the name away.
                     std_net::UnixStream::connect(&path).unwrap();
                     listener.close(&mut lp);
                     run(&mut lp);
