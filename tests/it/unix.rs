@@ -528,7 +528,7 @@ fn connecting_without_permission_fails() {
     let mut lp = new_loop();
     let (_dir, path) = dir_and_path();
     let _listener = std_net::UnixListener::bind(&path).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     // The standard library decides whether there are permissions for this user.
     if std_net::UnixStream::connect(&path).is_err() {
         assert_eq!(connect_error(&mut lp, &path), "connect PermissionDenied");

@@ -137,8 +137,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
 /// Locks the directory of a path against others that replace a socket there.
 ///
-/// `None` where it cannot be locked, as on some network file systems, or where another program keeps it locked
-/// for reasons of its own: systemd-tmpfiles leaves locked directories alone. Then there is no better way.
+/// `None` where it cannot be locked, as on some network file systems, or where another program keeps it
+/// locked: systemd-tmpfiles leaves locked directories alone, for one. Then there is no better way.
 fn lock_directory(path: &Path) -> Option<File> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = File::open(parent).ok()?;
