@@ -350,7 +350,7 @@ impl<S: ByteStream> Peer for SimulatedPeer<S> {
 
 impl<S: ByteStream> Drop for SimulatedPeer<S> {
     fn drop(&mut self) {
-        self.stream.close(&mut *self.peers.borrow_mut());
+        self.stream.close(&mut self.peers.borrow_mut());
     }
 }
 
