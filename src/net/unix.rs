@@ -80,7 +80,7 @@ fn named(addr: impl ToUnixAddr) -> Result<SocketAddr> {
     Ok(addr)
 }
 
-/// An address, for errors.
+/// Formats an address, for errors.
 pub(super) fn describe(addr: &SocketAddr) -> String {
     match addr.as_pathname() {
         Some(path) => path.display().to_string(),

@@ -345,7 +345,7 @@ fn binding_while_another_listener_closes_succeeds_or_is_in_use() {
         for _ in 0..500 {
             match UnixListener::bind(&mut lp, &path) {
                 Ok(listener) => {
-                    // No process has taken the name away.
+                    // The name still leads to this listener.
                     std_net::UnixStream::connect(&path).unwrap();
                     listener.close(&mut lp);
                     run(&mut lp);
@@ -542,7 +542,7 @@ fn connecting_to_a_full_backlog_fails() {
     let (_dir, path) = dir_and_path();
     let listener = ListenOptions::new().backlog(1).bind_unix(&mut lp, &path).unwrap();
     let mut log = Log::new();
-    // Systems queue a few more than they are reported to.
+    // Systems queue a few more than the backlog says.
     for _ in 0..20 {
         UnixStream::connect(&mut lp, &path, |_, log, result| {
             note(log, result.map_or_else(|error| describe_error(&error), |_| "connected".into()))
