@@ -1,6 +1,6 @@
 //! Closing: every kind, and from every callback.
 
-use std::{any::Any, os::unix::net::UnixStream, rc::Rc};
+use std::{any::Any, os::unix::net::UnixStream, rc::Rc, time::Duration};
 
 use ringback::{
     Check, Error, Handle, Idle, Kind, Loop, Poll, Prepare, Signal, Timer, Wake, channel, fs,
@@ -193,16 +193,15 @@ fn close_and_write_inside_the_closed_event_are_refused() {
     assert_eq!(run(&mut lp), ["closed"]);
 }
 
-#[test]
-fn a_loop_exchanged_in_a_callback_ends_run_with_an_error() {
-    let mut lp = new_loop();
-    Timer::after(&mut lp, MS, |lp, log| {
-        let mut other = new_loop();
-        Timer::after(&mut other, MS, |_, log| note(log, "the other loop's timer"))?;
-        std::mem::swap(lp, &mut other);
-        note(log, "exchanged")
-    })
-    .unwrap();
+/// Exchanges the loop for another one, which has a timer.
+fn exchange(lp: &mut Loop<Log>, log: &mut Log) -> ringback::Result {
+    let mut other = new_loop();
+    Timer::after(&mut other, MS, |_, log| note(log, "the other loop's timer"))?;
+    std::mem::swap(lp, &mut other);
+    note(log, "exchanged")
+}
+
+fn assert_exchange_ends_run(mut lp: Loop<Log>) {
     let mut log = Log::new();
     let error = lp.run(&mut log).unwrap_err();
     assert!(matches!(error, Error::Invalid { op: "run", .. }), "{error}");
@@ -211,4 +210,30 @@ fn a_loop_exchanged_in_a_callback_ends_run_with_an_error() {
     assert_eq!(log, ["exchanged", "the other loop's timer"]);
     lp.verify();
     assert!(lp.handles().is_empty() && !lp.is_alive());
+}
+
+#[test]
+fn a_loop_exchanged_in_a_callback_ends_run_with_an_error() {
+    let mut lp = new_loop();
+    Timer::after(&mut lp, MS, exchange).unwrap();
+    assert_exchange_ends_run(lp);
+    let mut lp = new_loop();
+    Timer::every(&mut lp, MS, exchange).unwrap();
+    assert_exchange_ends_run(lp);
+}
+
+#[test]
+fn a_loop_exchanged_in_on_failure_ends_run_with_an_error() {
+    let mut lp = new_loop();
+    lp.on_failure(|lp, log, _| exchange(lp, log));
+    lp.defer(|_, _| Err(Error::other("oops")));
+    assert_exchange_ends_run(lp);
+}
+
+#[test]
+fn a_loop_exchanged_in_on_slow_ends_run_with_an_error() {
+    let mut lp = new_loop();
+    lp.on_slow(Duration::ZERO, |lp, log, _| exchange(lp, log));
+    lp.defer(|_, _| Ok(()));
+    assert_exchange_ends_run(lp);
 }
