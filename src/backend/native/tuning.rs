@@ -78,4 +78,5 @@ pub(super) const NOTIFICATION_SPINS: u32 = 64;
 /// Copying more would hold up the loop for longer than a worker's round trip takes, which is 6 µs and more.
 ///
 /// `benches/compare --only read_files`
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) const CACHED_READ_MAX: usize = 256 << 10;
