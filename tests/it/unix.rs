@@ -20,7 +20,7 @@ use ringback::{
 use rustix::{
     fs::{FlockOperation, flock},
     net::{AddressFamily, SocketAddrUnix, SocketType, bind, socket},
-    process::{getgid, getpid, getuid},
+    process::{getgid, getuid},
 };
 use tempfile::TempDir;
 
@@ -454,9 +454,8 @@ fn a_path_in_a_directory_that_does_not_exist_fails() {
 fn an_abstract_address_has_no_file_and_is_freed() {
     use std::os::linux::net::SocketAddrExt;
     let mut lp = new_loop();
-    for name in
-        [format!("ringback-{}", getpid().as_raw_nonzero()), format!("a\0b-{}", getpid().as_raw_nonzero())]
-    {
+    let pid = std::process::id();
+    for name in [format!("ringback-{pid}"), format!("a\0b-{pid}")] {
         let addr = std_net::SocketAddr::from_abstract_name(&name).unwrap();
         let listener = UnixListener::bind(&mut lp, &addr).unwrap();
         let error = UnixListener::bind(&mut lp, &addr).unwrap_err();
