@@ -203,7 +203,8 @@ fn exchange(lp: &mut Loop<Log>, log: &mut Log) -> ringback::Result {
 
 fn assert_exchange_ends_run(mut lp: Loop<Log>) {
     let mut log = Log::new();
-    let error = lp.run(&mut log).unwrap_err();
+    // Not `run`, which would never return if the other loop took up this turn.
+    let error = lp.run_for(&mut log, Duration::from_secs(1)).unwrap_err();
     assert!(matches!(error, Error::Invalid { op: "run", .. }), "{error}");
     assert_eq!(log, ["exchanged"]);
     lp.run(&mut log).unwrap();
