@@ -150,7 +150,9 @@ fn files(dir: &str, extensions: &[&str]) -> BTreeMap<String, String> {
     for entry in fs::read_dir(root.join(dir)).unwrap() {
         let path = entry.unwrap().path();
         let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-        if path.is_dir() {
+        if path.join("CACHEDIR.TAG").exists() {
+            // What cargo has built, next to a manifest of its own.
+        } else if path.is_dir() {
             found.extend(files(&name, extensions));
         } else if extensions.iter().any(|extension| name.ends_with(extension)) {
             found.insert(name, fs::read_to_string(&path).unwrap());
