@@ -1,6 +1,7 @@
 //! Operations on paths.
 
 use std::{
+    io,
     panic::Location,
     path::{Path, PathBuf},
 };
@@ -17,6 +18,32 @@ use crate::{
     payload::Payload,
 };
 
+/// Submits an operation on a path, which its error names.
+fn on_path<S, T: Send + 'static>(
+    lp: &mut Loop<S>,
+    op: Op,
+    path: &Path,
+    run: impl Fn(&mut dyn FileSystem, &Path) -> io::Result<T> + Send + 'static,
+    callback: impl FnOnce(&mut Loop<S>, &mut S, Result<T>) -> Result + 'static,
+    started_at: &'static Location<'static>,
+) -> Result<Request> {
+    let path = path.to_owned();
+    submit(lp, op, move |fs| run(fs, &path).on(&path), callback, started_at)
+}
+
+/// Submits an operation on two paths. Its error names both.
+fn on_both<S>(
+    lp: &mut Loop<S>,
+    op: Op,
+    (from, to): (&Path, &Path),
+    run: impl Fn(&mut dyn FileSystem, &Path, &Path) -> io::Result<()> + Send + 'static,
+    callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
+    started_at: &'static Location<'static>,
+) -> Result<Request> {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    submit(lp, op, move |fs| run(fs, &from, &to).on_both(&from, &to), callback, started_at)
+}
+
 /// Reads a whole file, and passes its bytes to `callback`.
 #[track_caller]
 pub fn read<S>(
@@ -24,8 +51,8 @@ pub fn read<S>(
     path: impl AsRef<Path>,
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result<Vec<u8>>) -> Result + 'static,
 ) -> Result<Request> {
-    let path = path.as_ref().to_owned();
-    submit(lp, Op::read("read"), move |fs| fs.read(&path).on(&path), callback, Location::caller())
+    let run = |fs: &mut dyn FileSystem, path: &Path| fs.read(path);
+    on_path(lp, Op::read("read"), path.as_ref(), run, callback, Location::caller())
 }
 
 /// Writes a whole file: creates it, or replaces its contents.
@@ -57,9 +84,8 @@ pub fn metadata<S>(
     path: impl AsRef<Path>,
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result<Metadata>) -> Result + 'static,
 ) -> Result<Request> {
-    let path = path.as_ref().to_owned();
-    let run = move |fs: &mut dyn FileSystem| fs.metadata(&path, true).on(&path);
-    submit(lp, Op::read("metadata"), run, callback, Location::caller())
+    let run = |fs: &mut dyn FileSystem, path: &Path| fs.metadata(path, true);
+    on_path(lp, Op::read("metadata"), path.as_ref(), run, callback, Location::caller())
 }
 
 /// Passes the metadata of a path to `callback`. Does not follow a symbolic link at the end of the path.
@@ -69,9 +95,8 @@ pub fn symlink_metadata<S>(
     path: impl AsRef<Path>,
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result<Metadata>) -> Result + 'static,
 ) -> Result<Request> {
-    let path = path.as_ref().to_owned();
-    let run = move |fs: &mut dyn FileSystem| fs.metadata(&path, false).on(&path);
-    submit(lp, Op::read("metadata"), run, callback, Location::caller())
+    let run = |fs: &mut dyn FileSystem, path: &Path| fs.metadata(path, false);
+    on_path(lp, Op::read("metadata"), path.as_ref(), run, callback, Location::caller())
 }
 
 /// Renames a file or a directory, within one file system.
@@ -99,9 +124,8 @@ pub fn rename<S>(
     to: impl AsRef<Path>,
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
 ) -> Result<Request> {
-    let (from, to) = (from.as_ref().to_owned(), to.as_ref().to_owned());
-    let run = move |fs: &mut dyn FileSystem| fs.rename(&from, &to).on_both(&from, &to);
-    submit(lp, Op::write("rename"), run, callback, Location::caller())
+    let run = |fs: &mut dyn FileSystem, from: &Path, to: &Path| fs.rename(from, to);
+    on_both(lp, Op::write("rename"), (from.as_ref(), to.as_ref()), run, callback, Location::caller())
 }
 
 /// Removes a file. Of a symbolic link, the link itself.
@@ -126,9 +150,8 @@ pub fn remove_file<S>(
     path: impl AsRef<Path>,
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
 ) -> Result<Request> {
-    let path = path.as_ref().to_owned();
-    let run = move |fs: &mut dyn FileSystem| fs.remove_file(&path).on(&path);
-    submit(lp, Op::write("remove file"), run, callback, Location::caller())
+    let run = |fs: &mut dyn FileSystem, path: &Path| fs.remove_file(path);
+    on_path(lp, Op::write("remove file"), path.as_ref(), run, callback, Location::caller())
 }
 
 /// Creates a directory, with the permission bits 0o777 less the process's umask.
@@ -152,9 +175,8 @@ pub fn create_dir<S>(
     path: impl AsRef<Path>,
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
 ) -> Result<Request> {
-    let path = path.as_ref().to_owned();
-    let run = move |fs: &mut dyn FileSystem| fs.create_dir(&path).on(&path);
-    submit(lp, Op::write("create directory"), run, callback, Location::caller())
+    let run = |fs: &mut dyn FileSystem, path: &Path| fs.create_dir(path);
+    on_path(lp, Op::write("create directory"), path.as_ref(), run, callback, Location::caller())
 }
 
 /// Removes a directory, which must be empty.
@@ -177,9 +199,8 @@ pub fn remove_dir<S>(
     path: impl AsRef<Path>,
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
 ) -> Result<Request> {
-    let path = path.as_ref().to_owned();
-    let run = move |fs: &mut dyn FileSystem| fs.remove_dir(&path).on(&path);
-    submit(lp, Op::write("remove directory"), run, callback, Location::caller())
+    let run = |fs: &mut dyn FileSystem, path: &Path| fs.remove_dir(path);
+    on_path(lp, Op::write("remove directory"), path.as_ref(), run, callback, Location::caller())
 }
 
 /// Gives the file `original` a second name, `link`, in the same file system.
@@ -206,9 +227,8 @@ pub fn hard_link<S>(
     link: impl AsRef<Path>,
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
 ) -> Result<Request> {
-    let (original, link) = (original.as_ref().to_owned(), link.as_ref().to_owned());
-    let run = move |fs: &mut dyn FileSystem| fs.hard_link(&original, &link).on_both(&original, &link);
-    submit(lp, Op::write("hard link"), run, callback, Location::caller())
+    let run = |fs: &mut dyn FileSystem, original: &Path, link: &Path| fs.hard_link(original, link);
+    on_both(lp, Op::write("hard link"), (original.as_ref(), link.as_ref()), run, callback, Location::caller())
 }
 
 /// Creates the symbolic link `link`, which leads to `original`.
@@ -234,9 +254,8 @@ pub fn symlink<S>(
     link: impl AsRef<Path>,
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result) -> Result + 'static,
 ) -> Result<Request> {
-    let (original, link) = (original.as_ref().to_owned(), link.as_ref().to_owned());
-    let run = move |fs: &mut dyn FileSystem| fs.symlink(&original, &link).on_both(&original, &link);
-    submit(lp, Op::write("symlink"), run, callback, Location::caller())
+    let run = |fs: &mut dyn FileSystem, original: &Path, link: &Path| fs.symlink(original, link);
+    on_both(lp, Op::write("symlink"), (original.as_ref(), link.as_ref()), run, callback, Location::caller())
 }
 
 /// Reads a symbolic link. `callback` gets the path that it holds, which may be relative to the link's
@@ -262,9 +281,8 @@ pub fn read_link<S>(
     path: impl AsRef<Path>,
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result<PathBuf>) -> Result + 'static,
 ) -> Result<Request> {
-    let path = path.as_ref().to_owned();
-    let run = move |fs: &mut dyn FileSystem| fs.read_link(&path).on(&path);
-    submit(lp, Op::blocking("read link"), run, callback, Location::caller())
+    let run = |fs: &mut dyn FileSystem, path: &Path| fs.read_link(path);
+    on_path(lp, Op::blocking("read link"), path.as_ref(), run, callback, Location::caller())
 }
 
 /// Resolves a path. `callback` gets it absolute, and without symbolic links, `.` and `..`.
@@ -293,7 +311,6 @@ pub fn canonicalize<S>(
     path: impl AsRef<Path>,
     callback: impl FnOnce(&mut Loop<S>, &mut S, Result<PathBuf>) -> Result + 'static,
 ) -> Result<Request> {
-    let path = path.as_ref().to_owned();
-    let run = move |fs: &mut dyn FileSystem| fs.canonicalize(&path).on(&path);
-    submit(lp, Op::blocking("canonicalize"), run, callback, Location::caller())
+    let run = |fs: &mut dyn FileSystem, path: &Path| fs.canonicalize(path);
+    on_path(lp, Op::blocking("canonicalize"), path.as_ref(), run, callback, Location::caller())
 }
