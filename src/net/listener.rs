@@ -15,6 +15,61 @@ use crate::{
     time::Nanos,
 };
 
+/// The methods of every typed listener.
+macro_rules! listener_methods {
+    ($listener:ident, $stream:ident) => {
+        impl $listener {
+            /// Accepts connections: `callback` gets each, as a stream that is not started yet.
+            ///
+            /// If it returns an error, that stream is closed; the listener continues. Called again, it
+            /// replaces the callback.
+            ///
+            /// Up to 64 connections are accepted before other handles are served. A failed accept is a
+            /// [`Failure`](crate::Failure) of the listener, which stays open. When the process is out of
+            /// descriptors, accepting pauses for 10 ms, doubling up to 1 s.
+            #[track_caller]
+            pub fn start<S>(
+                self,
+                lp: &mut $crate::Loop<S>,
+                mut callback: impl FnMut(&mut $crate::Loop<S>, &mut S, $stream) -> $crate::Result + 'static,
+            ) -> $crate::Result {
+                let callback = move |lp: &mut $crate::Loop<S>, state: &mut S, stream| {
+                    callback(lp, state, $stream(stream))
+                };
+                $crate::net::listener::start(lp, self.0, callback, std::panic::Location::caller())
+            }
+
+            /// Stops accepting. Connections wait in the system's queue. Idempotent.
+            pub fn stop<S>(self, lp: &mut $crate::Loop<S>) -> $crate::Result {
+                $crate::net::listener::stop(&mut lp.core, self.0)
+            }
+
+            /// Accepts again after [`stop`](Self::stop), with the callback that it has.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Invalid`](crate::Error::Invalid) if it was never started.
+            pub fn resume<S>(self, lp: &mut $crate::Loop<S>) -> $crate::Result {
+                $crate::net::listener::resume(&mut lp.core, self.0)
+            }
+
+            /// Limits the number of accepted streams that are open at the same time. `None` removes the
+            /// limit.
+            ///
+            /// With that many open, none is accepted.
+            pub fn set_max_connections<S>(
+                self,
+                lp: &mut $crate::Loop<S>,
+                max: Option<usize>,
+            ) -> $crate::Result {
+                $crate::net::listener::set_max_connections(&mut lp.core, self.0, max)
+            }
+        }
+    };
+}
+
+pub(crate) use listener_methods;
+
 /// Connections accepted for each readiness, so that a burst does not starve the connections that are there.
 const ACCEPTS_MAX: usize = 64;
 /// How long accepting pauses when it failed: at first, and at most.

@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, panic::Location, time::Duration};
 
-use super::{ListenOptions, ToAddr, listener, options::socket_options};
+use super::{
+    ListenOptions, ToAddr,
+    listener::{self, listener_methods},
+    options::socket_options,
+};
 use crate::{
     Loop,
     error::{Error, Result},
@@ -77,45 +81,6 @@ impl TcpListener {
         ListenOptions::new().bind(lp, addr)
     }
 
-    /// Accepts connections: `callback` gets each, as a stream that is not started yet.
-    ///
-    /// If it returns an error, that stream is closed; the listener continues. Called again, it replaces the
-    /// callback.
-    ///
-    /// Up to 64 connections are accepted before other handles are served. A failed accept is a
-    /// [`Failure`](crate::Failure) of the listener, which stays open. When the process is out of descriptors,
-    /// accepting pauses for 10 ms, doubling up to 1 s.
-    #[track_caller]
-    pub fn start<S>(
-        self,
-        lp: &mut Loop<S>,
-        mut callback: impl FnMut(&mut Loop<S>, &mut S, TcpStream) -> Result + 'static,
-    ) -> Result {
-        let callback = move |lp: &mut Loop<S>, state: &mut S, stream| callback(lp, state, TcpStream(stream));
-        listener::start(lp, self.0, callback, Location::caller())
-    }
-
-    /// Stops accepting. Connections wait in the system's queue. Idempotent.
-    pub fn stop<S>(self, lp: &mut Loop<S>) -> Result {
-        listener::stop(&mut lp.core, self.0)
-    }
-
-    /// Accepts again after [`stop`](Self::stop), with the callback that it has.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] if it was never started.
-    pub fn resume<S>(self, lp: &mut Loop<S>) -> Result {
-        listener::resume(&mut lp.core, self.0)
-    }
-
-    /// Limits the number of accepted streams that are open at the same time. `None` removes the limit.
-    ///
-    /// With that many open, none is accepted.
-    pub fn set_max_connections<S>(self, lp: &mut Loop<S>, max: Option<usize>) -> Result {
-        listener::set_max_connections(&mut lp.core, self.0, max)
-    }
-
     /// Returns the address that it listens on.
     pub fn local_addr<S>(self, lp: &mut Loop<S>) -> Result<SocketAddr> {
         let op = "local address";
@@ -123,6 +88,8 @@ impl TcpListener {
         socket.options().local_addr().map_err(|error| Error::system(op, error))
     }
 }
+
+listener_methods!(TcpListener, TcpStream);
 
 impl ListenOptions {
     /// Binds an address and listens on it, with these options. See [`TcpListener::bind`].
